@@ -1,0 +1,42 @@
+"""Image datasets with random access: `load_dataset("shapes")`, `folder:PATH`, `tfds:NAME`."""
+
+from sassl_tf.datasets.dataset import ImageDataset, check_split
+
+__all__ = ["ImageDataset", "load_dataset"]
+
+
+def load_dataset(spec, split="train", data_dir=None):
+    """Loads one split of an image dataset.
+
+    Args:
+        spec: `"shapes"` (made by the package), `"folder:PATH"` (class folders; see
+            `sassl_tf.datasets.folder`) or `"tfds:NAME"` (TensorFlow Datasets, with `NAME/config`
+            and `NAME:version` as there; see `sassl_tf.datasets.tfds`).
+        split: `"train"` or `"test"`.
+        data_dir: the folder of prepared TFDS datasets; of no meaning to the others.
+
+    Returns:
+        An `ImageDataset` of uint8 [H, W, 3] images in [0, 255].
+
+    Raises:
+        ValueError: an unknown spec or split, or a dataset that cannot be read.
+    """
+    kind, _, argument = str(spec).partition(":")
+    check_split(split)
+    # Imported when asked for: each needs packages that the others do without.
+    if spec == "shapes":
+        from sassl_tf.datasets.shapes import shapes
+
+        return shapes(split)
+    if kind == "folder" and argument:
+        from sassl_tf.datasets.folder import folder
+
+        return folder(argument, split)
+    if kind == "tfds" and argument:
+        from sassl_tf.datasets.tfds import tfds
+
+        return tfds(argument, split, data_dir=data_dir)
+    raise ValueError(
+        f"The dataset {spec!r} is not known; give tfds:NAME (such as tfds:cifar10), "
+        "folder:PATH (a folder of class folders) or shapes."
+    )

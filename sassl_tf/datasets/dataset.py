@@ -1,0 +1,133 @@
+"""What every dataset of images looks like to the rest of the package."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+SPLITS = ("train", "test")
+UNLABELLED = -1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Images and labels with random access from inside a TensorFlow graph.
+
+    Random access is what lets an input pipeline be a pure function of (seed, step): it shuffles
+    numbers, and no buffer of images. `example` and `image` are TensorFlow operations only, so they
+    work under `tf.data.Dataset.map(dataset.example, num_parallel_calls=tf.data.AUTOTUNE)`.
+
+    Attributes:
+        name: what was loaded, such as `"shapes"` or `"folder:pets"`.
+        split: `"train"` or `"test"`.
+        class_names: one name per label, in the order of the labels; empty when unlabelled.
+        labels: int64 [N], indices into `class_names`; -1 where there is no label.
+        fingerprint: short hexadecimal hash of what the dataset holds.
+        read: int64 [] tensor to uint8 [H, W, 3] tensor; what `image` calls.
+    """
+
+    name: str
+    split: str
+    class_names: list[str]
+    labels: np.ndarray
+    fingerprint: str
+    read: Callable[[tf.Tensor], tf.Tensor]
+
+    def __post_init__(self):
+        labels = np.asarray(self.labels, np.int64)
+        object.__setattr__(self, "labels", labels)
+        # Made here and captured by `example`: made there, it would be written into every graph.
+        object.__setattr__(self, "_labels", on_host(labels))
+
+    def __len__(self):
+        return len(self.labels)
+
+    def image(self, index):
+        """Returns one image as uint8 [H, W, 3] in [0, 255].
+
+        Args:
+            index: a scalar integer in [0, N), a tensor or a number.
+
+        Raises:
+            tf.errors.InvalidArgumentError: `index` is outside [0, N).
+        """
+        with tf.device("/CPU:0"):  # where an index out of range is an error, not zeros
+            image = self.read(tf.cast(index, tf.int64))
+            return tf.ensure_shape(image, [None, None, 3])
+
+    def example(self, index):
+        """Returns `{"image": uint8 [H, W, 3] in [0, 255], "label": int64 []}`.
+
+        Args:
+            index: a scalar integer in [0, N), a tensor or a number.
+
+        Raises:
+            tf.errors.InvalidArgumentError: `index` is outside [0, N).
+        """
+        with tf.device("/CPU:0"):
+            label = tf.gather(self._labels, tf.cast(index, tf.int64))
+        return {"image": self.image(index), "label": label}
+
+    def subset(self, indices):
+        """Returns the ImageDataset of the images at `indices`, in that order; repeats are allowed.
+
+        Args:
+            indices: integers [M] in [0, N).
+
+        Raises:
+            ValueError: an index is no integer or outside [0, N), or `indices` is not 1-D.
+        """
+        indices = _checked_indices(indices, len(self))
+        positions = on_host(indices)
+        return dataclasses.replace(
+            self,
+            labels=self.labels[indices],
+            fingerprint=fingerprint_of(self.fingerprint, indices.tobytes()),
+            read=lambda index: self.read(tf.gather(positions, index)),
+        )
+
+
+def fingerprint_of(*parts):
+    """Returns 16 hexadecimal digits of the SHA-256 of `parts` (str, int or bytes), in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else os_bytes(str(part))
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:16]
+
+
+def os_bytes(text):
+    """Returns `text` as bytes; file names that are not UTF-8 keep the bytes they have on disk."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def on_host(values):
+    """Returns `values` as a tensor in host memory, where tf.data reads it without a copy."""
+    with tf.device("/CPU:0"):
+        return tf.constant(values)
+
+
+def check_split(split):
+    """Raises ValueError unless `split` is "train" or "test"."""
+    if split not in SPLITS:
+        raise ValueError(f"The split is {split!r}; the splits are {' and '.join(SPLITS)}.")
+
+
+def _checked_indices(indices, count):
+    indices = np.asarray(indices)
+    if indices.size == 0:
+        indices = indices.astype(np.int64)
+    if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(
+            f"The indices of a subset are {indices.dtype} of shape {indices.shape}; "
+            "give a list of integers (np.flatnonzero makes one of a mask)."
+        )
+    indices = indices.astype(np.int64)
+    outside = indices[(indices < 0) | (indices >= count)]
+    if outside.size:
+        raise ValueError(
+            f"Index {outside[0]} is outside the dataset; give indices from 0 to {count - 1}."
+        )
+    return indices

@@ -1,0 +1,275 @@
+"""Folders of image files as datasets."""
+
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+import tempfile
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from sassl_tf.datasets.dataset import (
+    UNLABELLED,
+    ImageDataset,
+    check_split,
+    fingerprint_of,
+    on_host,
+    os_bytes,
+)
+from sassl_tf.datasets.decoding import decode_image
+
+SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val")}
+TEST_EVERY = 5
+PROGRESS_FROM = 20_000  # files: about the number that takes longer than one likes to wait
+
+
+def folder(path, split="train"):
+    """Loads a folder of class folders (or of plain images) as an `ImageDataset`.
+
+    - `path/train/<class>/...` and `path/test/<class>/...` or `path/val/<class>/...`: the split
+      "test" is `test` where there is one, else `val`. A label means the same class in all of them.
+    - `path/<class>/...`: every fifth image of each class, in sorted order, is "test".
+    - images directly in `path` or in a split's folder, with no class folders: unlabelled. Without
+      split folders all of them are "train".
+
+    Class folders are searched recursively; hidden files and folders are ignored. Images are
+    decoded as `sassl_tf.datasets.decoding.decode_image` says: JPEG, PNG, GIF, BMP and WebP to RGB,
+    alpha dropped and EXIF rotation ignored.
+
+    Every file is decoded once, the first time that it is seen, because an unreadable one would
+    otherwise stop a training in the middle. Unreadable files are left out with a warning. What was
+    found is remembered in `$SASSL_CACHE` (else `~/.cache/sassl_tf`) until a file changes.
+
+    Raises:
+        ValueError: no such folder, split or image; or more unreadable files than 1 % (and than 1).
+    """
+    check_split(split)
+    root = _existing(path)
+    return _dataset(path, root, split, *_listing(root, split))
+
+
+def every_image(path):
+    """Loads all images under a folder, whatever its subfolders are called, without labels.
+
+    Files are checked and hidden ones ignored as by `folder`.
+
+    Raises:
+        ValueError: no such folder or image; or more unreadable files than 1 % (and than 1).
+    """
+    root = _existing(path)
+    files = sorted(_files(root))
+    if not files:
+        raise ValueError(f"There are no files under {root}.")
+    return _dataset(path, root, "train", files, np.full(len(files), UNLABELLED), [])
+
+
+def _existing(path):
+    root = pathlib.Path(path).expanduser().absolute()
+    if not root.is_dir():
+        raise ValueError(f"The dataset folder {root} does not exist (or is no folder).")
+    return root
+
+
+def _dataset(path, root, split, files, labels, class_names):
+    names = [file[len(str(root)) + 1 :] for file in files]
+    stats = [_size_and_time(file) for file in files]
+    bad = _bad_files(root, split, names, _paths(files), stats)
+
+    good = np.setdiff1d(np.arange(len(files)), bad)
+    paths = _paths([files[i] for i in good])
+    held = itertools.chain.from_iterable((names[i], stats[i][0]) for i in good)
+    return ImageDataset(
+        name=f"folder:{path}",
+        split=split,
+        class_names=class_names,
+        labels=labels[good],
+        fingerprint=fingerprint_of(*class_names, *held),
+        read=lambda index: _read(paths, index),
+    )
+
+
+def _paths(files):
+    return on_host(np.array([os_bytes(file) for file in files], object))
+
+
+def _read(paths, index):
+    return decode_image(tf.io.read_file(tf.gather(paths, index)))
+
+
+# Which files there are.
+
+
+def _listing(root, split):
+    """Returns the split's files (str, sorted by class and name), labels [N] and class names."""
+    present = _folders(root)
+    split_folders = [name for name in ("train", "val", "test") if name in present]
+    # One such name among others is a class: there are datasets of trains.
+    if len(split_folders) >= 2 or (split_folders and split_folders == present):
+        home = root / _split_folder(root, split, split_folders)
+        # The classes of all splits, so that a class missing from one does not shift its labels.
+        known = {name for folder in split_folders for name in _class_names(root / folder)}
+        class_names = sorted(known) if _class_names(home) else []
+        keep = None
+    else:
+        home, class_names, keep = root, _class_names(root), split
+
+    if not class_names:
+        files = _unlabelled_files(home, keep)
+        return files, np.full(len(files), UNLABELLED), []
+    by_class = [_every_fifth(sorted(_files(home / name)), keep) for name in class_names]
+    labels = np.repeat(np.arange(len(class_names)), [len(files) for files in by_class])
+    files = list(itertools.chain.from_iterable(by_class))
+    if not files:
+        raise ValueError(
+            f"The {split} split of {root} is empty: where there are no split folders, every "
+            f"{TEST_EVERY}th image of each class is test. Add images, or train and test folders."
+        )
+    return files, labels, class_names
+
+
+def _split_folder(root, split, split_folders):
+    for name in SPLIT_FOLDERS[split]:
+        if name in split_folders:
+            return name
+    raise ValueError(
+        f"{root} has no {split} split: it needs a folder named "
+        f"{' or '.join(SPLIT_FOLDERS[split])}, and has {', '.join(split_folders)}."
+    )
+
+
+def _every_fifth(files, split):
+    if split is None:
+        return files
+    is_test = [i % TEST_EVERY == TEST_EVERY - 1 for i in range(len(files))]
+    return [file for file, test in zip(files, is_test, strict=True) if test == (split == "test")]
+
+
+def _unlabelled_files(home, split):
+    if split == "test":
+        raise ValueError(
+            f"{home} holds no class folders and no split folders, so all of it is train; "
+            "for a test split put the images into folders train and test."
+        )
+    files = sorted(entry.path for entry in _visible(home) if entry.is_file())
+    if not files:
+        raise ValueError(
+            f"No images in {home}: expected class folders of images "
+            f"({os.path.join(home, 'CLASS', 'NAME.jpg')}), or images directly in it."
+        )
+    return files
+
+
+def _visible(folder):
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if not entry.name.startswith(".")]
+
+
+def _folders(folder):
+    return sorted(entry.name for entry in _visible(folder) if entry.is_dir())
+
+
+def _class_names(home):
+    """Returns the names of the folders in `home` that hold a file, at whatever depth."""
+    return [name for name in _folders(home) if next(_files(home / name), None)]
+
+
+def _files(folder):
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (os.path.join(parent, name) for name in names if not name.startswith("."))
+
+
+# Which files cannot be read.
+
+
+def _bad_files(root, split, names, paths, stats):
+    """Returns the positions of unreadable files, after a warning; ValueError if too many."""
+    key = _cache_key(root, names, stats)
+    remembered = _load_cache(key)
+    bad = _undecodable(paths) if remembered is None else remembered
+    some = ", ".join(names[i] for i in bad[:5]) + ", ..." * (len(bad) > 5)
+    shown = f"{len(bad)} of {len(names)} files of the {split} split of {root}: {some}"
+    if len(bad) == len(names):
+        raise ValueError(
+            f"No image could be read among {shown}. Expected JPEG, PNG, GIF, BMP or WebP."
+        )
+    if len(bad) > max(1, len(names) / 100):
+        raise ValueError(
+            f"Too many files are no readable images (JPEG, PNG, GIF, BMP, WebP): {shown}. "
+            "Remove or repair them; up to 1 % are left out with a warning."
+        )
+    if bad:
+        warnings.warn(f"Left out as no readable images: {shown}", stacklevel=3)
+    if remembered is None:
+        _save_cache(key, bad)
+    return bad
+
+
+def _undecodable(paths):
+    """Decodes every file, in parallel, and returns the positions of those that fail."""
+    count = len(paths)
+    decoded = (
+        tf.data.Dataset.range(count)
+        # The shape is returned so that the decoding is not optimised away.
+        .map(
+            lambda index: (index, tf.shape(_read(paths, index))),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=False,
+        )
+        .ignore_errors()
+        .batch(256)
+    )
+    good = np.zeros(count, bool)
+    with _progress(count) as progress:
+        for indices, _ in decoded.as_numpy_iterator():
+            good[indices] = True
+            progress.update(len(indices))
+    return np.flatnonzero(~good).tolist()
+
+
+def _progress(count):
+    from tqdm.auto import tqdm
+
+    return tqdm(total=count, desc="Checking images", unit="", disable=count <= PROGRESS_FROM)
+
+
+def _size_and_time(file):
+    try:
+        stat = os.stat(file)
+    except OSError:  # a dangling link: found unreadable later on
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _cache_key(root, names, stats):
+    # Another TensorFlow may read more, or fewer, formats.
+    digest = hashlib.sha256(os_bytes(f"{tf.__version__}\0{root.resolve()}\0"))
+    for name, (size, time) in zip(names, stats, strict=True):
+        digest.update(os_bytes(f"{name}\0{size}\0{time}\0"))
+    return digest.hexdigest()[:32]
+
+
+def _cache_folder():
+    return pathlib.Path(os.environ.get("SASSL_CACHE") or "~/.cache/sassl_tf").expanduser()
+
+
+def _load_cache(key):
+    try:
+        return json.loads((_cache_folder() / f"images-{key}.json").read_text())["bad"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _save_cache(key, bad):
+    # Written beside and renamed, so that two starts at once never read half a file.
+    try:
+        _cache_folder().mkdir(parents=True, exist_ok=True)
+        handle, written = tempfile.mkstemp(dir=_cache_folder(), suffix=".tmp")
+        with os.fdopen(handle, "w") as file:
+            json.dump({"bad": bad}, file)
+        os.replace(written, _cache_folder() / f"images-{key}.json")
+    except OSError:  # without a cache the next start takes longer, and that is all
+        pass

@@ -1,0 +1,169 @@
+"""TensorFlow Datasets as datasets with random access."""
+
+import socket
+import threading
+
+import numpy as np
+import tensorflow as tf
+
+from sassl_tf.datasets.dataset import (
+    UNLABELLED,
+    ImageDataset,
+    check_split,
+    fingerprint_of,
+)
+from sassl_tf.datasets.decoding import decode_image
+
+SPLIT_NAMES = {"train": ("train",), "test": ("test", "validation", "val")}
+MOST_BYTES = 8 * 2**30
+HOST = ("storage.googleapis.com", 443)
+PATIENCE = 5  # seconds
+
+
+def tfds(name, split="train", data_dir=None):
+    """Loads a split of a TFDS image dataset as an `ImageDataset`.
+
+    Random access comes from keeping the split in memory, in its encoded (JPEG or PNG) form. The
+    feature `image` is the image; the feature `label`, where it is a ClassLabel, the label.
+    A data set that is not prepared yet is downloaded and prepared.
+
+    Args:
+        name: as TFDS has it: `cifar10`, `imagenette/160px-v2`, `cifar10:3.0.2`.
+        split: "train", or "test": `test` where it is present and labelled, else `validation`.
+        data_dir: where prepared datasets lie; by default where TFDS keeps them.
+
+    Raises:
+        ValueError: an unknown dataset or split, no image feature, a split of more than 8 GiB, or
+            a dataset that is not prepared when there is no network.
+    """
+    check_split(split)
+    builder = _prepared_builder(name, data_dir)
+    features = builder.info.features
+    wanted = ["image"] + ["label"] * _has_label(builder)
+    _check_image(name, features)
+    source = _source_split(builder, split, wanted)
+
+    columns = _read_all(builder, source, wanted)
+    encoded = columns["image"]
+    return ImageDataset(
+        name=f"tfds:{name}",
+        split=split,
+        class_names=list(features["label"].names or []) if "label" in wanted else [],
+        labels=columns["label"].numpy() if "label" in wanted else np.full(len(encoded), UNLABELLED),
+        fingerprint=fingerprint_of("tfds", builder.info.full_name, source, len(encoded)),
+        read=lambda index: decode_image(tf.gather(encoded, index)),
+    )
+
+
+# Finding the data.
+
+
+def _prepared_builder(name, data_dir):
+    import tensorflow_datasets
+
+    try:
+        builder = tensorflow_datasets.builder(name, data_dir=data_dir)
+    except tensorflow_datasets.core.DatasetNotFoundError as error:
+        where = data_dir or "TFDS's own folder"
+        raise ValueError(
+            f"TensorFlow Datasets has no {name!r}, and none is prepared in {where}. See "
+            "tensorflow.org/datasets for the names, or give --data_dir, the folder that holds "
+            "the prepared one."
+        ) from error
+    if not builder.info.splits:
+        _check_network(name, builder)
+        builder.download_and_prepare()
+    return builder
+
+
+def _check_network(name, builder):
+    """Offline, TFDS takes minutes to fail; this takes seconds."""
+    if not _can_connect():
+        raise ValueError(
+            f"The dataset tfds:{name} is not prepared (looked for {builder.data_path}) and "
+            f"{HOST[0]} cannot be reached to download it. Prepare it on a machine with a network "
+            f"(tfds build {name} --data_dir=FOLDER, or tfds.load({name!r}, data_dir=FOLDER)), "
+            "copy FOLDER here and give --data_dir=FOLDER."
+        )
+
+
+def _can_connect():
+    connected = []
+
+    def connect():
+        try:
+            socket.create_connection(HOST, timeout=PATIENCE).close()
+            connected.append(True)
+        except OSError:
+            pass
+
+    # In a thread, because the time limit of a socket does not include the look-up of the name.
+    attempt = threading.Thread(target=connect, daemon=True)
+    attempt.start()
+    attempt.join(PATIENCE + 1)
+    return bool(connected)
+
+
+# Which parts of it to read.
+
+
+def _has_label(builder):
+    import tensorflow_datasets
+
+    features = builder.info.features
+    return "label" in features and isinstance(
+        features["label"], tensorflow_datasets.features.ClassLabel
+    )
+
+
+def _check_image(name, features):
+    import tensorflow_datasets
+
+    image = features["image"] if "image" in features else None  # noqa: SIM401 (no dict)
+    if not isinstance(image, tensorflow_datasets.features.Image):
+        raise ValueError(
+            f"The dataset tfds:{name} has no feature named image (its features: "
+            f"{', '.join(features)}). Write its images to class folders and use folder:PATH."
+        )
+    if image.np_dtype not in (np.uint8, np.uint16) or len(image.shape) != 3:
+        raise ValueError(
+            f"The images of tfds:{name} are {np.dtype(image.np_dtype)} of shape {image.shape}; "
+            "expected uint8 or uint16 [H, W, C]. Convert them to files and use folder:PATH."
+        )
+
+
+def _source_split(builder, split, wanted):
+    """Returns the first fitting split; one without labels (ImageNet's test) only if it must."""
+    present = [name for name in SPLIT_NAMES[split] if name in builder.info.splits]
+    if not present:
+        raise ValueError(
+            f"The dataset tfds:{builder.name} has no split for {split!r} "
+            f"({' or '.join(SPLIT_NAMES[split])}); it has {', '.join(builder.info.splits)}."
+        )
+    for name in present[:-1]:
+        if "label" not in wanted or _read_all(builder, name, ["label"], 1)["label"][0] >= 0:
+            return name
+    return present[-1]
+
+
+def _read_all(builder, source, wanted, count=None):
+    """Returns {feature: tensor [N]} of the first `count` (or all) examples; images encoded."""
+    import tensorflow_datasets
+
+    split = builder.info.splits[source]
+    if "image" in wanted and split.num_bytes > MOST_BYTES:
+        raise ValueError(
+            f"The split {source} of tfds:{builder.name} has {split.num_bytes / 2**30:.0f} GiB, "
+            f"more than the {MOST_BYTES / 2**30:.0f} GiB that are kept in memory. Write its images "
+            "to class folders and use folder:PATH, which reads them from disk."
+        )
+    decode = tensorflow_datasets.decode
+    decoders = {"image": decode.SkipDecoding()} if "image" in wanted else None
+    examples = builder.as_dataset(
+        split=source,
+        shuffle_files=False,
+        decoders=decode.PartialDecoding(dict.fromkeys(wanted, True), decoders=decoders),
+        read_config=tensorflow_datasets.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )
+    # One batch of all: tf.data moves the bytes into it, where Python would hold them twice.
+    return examples.batch(count or split.num_examples).take(1).get_single_element()
