@@ -1,0 +1,186 @@
+"""Images per second of the view operations: ours, KerasCV's and Keras's.
+
+    python -m benchmarks.views --output=benchmarks/results/views.json
+
+Each operation is called on one batch at a time, as a graph, and is applied to every image (flips to
+half of them). Ours takes its draws as given, so that drawing has a row of its own, which covers
+all operations of a view.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import json
+import pathlib
+import platform
+import statistics
+import time
+
+import keras
+import tensorflow as tf
+from absl import app, flags
+
+from training import image_ops, views
+
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
+_SIZES = flags.DEFINE_multi_integer("size", [96, 224], "Sides of the views, in pixels.")
+_BATCH = flags.DEFINE_integer("batch", 32, "Images a call.")
+_REPEATS = flags.DEFINE_integer("repeats", 7, "Timed calls; the median counts.")
+
+# Why a layer is not used, whatever its speed.
+FLAWS = {
+    ("crop and resize", "KerasCV"): "no bicubic; stateful draws; fails under XLA",
+    ("crop and resize", "Keras"): "none exists; RandomCrop draws one crop a batch",
+    ("flip", "KerasCV"): "stateful draws",
+    ("flip", "Keras"): "stateful draws",
+    ("jitter", "KerasCV"): "ignores `seed`; fixed order; adds brightness",
+    ("jitter", "Keras"): "fixed order; adds brightness; stateful draws",
+    ("blur", "KerasCV"): "ignores `seed`",
+    ("blur", "Keras"): "one sigma a batch; factor 1 blurs about half",
+    ("solarize", "Keras"): "lower threshold not scaled to 255",
+}
+
+
+def our_operations(images, size):
+    """{operation: function of no arguments}, all draws made beforehand."""
+    batch = len(images)
+    config = views.view_config()
+    seeds = tf.stack([tf.zeros([batch], tf.int32), tf.range(batch)], axis=1)
+    larger = tf.image.resize(images, (size * 4 // 3, size * 4 // 3))
+    shape = tf.shape(larger)[1:]
+    draw = tf.function(lambda seed: views.draw_view(config, shape, seed))
+    draws = tf.nest.map_structure(lambda *scalars: tf.stack(scalars), *map(draw, seeds))
+    jitter = [draws[key] for key in ("order", "brightness", "contrast", "saturation", "hue")]
+
+    def crop_all():
+        def crop(args):
+            return views.crop_view(args[0], {"crop": args[1]}, size)
+
+        return tf.map_fn(crop, (larger, draws["crop"]), fn_output_signature=tf.float32)
+
+    def draw_all():
+        specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), draws)
+        return tf.map_fn(draw, seeds, fn_output_signature=specs)
+
+    return {
+        "draws of a view": draw_all,
+        "crop and resize": crop_all,
+        "flip": lambda: image_ops.flip(images, draws["flip"]),
+        "jitter": lambda: image_ops.color_jitter(images, *jitter),
+        "grayscale": lambda: image_ops.grayscale(images),
+        "blur": lambda: image_ops.gaussian_blur(images, draws["sigma"], size // 10),
+        "solarize": lambda: image_ops.solarize(images),
+        "a whole view after the crop": lambda: views.finish_views(images, draws, config),
+    }
+
+
+def layer_operations(images, size):
+    """{(operation, library): function of no arguments}."""
+    import keras_cv  # takes seconds: only when the benchmark runs
+
+    taps = size // 10 // 2 * 2 + 1
+    larger = tf.image.resize(images, (size * 4 // 3, size * 4 // 3)) * 255.0
+    images = images * 255.0
+    bytes_range = {"value_range": (0, 255)}
+    theirs, kerass = keras_cv.layers, keras.layers
+    layers = {
+        ("crop and resize", "KerasCV"): theirs.RandomCropAndResize(
+            (size, size), (0.08, 1.0), (3 / 4, 4 / 3)
+        ),
+        ("flip", "KerasCV"): theirs.RandomFlip("horizontal"),
+        ("flip", "Keras"): kerass.RandomFlip("horizontal"),
+        ("jitter", "KerasCV"): theirs.RandomColorJitter((0, 255), 0.8, 0.8, 0.8, 0.2),
+        ("jitter", "Keras"): kerass.RandomColorJitter((0, 255), 0.8, 0.8, 0.8, 0.2),
+        ("grayscale", "KerasCV"): theirs.Grayscale(output_channels=3),
+        ("grayscale", "Keras"): kerass.RandomGrayscale(1.0),
+        ("blur", "KerasCV"): theirs.RandomGaussianBlur(taps, (0.1, 2.0)),
+        ("blur", "Keras"): kerass.RandomGaussianBlur(1.0, taps, (0.1, 2.0)),
+        ("solarize", "KerasCV"): theirs.Solarization(threshold_factor=(0.5, 0.5), **bytes_range),
+        ("solarize", "Keras"): kerass.Solarization(threshold_factor=(0.5, 0.5), **bytes_range),
+    }
+
+    def call(key, layer):
+        batch = larger if key[0] == "crop and resize" else images
+        return lambda: layer(batch, training=True)
+
+    return {key: call(key, layer) for key, layer in layers.items()}
+
+
+def images_per_second(operation, batch, repeats):
+    """The median of `repeats` calls, after two that trace and warm up."""
+    graph = tf.function(operation)
+    durations = []
+    for _ in range(2 + repeats):
+        start = time.perf_counter()
+        _ = tf.nest.flatten(graph())[0].numpy()
+        durations.append(time.perf_counter() - start)
+    return round(batch / statistics.median(durations[2:]))
+
+
+def measure(size, batch, repeats):
+    """A list of rows {size, operation, library, images_per_second, flaw}."""
+    images = tf.random.stateless_uniform([batch, size, size, 3], [0, 0])
+    operations = {(name, "ours"): run for name, run in our_operations(images, size).items()}
+    operations |= layer_operations(images, size)
+    return [
+        {
+            "size": size,
+            "operation": name,
+            "library": library,
+            "images_per_second": images_per_second(run, batch, repeats),
+            "flaw": FLAWS.get((name, library), ""),
+        }
+        for (name, library), run in operations.items()
+    ]
+
+
+def machine():
+    """Where the numbers come from."""
+    cpu = platform.processor()
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0].split(":")[1].strip() if names else cpu
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "gpus": len(tf.config.list_physical_devices("GPU")),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+
+
+def markdown(rows):
+    """One line an operation and size; a column a library; their flaws last."""
+    lines = [
+        "| px | operation | ours | KerasCV | Keras | why theirs is not used |",
+        "|---|---|---|---|---|---|",
+    ]
+    for size, name in dict.fromkeys((row["size"], row["operation"]) for row in rows):
+        here = {
+            row["library"]: row["images_per_second"]
+            for row in rows
+            if (row["size"], row["operation"]) == (size, name)
+        }
+        speeds = " | ".join(str(here.get(library, "–")) for library in ("ours", "KerasCV", "Keras"))
+        flaws = "; ".join(
+            f"{library}: {FLAWS[name, library]}"
+            for library in ("KerasCV", "Keras")
+            if (name, library) in FLAWS
+        )
+        lines.append(f"| {size} | {name} | {speeds} | {flaws} |")
+    return "\n".join(lines)
+
+
+def main(_):
+    rows = [row for size in _SIZES.value for row in measure(size, _BATCH.value, _REPEATS.value)]
+    print(f"Images/s, batch {_BATCH.value}: {machine()}\n\n{markdown(rows)}")
+    output = pathlib.Path(_OUTPUT.value)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    report = {"machine": machine(), "batch": _BATCH.value, "results": rows}
+    output.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)

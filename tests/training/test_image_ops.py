@@ -1,0 +1,213 @@
+"""The batched image operations against tf.image one image at a time, scipy and colorsys."""
+
+import colorsys
+import itertools
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+import scipy.ndimage
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training import image_ops
+
+IDENTITY_FACTORS = (1.0, 1.0, 1.0, 0.0)
+TF_IMAGE = [
+    lambda image, factor: image * factor,
+    tf.image.adjust_contrast,
+    tf.image.adjust_saturation,
+    tf.image.adjust_hue,
+]
+
+
+def random_images(batch, height=13, width=17, seed=0):
+    """Photograph-like extremes included: greys, black, white and saturated pixels."""
+    rng = np.random.default_rng(seed)
+    images = rng.uniform(size=(batch, height, width, 3)).astype(np.float32)
+    images[:, 0] = images[:, 0, :, :1]
+    images[:, 1] = np.round(images[:, 1])
+    return images
+
+
+def random_jitter(batch, seed=0):
+    rng = np.random.default_rng(seed)
+    order = np.stack([rng.permutation(4) for _ in range(batch)]).astype(np.int32)
+    factors = rng.uniform(0.0, 2.0, (3, batch)).astype(np.float32)
+    return order, *factors, rng.uniform(-0.5, 0.5, batch).astype(np.float32)
+
+
+def jitter_by_tf_image(image, order, *factors):
+    for operation in order:
+        image = tf.clip_by_value(TF_IMAGE[operation](image, factors[operation]), 0.0, 1.0)
+    return image.numpy()
+
+
+def test_color_jitter_is_tf_image_in_the_drawn_order():
+    orders = np.array(list(itertools.permutations(range(4))), np.int32)
+    images, (_, *factors) = random_images(24), random_jitter(24)
+    expected = [jitter_by_tf_image(*one) for one in zip(images, orders, *factors, strict=True)]
+    np.testing.assert_allclose(
+        image_ops.color_jitter(images, orders, *factors), np.stack(expected), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("turns", [-0.5, -0.1, 0.0, 0.2, 1 / 3, 1.0])
+def test_hue_is_colorsys(turns):
+    rgb = random_images(1, 4, 4)
+    factors = [np.float32([factor]) for factor in (1.0, 1.0, 1.0, turns)]
+    turned = image_ops.color_jitter(rgb, np.int32([[0, 1, 2, 3]]), *factors)
+
+    def turn(pixel):
+        hue, saturation, value = colorsys.rgb_to_hsv(*pixel.tolist())
+        return colorsys.hsv_to_rgb((hue + turns) % 1, saturation, value)
+
+    np.testing.assert_allclose(turned, np.apply_along_axis(turn, -1, rgb), atol=1e-5)
+
+
+def test_color_jitter_by_hand():
+    image = np.float32([[[0.4, 0.2, 0.2], [0.8, 0.8, 0.8]]])[None]
+    cases = [
+        ([2.0, 1, 1, 0], [[0.8, 0.4, 0.4], [1, 1, 1]]),
+        ([1, 0.0, 1, 0], [[0.6, 0.5, 0.5], [0.6, 0.5, 0.5]]),
+        ([1, 1, 0.0, 0], [[0.4, 0.4, 0.4], [0.8, 0.8, 0.8]]),
+        ([1, 1, 9.0, 0], [[0.4, 0.0, 0.0], [0.8, 0.8, 0.8]]),
+        ([1, 1, 1, 1 / 3], [[0.2, 0.4, 0.2], [0.8, 0.8, 0.8]]),
+    ]
+    for factors, expected in cases:
+        columns = [np.float32([factor]) for factor in factors]
+        result = image_ops.color_jitter(image, np.int32([[3, 2, 1, 0]]), *columns)
+        np.testing.assert_allclose(result[0, 0], expected, atol=1e-6, err_msg=str(factors))
+
+
+@given(
+    hnp.arrays(np.float32, (3, 4, 5, 3), elements=st.floats(0, 1, width=32)),
+    st.integers(0, 1000),
+    st.floats(0.1015625, 2.0, width=32),
+)
+@settings(max_examples=25, deadline=None)
+def test_values_stay_in_range(images, seed, sigma):
+    results = [
+        image_ops.color_jitter(images, *random_jitter(3, seed)),
+        image_ops.gaussian_blur(images, np.full(3, sigma, np.float32), 3),
+        image_ops.grayscale(images),
+        image_ops.solarize(images),
+    ]
+    for result in results:
+        assert np.all((result.numpy() >= 0) & (result.numpy() <= 1))
+
+
+@pytest.mark.parametrize("size", [(20, 20), (33, 24)])
+def test_blur_is_scipy(size):
+    images = random_images(4, *size)
+    sigma = np.float32([0.1, 0.7, 1.3, 2.0])
+    for kernel_size in (2, 3, 9):
+        blurred = image_ops.gaussian_blur(images, sigma, kernel_size)
+        for image, one_sigma, result in zip(images, sigma, blurred, strict=True):
+            expected = scipy.ndimage.gaussian_filter(
+                image,
+                one_sigma,
+                mode="constant",
+                radius=(kernel_size // 2, kernel_size // 2, 0),
+                axes=(0, 1, 2),
+            )
+            np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_grayscale_is_tf_image():
+    images = random_images(3)
+    expected = np.broadcast_to(tf.image.rgb_to_grayscale(images), images.shape)
+    np.testing.assert_allclose(image_ops.grayscale(images), expected, atol=1e-6)
+
+
+def test_solarize_by_hand():
+    images = np.float32([0.0, 0.25, 0.5, 0.75, 1.0, 0.4]).reshape(1, 1, 2, 3)
+    np.testing.assert_array_equal(
+        np.ravel(image_ops.solarize(images)), np.float32([0, 0.25, 0.5, 0.25, 0, 0.4])
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_flip_is_numpy(dtype):
+    images = (random_images(3) * 255).astype(dtype)
+    flipped = image_ops.flip(images, np.array([True, False, True]))
+    expected = np.stack([images[0, :, ::-1], images[1], images[2, :, ::-1]])
+    np.testing.assert_array_equal(flipped, expected)
+
+
+@pytest.mark.parametrize("mask", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 1]])
+def test_apply_where(mask):
+    images, mask = random_images(4), np.array(mask, bool)
+    sigma = np.float32([0.5, 1.0, 1.5, 2.0])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 13, 17, 3]), tf.TensorSpec([None], tf.bool)])
+    def blur_some(images, mask):
+        def blur(some, some_sigma):
+            return image_ops.gaussian_blur(some, some_sigma, 5)
+
+        result = image_ops.apply_where(mask, blur, images, sigma)
+        assert result.shape.as_list() == [None, 13, 17, 3]
+        return result
+
+    result = blur_some(images, mask).numpy()
+    blurred = image_ops.gaussian_blur(images, sigma, 5).numpy()
+    np.testing.assert_array_equal(result[~mask], images[~mask])
+    np.testing.assert_allclose(result[mask], blurred[mask], atol=1e-6)
+
+
+def test_nan_stays_in_its_image():
+    clean = random_images(4)
+    broken = clean.copy()
+    broken[2] = np.nan
+    sigma, mask = np.float32([0.5, 1.0, 1.5, 2.0]), np.array([True, False, True, True])
+    operations = [
+        lambda images: image_ops.color_jitter(images, *random_jitter(4)),
+        lambda images: image_ops.gaussian_blur(images, sigma, 5),
+        image_ops.grayscale,
+        image_ops.solarize,
+        lambda images: image_ops.flip(images, mask),
+        lambda images: image_ops.apply_where(mask, image_ops.grayscale, images),
+    ]
+    for operation in operations:
+        others = [0, 1, 3]
+        np.testing.assert_allclose(
+            operation(broken).numpy()[others], operation(clean).numpy()[others], atol=1e-6
+        )
+
+
+def crop_boxes(shape, area, ratio, count):
+    boxes = tf.function(
+        lambda seed: tf.stack(image_ops.random_resized_crop_box(shape, area, ratio, seed))
+    )
+    return np.stack([boxes(tf.constant([seed, 7])) for seed in range(count)])
+
+
+def test_crop_boxes_keep_to_their_ranges_and_vary():
+    boxes = crop_boxes((200, 300, 3), (0.2, 0.6), (3 / 4, 4 / 3), 300)
+    top, left, height, width = boxes.T
+    assert np.all((top >= 0) & (left >= 0) & (top + height <= 200) & (left + width <= 300))
+    share, ratio = height * width / 60_000, width / height
+    assert 0.19 < share.min() < 0.25 and 0.5 < share.max() < 0.61
+    assert 0.74 < ratio.min() < 0.85 and 1.2 < ratio.max() < 1.35
+    assert len(np.unique(boxes, axis=0)) > 290
+
+
+def test_impossible_crop_is_the_whole_image():
+    boxes = crop_boxes((10, 1000, 3), (0.9, 1.0), (3 / 4, 4 / 3), 3)
+    np.testing.assert_array_equal(boxes, [[0, 0, 10, 1000]] * 3)
+
+
+def test_crop_and_resize():
+    image = (random_images(1, 30, 40)[0] * 255).astype(np.uint8)
+    whole = image_ops.crop_and_resize(image, 5, 7, 16, 16, 16)
+    assert whole.dtype == tf.uint8
+    np.testing.assert_array_equal(whole, image[5:21, 7:23])  # same size: the pixels themselves
+
+    smaller = image_ops.crop_and_resize(image, 5, 7, 20, 30, 12)
+    expected = tf.image.resize(image[5:25, 7:37], (12, 12), "bicubic").numpy()
+    np.testing.assert_allclose(smaller, np.clip(expected, 0, 255), atol=0.5)
+
+    floats = image_ops.crop_and_resize(image / np.float32(255), 5, 7, 20, 30, 12).numpy()
+    assert floats.dtype == np.float32 and floats.min() >= 0 and floats.max() <= 1
+    np.testing.assert_allclose(floats, np.clip(expected / 255, 0, 1), atol=1e-5)

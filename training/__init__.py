@@ -1,0 +1,1 @@
+"""Self-supervised pretraining with SASSL: absl binaries, run from a checkout."""

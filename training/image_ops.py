@@ -1,0 +1,196 @@
+"""Image operations of self-supervised views, on whole batches with parameters per image.
+
+Everything here is a pure function: the parameters, drawn elsewhere, come in as [B] tensors, so one
+call serves images that each have their own draw. Images are float32 [B, H, W, 3] in [0, 1], and so
+are the results, unless a docstring says otherwise. No operation mixes images.
+
+The operations mean what they mean in SimCLR's second implementation (google-research/simclr,
+tf2/data_util.py, impl "simclrv2"), whose colour operations are those of tf.image.
+"""
+
+import tensorflow as tf
+
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # the numbers that `color_jitter`'s order holds
+
+_LUMA = (0.2989, 0.5870, 0.1140)  # the weights of tf.image.rgb_to_grayscale
+_WHOLE_IMAGE = tf.zeros([1, 0, 4]).numpy()  # no object has to be in the crop
+_CROP_ATTEMPTS = 10
+
+
+def _select(condition, yes, no):
+    """tf.where for operands of one shape: without its broadcasting, several times faster."""
+    return tf.raw_ops.Select(condition=condition, x=yes, y=no)
+
+
+def apply_where(mask, operation, images, *parameters):
+    """Runs `operation(images, *parameters)` on the images that bool [B] `mask` selects.
+
+    Only these are computed; the others come back unchanged, to the bit. `parameters` are tensors
+    with a leading B.
+    """
+    indices = tf.where(mask)
+
+    def selected():
+        some, *theirs = (tf.gather_nd(tensor, indices) for tensor in (images, *parameters))
+        return tf.tensor_scatter_nd_update(images, indices, operation(some, *theirs))
+
+    # The condition is for convolutions, which refuse an empty batch.
+    result = tf.cond(tf.size(indices) > 0, selected, lambda: tf.identity(images))
+    return tf.ensure_shape(result, images.shape)
+
+
+def flip(images, apply):
+    """Mirrors left and right the images that bool [B] `apply` selects. Any dtype and range."""
+    return apply_where(apply, lambda some: tf.reverse(some, [2]), images)
+
+
+def grayscale(images):
+    """The luma of each pixel, in all three channels."""
+    # One product with a 3×3 matrix is several times faster than a sum that is then repeated.
+    return tf.tensordot(images, tf.tile(tf.constant(_LUMA)[:, None], [1, 3]), 1)
+
+
+def solarize(images, threshold=0.5):
+    """Inverts the values at or above the threshold."""
+    return _select(images < threshold, images, 1.0 - images)
+
+
+def gaussian_blur(images, sigma, kernel_size):
+    """Blurs each image with its own `sigma`, float [B], in pixels; beyond the border lies black.
+
+    The kernel has 2·(kernel_size // 2) + 1 taps, a Python int or an int tensor.
+    """
+    batch, height, width = tf.unstack(tf.shape(images)[:3])
+    taps = tf.repeat(_gaussian_taps(sigma, kernel_size // 2), 3, axis=1)
+    # Images become channels of one picture, for a depthwise convolution has a kernel per channel.
+    stacked = tf.reshape(tf.transpose(images, [1, 2, 0, 3]), [1, height, width, batch * 3])
+    for kernel in (taps[:, None, :, None], taps[None, :, :, None]):
+        stacked = tf.nn.depthwise_conv2d(stacked, kernel, [1, 1, 1, 1], "SAME")
+    blurred = tf.transpose(tf.reshape(stacked, [height, width, batch, 3]), [2, 0, 1, 3])
+    # Rounding may take the sum of the taps just above 1.
+    return tf.ensure_shape(tf.minimum(blurred, 1.0), images.shape)
+
+
+def _gaussian_taps(sigma, radius):
+    """float [2·radius + 1, B]: a normalised Gaussian for each sigma."""
+    offsets = tf.cast(tf.range(-radius, radius + 1), tf.float32)[:, None]
+    taps = tf.exp(-tf.square(offsets) / (2.0 * tf.square(sigma)))
+    return taps / tf.reduce_sum(taps, axis=0)
+
+
+def color_jitter(images, order, brightness, contrast, saturation, hue):
+    """Brightness, contrast, saturation and hue, each once, in an order of each image's own.
+
+    `order` is int32 [B, 4]: row b lists, first to last, the operations on image b (BRIGHTNESS,
+    CONTRAST, SATURATION, HUE). The factors are float [B]: the first three multiply, `hue` adds
+    turns of the colour wheel. Values are clipped to [0, 1] after each operation.
+
+    The result is that of tf.image's operations one image at a time, in closed forms on colour
+    planes, [B, 3, H·W]: these vectorise, where tf.image's saturation and hue go pixel by pixel
+    through branches and take one factor for all images.
+    """
+    shape = tf.shape(images)
+    planes = tf.reshape(images, [shape[0], shape[1] * shape[2], 3])
+    planes = tf.transpose(planes, [0, 2, 1])
+    operations = [
+        (_brightness, brightness),
+        (_contrast, contrast),
+        (_saturation, saturation),
+        (_hue, hue),
+    ]
+    for chosen in tf.unstack(order, num=4, axis=1):
+        planes = tf.clip_by_value(_dispatch(planes, chosen, operations), 0.0, 1.0)
+    images_out = tf.reshape(tf.transpose(planes, [0, 2, 1]), shape)
+    return tf.ensure_shape(images_out, images.shape)
+
+
+def _dispatch(planes, chosen, operations):
+    """Gives image b to the function and the factor [B] of `operations[chosen[b]]`."""
+    members = tf.dynamic_partition(tf.range(tf.shape(planes)[0]), chosen, len(operations))
+    results = [
+        operation(tf.gather(planes, rows), tf.gather(factor, rows)[:, None, None])
+        for rows, (operation, factor) in zip(members, operations, strict=True)
+    ]
+    return tf.dynamic_stitch(members, results)
+
+
+def _brightness(planes, factor):
+    return planes * factor
+
+
+def _contrast(planes, factor):
+    mean = tf.reduce_mean(planes, axis=2, keepdims=True)
+    return (planes - mean) * factor + mean
+
+
+def _saturation(planes, factor):
+    # With hue and value fixed, each channel's distance from the value (the largest channel) is in
+    # proportion to the saturation, chroma / value, which must not exceed 1.
+    value, chroma = _value_and_chroma(planes)
+    scale = tf.minimum(factor, tf.math.divide_no_nan(value, chroma))
+    return value + (planes - value) * scale
+
+
+def _hue(planes, turns):
+    value, chroma = _value_and_chroma(planes)
+    hue = _hue_of(planes, value, chroma) + 6.0 * turns
+    hue -= 6.0 * tf.floor(hue / 6.0)
+    # How far red, green and blue stand above the smallest channel, in chromas: trapezia around the
+    # colour wheel, as in https://en.wikipedia.org/wiki/HSL_and_HSV ("HSV to RGB alternative").
+    distance = tf.abs(hue - tf.constant([[3.0], [2.0], [4.0]]))
+    height = tf.constant([[-1.0], [2.0], [2.0]]) + tf.constant([[1.0], [-1.0], [-1.0]]) * distance
+    return value - chroma + chroma * tf.clip_by_value(height, 0.0, 1.0)
+
+
+def _value_and_chroma(planes):
+    red, green, blue = tf.split(planes, 3, axis=1)
+    value = tf.maximum(red, tf.maximum(green, blue))
+    return value, value - tf.minimum(red, tf.minimum(green, blue))
+
+
+def _hue_of(planes, value, chroma):
+    """Hue in sixths of a turn, from red, in [-1, 5]; 0 for greys."""
+    red, green, blue = tf.split(planes, 3, axis=1)
+    from_red, from_green, from_blue = (
+        tf.math.divide_no_nan(difference, chroma)
+        for difference in (green - blue, blue - red, red - green)
+    )
+    not_red = _select(tf.equal(value, green), 2.0 + from_green, 4.0 + from_blue)
+    return _select(tf.equal(value, red), from_red, not_red)
+
+
+def random_resized_crop_box(shape, area, ratio, seed):
+    """The box of a random resized crop: int32 scalars (top, left, height, width).
+
+    `shape` is the image's, [H, W, 3]; `area` is the range of the crop's share of the image and
+    `ratio` that of its width by its height; `seed` is int32 [2]. The whole image, if no box that
+    fits is found.
+
+    The law is SimCLR's and BYOL's (TensorFlow's sample_distorted_bounding_box): ratio and height
+    are uniform, so small crops are likelier than under torchvision's law, where the area is
+    uniform and the ratio log-uniform.
+    """
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        shape,
+        _WHOLE_IMAGE,
+        seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=ratio,
+        area_range=area,
+        max_attempts=_CROP_ATTEMPTS,
+        use_image_if_no_bounding_boxes=True,
+    )
+    return begin[0], begin[1], size[0], size[1]
+
+
+def crop_and_resize(image, top, left, height, width, size):
+    """Cuts a box out of one image [H, W, 3] and resizes it to [size, size, 3], same dtype.
+
+    uint8, or float in [0, 1]. Bicubic without antialiasing, as SimCLR's. The cubic overshoots at
+    edges, so that values are clipped to the range.
+    """
+    crop = tf.slice(image, [top, left, 0], [height, width, 3])
+    resized = tf.image.resize(crop, (size, size), tf.image.ResizeMethod.BICUBIC)
+    if image.dtype == tf.uint8:
+        return tf.saturate_cast(tf.round(resized), tf.uint8)
+    return tf.clip_by_value(resized, 0.0, 1.0)
