@@ -1,0 +1,1 @@
+"""Evaluation of pretrained encoders: absl binaries, run from a checkout."""

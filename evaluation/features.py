@@ -1,0 +1,139 @@
+"""Frozen features: every image of a dataset through an encoder, once."""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from tqdm.auto import tqdm
+
+from evaluation.encoders import encoder_fingerprint, load_encoder
+from sassl_tf.datasets.dataset import fingerprint_of
+from sassl_tf.files import replacing
+
+__all__ = ["extract_features", "load_encoder", "prepare_image"]
+
+PREPARATION = 1  # part of the cache's key: raise it whenever `prepare_image` changes its output
+
+
+def prepare_image(image, image_size):
+    """Resizes the shorter side (bicubic, antialiased) and crops the centre.
+
+    The shorter side becomes 256/224 of the crop, as is usual for ImageNet encoders (256, then 224);
+    ssl-transfer makes it the crop's own side. Images that are already `image_size` wide and high
+    (CIFAR, shapes) are taken whole.
+
+    Args:
+        image: uint8 [H, W, 3] in [0, 255].
+        image_size: int, the side of the result.
+
+    Returns:
+        float32 [image_size, image_size, 3] in [0, 1].
+    """
+    shape = tf.shape(image)[:2]
+    pixels = tf.cast(image, tf.float32)
+    pixels = tf.cond(
+        tf.reduce_all(shape == image_size),
+        lambda: pixels,
+        lambda: _resize_and_crop(pixels, shape, image_size),
+    )
+    return tf.ensure_shape(pixels, [image_size, image_size, 3]) / 255.0
+
+
+def extract_features(encoder, dataset, image_size, batch_size=128, cache_dir=None, progress=True):
+    """Computes the features of all images, in the dataset's order, in inference mode.
+
+    Args:
+        encoder: Keras model, float32 [B, H, W, 3] in [0, 1] to [B, D].
+        dataset: an `ImageDataset` of N images.
+        image_size: int, the side of the images that the encoder sees; see `prepare_image`.
+        batch_size: int, how many images the encoder sees at a time.
+        cache_dir: a folder that keeps the features, so that the next call with the same encoder
+            weights, dataset and image size reads them; None keeps nothing.
+        progress: shows a progress bar on stderr.
+
+    Returns:
+        float32 [N, D]; a read-only memory map with `cache_dir`.
+
+    Raises:
+        ValueError: an image size that the encoder does not take, a batch size below 1, a dataset
+            without images, or features that are NaN or infinite.
+    """
+    _check(encoder, dataset, image_size, batch_size)
+    if cache_dir is None:
+        return _extract(encoder, dataset, image_size, batch_size, progress)
+    key = fingerprint_of(
+        encoder_fingerprint(encoder), dataset.fingerprint, dataset.split, image_size, PREPARATION
+    )
+    file = pathlib.Path(cache_dir) / f"{key}.npy"
+    if not file.is_file():
+        features = _extract(encoder, dataset, image_size, batch_size, progress)
+        with replacing(file) as beside:
+            np.save(beside, features)
+    return np.load(file, mmap_mode="r")
+
+
+def _resize_and_crop(pixels, shape, image_size):
+    shorter = round(image_size * 256 / 224)
+    scale = shorter / tf.reduce_min(shape)
+    resized_shape = tf.cast(tf.round(scale * tf.cast(shape, tf.float64)), tf.int32)
+    pixels = tf.image.resize(pixels, resized_shape, method="bicubic", antialias=True)
+    pixels = tf.clip_by_value(pixels, 0.0, 255.0)  # bicubic overshoots at edges
+    top, left = tf.unstack((resized_shape - image_size) // 2)
+    return pixels[top : top + image_size, left : left + image_size]
+
+
+def _extract(encoder, dataset, image_size, batch_size, progress):
+    signature = tf.TensorSpec([None, image_size, image_size, 3], tf.float32)
+
+    # One trace for all batches, the smaller last one included.
+    @tf.function(input_signature=[signature])
+    def encode(images):
+        return tf.cast(encoder(images, training=False), tf.float32)
+
+    count, done, features = len(dataset), 0, None
+    description = f"Features ({dataset.split})"
+    with tqdm(total=count, desc=description, unit="img", disable=not progress) as bar:
+        for images in _batches(dataset, image_size, batch_size):
+            batch = encode(images).numpy()
+            if features is None:
+                features = np.empty([count, batch.shape[1]], np.float32)
+            _check_finite(batch, dataset, done)
+            features[done : done + len(batch)] = batch
+            done += len(batch)
+            bar.update(len(batch))
+    return features
+
+
+def _batches(dataset, image_size, batch_size):
+    return (
+        tf.data.Dataset.range(len(dataset))
+        .map(
+            lambda index: prepare_image(dataset.example(index)["image"], image_size),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        .batch(batch_size)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _check(encoder, dataset, image_size, batch_size):
+    _, height, width, _ = encoder.inputs[0].shape
+    if image_size < 1 or {height, width} - {None, image_size}:
+        raise ValueError(
+            f"The image size is {image_size}, and the encoder takes images of "
+            f"{height or 'any'} x {width or 'any'} pixels; give a size that it takes."
+        )
+    if batch_size < 1:
+        raise ValueError(f"The batch size is {batch_size}; give 1 or more.")
+    if not len(dataset):
+        raise ValueError(f"The {dataset.split} split of {dataset.name} has no images; add some.")
+
+
+def _check_finite(batch, dataset, first):
+    bad = np.flatnonzero(~np.isfinite(batch).all(axis=1))
+    if bad.size:
+        raise ValueError(
+            f"The features of image {first + bad[0]} of {dataset.name} ({dataset.split}) are NaN "
+            "or infinite: the encoder's weights are damaged, or its training diverged. Evaluate "
+            "an earlier checkpoint, or pretrain with a lower learning rate."
+        )

@@ -1,0 +1,43 @@
+"""The flags that the evaluations of frozen features share.
+
+They are defined by a call and not by an import, so that one process (the demo, a test) can import
+several binaries although each has, for example, a `--workdir`.
+"""
+
+from absl import flags
+
+flags.disclaim_key_flags()  # so that they are the binary's own, which is what --help shows
+
+
+def define_encoder_flags():
+    """Defines --encoder, --dataset, --data_dir, --workdir, --image_size and --batch_size."""
+    flags.DEFINE_string("encoder", None, "A .keras file or a pretraining workdir.", required=True)
+    flags.DEFINE_string(
+        "dataset", None, "tfds:NAME, folder:PATH or shapes; labelled.", required=True
+    )
+    flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "Where the results (JSON) and the features go; by default the encoder's workdir.",
+    )
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "Side of the images; by default what the encoder was made for, else 224.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer("batch_size", 128, "Images per call of the encoder.", lower_bound=1)
+
+
+def encoder_arguments():
+    """Returns the values of these flags as a dict of arguments for `evaluate`."""
+    values = flags.FLAGS
+    return {
+        "encoder_path": values.encoder,
+        "dataset_spec": values.dataset,
+        "data_dir": values.data_dir,
+        "workdir": values.workdir,
+        "image_size": values.image_size,
+        "batch_size": values.batch_size,
+    }

@@ -1,0 +1,161 @@
+"""What every evaluation of a frozen encoder starts from and ends with.
+
+It starts from the features and labels of both splits, and ends with a JSON file that says how to
+get the same numbers again.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+import platform
+import re
+
+import numpy as np
+from sklearn.metrics import accuracy_score, recall_score
+
+from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder, workdir_of
+from evaluation.features import extract_features
+from sassl_tf.datasets import load_dataset
+from sassl_tf.files import replacing
+
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrozenFeatures:
+    """Both splits of a labelled dataset, as an encoder sees them.
+
+    Attributes:
+        train_features: float32 [N, D].
+        train_labels: int64 [N] in [0, C).
+        test_features: float32 [M, D].
+        test_labels: int64 [M] in [0, C).
+        class_names: C names.
+        workdir: Path of the folder for results.
+        facts: what was evaluated, as a dict for the results file.
+    """
+
+    train_features: np.ndarray
+    train_labels: np.ndarray
+    test_features: np.ndarray
+    test_labels: np.ndarray
+    class_names: list[str]
+    workdir: pathlib.Path
+    facts: dict
+
+
+def frozen_features(
+    encoder_path, dataset_spec, data_dir=None, workdir=None, image_size=None, batch_size=128
+):
+    """Computes the features of both splits of a dataset, or reads them from `workdir/features`.
+
+    Args:
+        encoder_path: a `.keras` file or a pretraining workdir.
+        dataset_spec: `tfds:NAME`, `folder:PATH` or `shapes`.
+        data_dir: the folder of prepared TFDS datasets.
+        workdir: the folder for features and results; by default the encoder's own workdir.
+        image_size: the side of the images; by default what the encoder was made for.
+        batch_size: how many images the encoder sees at a time.
+
+    Returns:
+        FrozenFeatures.
+
+    Raises:
+        ValueError: no such encoder or dataset, an unlabelled dataset, or no workdir.
+    """
+    workdir = _workdir(encoder_path, workdir)
+    # The datasets first: what is wrong with them shows sooner than an encoder loads.
+    splits = [_labelled(load_dataset(dataset_spec, s, data_dir)) for s in ("train", "test")]
+    encoder = load_encoder(encoder_path)
+    image_size = image_size or default_image_size(encoder_path, encoder)
+    train, test = splits
+    train_features, test_features = (
+        extract_features(encoder, split, image_size, batch_size, workdir / "features")
+        for split in splits
+    )
+    facts = {
+        "encoder": str(encoder_path),
+        "encoder_fingerprint": encoder_fingerprint(encoder),
+        "feature_size": train_features.shape[1],
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "dataset": dataset_spec,
+        "dataset_fingerprints": {split.split: split.fingerprint for split in splits},
+        "classes": len(train.class_names),
+        "train_images": len(train),
+        "test_images": len(test),
+    }
+    return FrozenFeatures(
+        train_features=train_features,
+        train_labels=train.labels,
+        test_features=test_features,
+        test_labels=test.labels,
+        class_names=train.class_names,
+        workdir=workdir,
+        facts=facts,
+    )
+
+
+def accuracies(labels, predictions):
+    """Returns {"accuracy", "mean_per_class_accuracy"} in [0, 1].
+
+    The mean is over the classes that occur in `labels`, as in the transfer protocols for
+    Caltech-101, Flowers-102 and Pets.
+
+    Args:
+        labels: int [N].
+        predictions: int [N].
+    """
+    return {
+        "accuracy": float(accuracy_score(labels, predictions)),
+        "mean_per_class_accuracy": float(
+            recall_score(labels, predictions, labels=np.unique(labels), average="macro")
+        ),
+    }
+
+
+def write_result(evaluation, frozen, outcome):
+    """Writes `EVALUATION-DATASET.json` into the workdir and returns what it holds, as a dict.
+
+    Args:
+        evaluation: the name of the evaluation, such as "knn".
+        frozen: the FrozenFeatures that were evaluated.
+        outcome: dict of the evaluation's own settings and numbers.
+    """
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    result = {
+        "evaluation": evaluation,
+        **outcome,
+        **frozen.facts,
+        "versions": {"python": platform.python_version(), **versions},
+    }
+    with replacing(frozen.workdir / result_name(evaluation, frozen.facts["dataset"])) as beside:
+        beside.write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def result_name(evaluation, dataset_spec):
+    """Returns the name of a results file: "knn", "folder:../pets" gives "knn-folder-pets.json"."""
+    dataset = re.sub(r"\W+", "-", dataset_spec).strip("-")
+    return f"{evaluation}-{dataset[-150:]}.json"  # file systems take names of up to 255 bytes
+
+
+def _workdir(encoder_path, workdir):
+    found = workdir or workdir_of(encoder_path)
+    if not found:
+        raise ValueError(
+            f"The encoder {encoder_path} lies in no pretraining workdir, so it must be said where "
+            "the results go: give a folder as --workdir."
+        )
+    return pathlib.Path(found).expanduser()
+
+
+def _labelled(dataset):
+    unlabelled = int((dataset.labels < 0).sum())
+    if unlabelled or not dataset.class_names:
+        raise ValueError(
+            f"{unlabelled} of {len(dataset)} images of {dataset.name} ({dataset.split}) have no "
+            "label, and this evaluation needs them all: give a dataset of class folders."
+        )
+    return dataset
