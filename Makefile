@@ -1,0 +1,45 @@
+# Every target sets up what it needs: the first command in a fresh clone may be any of them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATASET ?= shapes
+RUNS ?= runs
+
+.PHONY: test test-all lint demo bench lock clean
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -m ""
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+demo: $(READY)
+	$(BIN)/python -m training.demo --dataset=$(DATASET) --workdir=$(RUNS)/demo
+
+# Fidelity needs Magenta's mobile model and held-out images; see benchmarks/stylizers.py.
+SHARED ?= $(or $(SASSL_SHARED),../shared)
+bench: $(READY)
+	$(BIN)/python -m benchmarks.views --output=benchmarks/results/views.json
+	$(BIN)/python -m benchmarks.stylizers --mobile=$(SHARED)/magenta \
+		--content=$(SHARED)/data/imagenette128/val --styles=$(SHARED)/data/style256/test \
+		--output=benchmarks/results/stylizers.json
+
+$(READY): requirements.lock setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps -e .
+	touch $(READY)
+
+# Pins what setup.py asks for, on the oldest Python that is tested.
+lock:
+	$(BIN)/pip-compile --quiet --extra=dev --strip-extras --no-emit-index-url \
+		--no-emit-trusted-host --no-header --no-emit-find-links --output-file=requirements.lock setup.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

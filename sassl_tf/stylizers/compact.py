@@ -1,0 +1,169 @@
+"""The compact stylizer: a small F and T of our own, distilled from Magenta's mobile model.
+
+T works at a quarter of the resolution, so that nearly all of its arithmetic is dense 3×3
+convolutions on 1/16 of the pixels; F sees the image at 128 px. `training/distill_stylizer.py`
+trains both; `MODEL_CARD.md` beside the weights says with what and how well.
+"""
+
+import importlib.resources
+import pathlib
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from sassl_tf.files import replacing
+from sassl_tf.stylizers.stylizer import (
+    Stylizer,
+    float32_policy,
+    named_weights,
+    set_named_weights,
+)
+from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE, StyleNorm
+
+PATCH = 4
+CHANNELS = 32
+BLOCKS = 4
+STYLE_SIZE = 128
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class SpaceToDepth(keras.layers.Layer):
+    """[B, H, W, C] -> [B, ⌈H/4⌉, ⌈W/4⌉, 16·C]; a ragged edge is filled by mirroring."""
+
+    def call(self, x):
+        dynamic = tf.shape(x)
+        sides = [dynamic[i] if x.shape[i] is None else x.shape[i] for i in (1, 2)]
+        if not all(isinstance(side, int) and side % PATCH == 0 for side in sides):
+            margins = [[0, -side % PATCH] for side in sides]
+            x = tf.pad(x, [[0, 0], *margins, [0, 0]], mode="SYMMETRIC")
+        return tf.nn.space_to_depth(x, PATCH)
+
+    def compute_output_shape(self, shape):
+        batch, height, width, channels = shape
+        sides = [side if side is None else -(-side // PATCH) for side in (height, width)]
+        return (batch, *sides, channels * PATCH**2)
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class DepthToSpace(keras.layers.Layer):
+    """[B, H, W, 16·C] -> [B, 4·H, 4·W, C]."""
+
+    def call(self, x):
+        return tf.nn.depth_to_space(x, PATCH)
+
+    def compute_output_shape(self, shape):
+        batch, height, width, channels = shape
+        sides = [side if side is None else side * PATCH for side in (height, width)]
+        return (batch, *sides, channels // PATCH**2)
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class ColourMatrix(keras.layers.Layer):
+    """Every pixel times a matrix M(z) of its image: `[x, z]` to [B, H, W, C], M linear in z.
+
+    On space-to-depth patches M acts on the three colours of each pixel alike.
+    """
+
+    def build(self, input_shapes):
+        code_size = input_shapes[1][-1]
+        self.kernel = self.add_weight((code_size, 9), "zeros", name="kernel")
+        self.bias = self.add_weight((9,), "zeros", name="bias")
+
+    def call(self, inputs):
+        x, code = inputs
+        matrix = ops.reshape(ops.matmul(code, self.kernel) + self.bias, (-1, 1, 3, 3))
+        shape = ops.shape(x)
+        return ops.reshape(ops.matmul(x, matrix), shape)
+
+    def compute_output_shape(self, input_shapes):
+        return input_shapes[0]
+
+
+def compact_transfer_network(code_size=STYLE_CODE_SIZE):
+    """T: `[content, code]` to the stylized image, as `transfer_network`."""
+    content = keras.Input((None, None, 3), name="content")
+    code = keras.Input((code_size,), name="code")
+
+    def styled(x, name, filters=CHANNELS):
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
+        return StyleNorm(name=f"{name}_style")([x, code])
+
+    patches = SpaceToDepth(name="patches")(content)
+    x = ops.relu(styled(patches, "stem"))
+    for block in range(1, BLOCKS + 1):
+        h = ops.relu(styled(x, f"block{block}_conv1"))
+        x = x + styled(h, f"block{block}_conv2")
+    x = keras.layers.Conv2D(3 * PATCH**2, 3, padding="same", name="change")(x)
+    x = DepthToSpace(name="pixels")(x)
+    x = x + ColourMatrix(name="colour")([DepthToSpace(name="content_pixels")(patches), code])
+    x = StyleNorm(name="output_style")([x, code])
+    return keras.Model([content, code], ops.sigmoid(x), name="compact_transfer_network")
+
+
+def compact_style_network(code_size=STYLE_CODE_SIZE):
+    """F: images [B, 128, 128, 3] in [0, 1] to codes, from channel statistics at every depth."""
+    images = keras.Input((STYLE_SIZE, STYLE_SIZE, 3), name="images")
+    x = SpaceToDepth(name="patches")(images * 2.0 - 1.0)
+    statistics = [x]
+    for name, filters, stride in (("conv1", 48, 1), ("conv2", 64, 2), ("conv3", 96, 2)):
+        conv = keras.layers.Conv2D(filters, 3, stride, padding="same", activation="relu", name=name)
+        x = conv(x)
+        statistics.append(x)
+    x = keras.layers.Conv2D(128, 3, padding="same", activation="relu", name="conv4")(x)
+    statistics.append(x)
+    moments = []
+    for features in statistics:
+        mean, variance = ops.moments(features, axes=(1, 2))
+        moments += [mean, ops.sqrt(variance + 1e-4)]
+    x = keras.layers.Dense(192, activation="relu", name="hidden")(ops.concatenate(moments, -1))
+    code = keras.layers.Dense(code_size, name="code")(x)
+    return keras.Model(images, code, name="compact_style_network")
+
+
+def packaged(name):
+    """A file that is installed with the compact stylizer's weights."""
+    return importlib.resources.files("sassl_tf.stylizers") / "weights" / name
+
+
+def load_compact_stylizer(path=None):
+    """The compact stylizer, from the package or from a safetensors file of `save_compact`.
+
+    Raises:
+        ValueError: the file is not there, or its tensors do not fit.
+    """
+    from safetensors.numpy import load
+
+    file = packaged("compact.safetensors") if path is None else pathlib.Path(path)
+    if not file.is_file():
+        raise ValueError(
+            f"The compact stylizer's weights are not at {file}: expected a .safetensors file, as "
+            "training.distill_stylizer writes it."
+        )
+    with float32_policy():
+        networks = compact_style_network(), compact_transfer_network()
+    arrays = load(file.read_bytes())
+    prefixes = {network.name for network in networks}
+    strangers = [name for name in arrays if name.split("/")[0] not in prefixes]
+    if strangers:
+        raise ValueError(f"{file} does not hold the compact stylizer: unexpected {strangers[:4]}.")
+    for network in networks:
+        prefix = f"{network.name}/"
+        own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        set_named_weights(network, own)
+    source = None if path is None else str(path)
+    return Stylizer("compact", *networks, STYLE_SIZE, source=source)
+
+
+def save_compact(path, style_network, transfer_network):
+    """Writes both networks' weights, in float16, beside `path` and then renames."""
+    from safetensors.numpy import save_file
+
+    arrays = {
+        f"{network.name}/{name}": array.astype("float16")
+        for network in (style_network, transfer_network)
+        for name, array in named_weights(network).items()
+    }
+    with replacing(path) as beside:
+        save_file(arrays, beside)
+        beside.chmod(0o644)  # safetensors makes files that only their owner can read

@@ -1,0 +1,111 @@
+"""Magenta's mobile style transfer model: MobileNetV2's F, and T at a quarter of the width.
+
+The weights come from the two TensorFlow Lite files that Magenta published, dequantized. Its code
+space is its own: codes of another stylizer mean nothing to it.
+"""
+
+import pathlib
+
+import keras
+from keras import ops
+
+from sassl_tf.stylizers.stylizer import Stylizer, float32_policy, set_named_weights
+from sassl_tf.stylizers.tflite import read_tflite_constants
+from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE, transfer_network
+
+STYLE_FILE = "style_predict_quantized_256.tflite"
+TRANSFER_FILE = "style_transfer_quantized_dynamic.tflite"
+STYLE_SIZE = 256
+TRANSFER_WIDTH = 0.25
+
+# Expansion, output channels, repeats and first stride of MobileNetV2's inverted residual blocks
+# (Sandler et al. 2018, table 2).
+_BLOCKS = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+def mobilenet_style_network(code_size=STYLE_CODE_SIZE):
+    """F as a Keras model: float32 images [B, H, W, 3] in [0, 1] to codes [B, code_size].
+
+    MobileNetV2 to its last 1×1 convolution (1280 channels), the mean over height and width, and a
+    linear map. Batch normalisation is folded into the convolutions' biases.
+    """
+    images = keras.Input((None, None, 3), name="images")
+
+    def convolution(x, name, filters, size=1, stride=1):
+        conv = keras.layers.Conv2D(filters, size, stride, padding="same", name=name)
+        return conv(x)
+
+    x = ops.relu6(convolution(images, "Conv", 32, 3, 2))
+    index = 0
+    for expansion, filters, repeats, first_stride in _BLOCKS:
+        for repeat in range(repeats):
+            name = f"expanded_conv_{index}" if index else "expanded_conv"
+            stride = first_stride if repeat == 0 else 1
+            h = x
+            if expansion > 1:
+                h = ops.relu6(convolution(h, f"{name}.expand", x.shape[-1] * expansion))
+            h = ops.relu6(
+                keras.layers.DepthwiseConv2D(3, stride, padding="same", name=f"{name}.depthwise")(h)
+            )
+            h = convolution(h, f"{name}.project", filters)
+            x = h if repeat == 0 else x + h
+            index += 1
+    x = ops.relu6(convolution(x, "Conv_1", 1280))
+    code = keras.layers.Dense(code_size, name="code")(ops.mean(x, axis=(1, 2)))
+    return keras.Model(images, code, name="mobilenet_style_network")
+
+
+def load_mobile_stylizer(folder):
+    """The mobile stylizer from a folder with Magenta's two TensorFlow Lite files.
+
+    Raises:
+        ValueError: no folder given, or a file is missing or not the expected model.
+    """
+    if folder is None:
+        raise ValueError(
+            'load_stylizer("magenta-mobile") needs weights=: the folder that holds '
+            f"{STYLE_FILE} and {TRANSFER_FILE}, as Magenta published them."
+        )
+    folder = pathlib.Path(folder)
+    with float32_policy():
+        style, transfer = mobilenet_style_network(), transfer_network(TRANSFER_WIDTH)
+    set_named_weights(style, _style_weights(read_tflite_constants(folder / STYLE_FILE)))
+    set_named_weights(transfer, _transfer_weights(read_tflite_constants(folder / TRANSFER_FILE)))
+    return Stylizer("magenta-mobile", style, transfer, STYLE_SIZE, source=str(folder))
+
+
+def _style_weights(constants):
+    """From `MobilenetV2/<block>/<part>/weights` to the layers of `mobilenet_style_network`."""
+    weights = {}
+    for name, array in constants.items():
+        if name.startswith("mobilenet_conv/Conv/"):
+            layer = "code"
+            array = array.reshape(array.shape[-2:]) if array.ndim == 4 else array
+        else:
+            layer = ".".join(name.removeprefix("MobilenetV2/").split("/")[:-1])
+        weights[f"{layer}/{'bias' if name.endswith('_bias') else 'kernel'}"] = array
+    return weights
+
+
+def _transfer_weights(constants):
+    """From Magenta's scopes to the layers of `transfer_network`."""
+    weights = {}
+    for name, array in constants.items():
+        *scope, last = name.split("/")
+        part = "bias" if last.endswith("_bias") else "kernel"
+        if scope[0] == "style_params":  # style_params/transformer/<layer>/StyleNorm/Conv[_1]
+            head = {"Conv": "beta", "Conv_1": "gamma"}[scope.pop()]
+            array = array.reshape(array.shape[-2:]) if array.ndim == 4 else array
+            weights[f"{'.'.join(scope[2:])}/{head}_{part}"] = array
+        elif part == "kernel" or scope[1] == "contract":
+            # Other convolutions are followed by StyleNorm, which takes any bias away again.
+            weights[f"{'.'.join(scope[1:])}/{part}"] = array
+    return weights

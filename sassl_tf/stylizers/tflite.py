@@ -1,0 +1,57 @@
+"""Reads the constants of a TensorFlow Lite file as float32 arrays."""
+
+import pathlib
+import warnings
+
+import numpy as np
+
+
+def read_tflite_constants(path):
+    """`{name: float32 array}` of a `.tflite` file's weights and biases, dequantized.
+
+    Convolution kernels come in TensorFlow's layout [h, w, in, out], depthwise ones as
+    [h, w, channels, 1].
+
+    Raises:
+        ValueError: the file is not there, or is no TensorFlow Lite model.
+    """
+    import tensorflow as tf
+
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is not there: expected a TensorFlow Lite file.")
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3":
+        raise ValueError(f"{path} is no TensorFlow Lite model (of {len(content)} bytes).")
+    with warnings.catch_warnings():  # of its move to another package
+        warnings.simplefilter("ignore")
+        interpreter = tf.lite.Interpreter(model_content=content)
+    constants = {}
+    for detail in interpreter.get_tensor_details():
+        name = detail["name"]
+        # Names of kernels and biases; everything else is an activation or a shape.
+        if name.endswith(("weights", "weights/read", "_bias")):
+            array = _dequantize(interpreter.get_tensor(detail["index"]), detail)
+            constants[name.removesuffix("/read")] = _tensorflow_layout(array)
+    return constants
+
+
+def _dequantize(array, detail):
+    """scale · (q - zero point), by tensor or along the tensor's quantized dimension."""
+    parameters = detail["quantization_parameters"]
+    scales, zero_points = parameters["scales"], parameters["zero_points"]
+    if not len(scales):
+        return array.astype(np.float32)
+    shape = [1] * array.ndim
+    if len(scales) > 1:
+        shape[parameters["quantized_dimension"]] = len(scales)
+    difference = array.astype(np.float32) - zero_points.reshape(shape)
+    return (difference * scales.reshape(shape)).astype(np.float32)
+
+
+def _tensorflow_layout(array):
+    if array.ndim != 4:
+        return array
+    # [1, h, w, channels] -> [h, w, channels, 1] for depthwise kernels, else
+    # [out, h, w, in] -> [h, w, in, out]: the same permutation.
+    return array.transpose(1, 2, 3, 0)

@@ -1,0 +1,42 @@
+"""The installed package is `sassl_tf`; `training` and `evaluation` run from a checkout."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "sassl_tf" / "__init__.py").read_text())[1]
+
+TRAINING = [
+    "absl-py>=2",
+    "keras-cv>=0.9,<0.10",
+    "ml-collections>=1",
+    "scikit-learn>=1.5",
+    "tensorboard>=2.18",
+    "threadpoolctl>=3",
+]
+DEVELOPMENT = ["build", "hypothesis>=6", "pip-tools>=7", "pytest>=8", "ruff>=0.9", "scipy>=1.12"]
+
+setup(
+    name="sassl-tf",
+    version=VERSION,
+    description="SASSL, style augmentations for self-supervised learning, for Keras",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["sassl_tf", "sassl_tf.*"]),
+    package_data={"sassl_tf.stylizers": ["weights/*"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "importlib_resources>=6",  # tensorflow-datasets needs it and does not say so
+        "keras>=3.8,<4",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "safetensors>=0.5",
+        "tensorflow>=2.20,<2.22",
+        "tensorflow-datasets>=4.9.7,<5",
+        "tqdm>=4.66",
+    ],
+    extras_require={"training": TRAINING, "dev": TRAINING + DEVELOPMENT},
+)
