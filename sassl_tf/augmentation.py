@@ -1,0 +1,385 @@
+"""`SASSLAugmentation`: Algorithm 1 of the paper (arXiv 2312.01187) as a Keras layer."""
+
+import os
+import random
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sassl_tf.style_bank import StyleBank
+from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_config
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class SASSLAugmentation(keras.layers.Layer):
+    """Augments images by neural style transfer, blended in feature space and in pixel space.
+
+    For an image i_c that is chosen with probability p, and a style code z_s:
+
+        z_c  = F(i_c)
+        α    ~ U(α_min, α_max)
+        ẑ    = (1 - α) z_c + α z_s          feature blending
+        î_cs = T(i_c, ẑ)
+        β    ~ U(β_min, β_max)
+        i_cs = (1 - β) i_c + β î_cs         image interpolation
+
+    Every image has draws of its own. Style moves no pixel, so boxes, masks and labels stay valid.
+
+    Args:
+        stylizer: F and T: a name for `load_stylizer`, or a `Stylizer`.
+        styles: where z_s comes from: "default" (the bank inside the package), "in_batch" (another
+            image of the same batch), a `StyleBank`, or the path of a saved one.
+        probability: p, of stylizing an image.
+        blending_factor: (α_min, α_max) in [0, 1]; one number fixes α.
+        interpolation_factor: (β_min, β_max) in [0, 1]; one number fixes β.
+        value_range: the lowest and the highest value of the images' pixels, in and out.
+        stylize_size: the shorter side, in pixels, at which F and T run; the change they make is
+            upsampled and added to the full-size image. None, or a side no smaller than the
+            image's: full size.
+        static_shapes: compute every image and then select, instead of only the selected ones, so
+            that all shapes are static. Needed where XLA compiles the call (`jit_compile=True`);
+            under a TPU strategy it goes without saying.
+        seed: int; fixes the draws of calls in a fixed order. None takes one from Python's
+            `random`, which `keras.utils.set_random_seed` seeds.
+
+    Call arguments:
+        inputs: images [H, W, 3] or [B, H, W, 3], uint8 or float (any other integer too), or a
+            dict that has them under "images"; what else is in it is passed through.
+        training: False returns the input unchanged.
+        seed: int32 [2]; makes the call stateless: the same seed gives the same result anywhere.
+
+    Returns:
+        The same structure, shapes and dtypes.
+
+    Raises:
+        ValueError: arguments out of range, an unknown stylizer, a bank of another stylizer, images
+            of the wrong rank or channels, or "in_batch" styles on less than two images.
+
+    Example:
+
+    ```python
+    augment = sassl_tf.SASSLAugmentation()
+    dataset = dataset.batch(256).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    ```
+    """
+
+    def __init__(
+        self,
+        stylizer="compact",
+        styles="default",
+        probability=0.8,
+        blending_factor=(0.1, 0.3),
+        interpolation_factor=(0.1, 0.3),
+        value_range=(0, 255),
+        stylize_size=None,
+        static_shapes=False,
+        seed=None,
+        **kwargs,
+    ):
+        # F, T and the blending are float32 under every precision policy. (Keras casts the inner
+        # networks' variables to an outer layer's dtype even with autocast=False.)
+        super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                f"sassl_tf runs on Keras's TensorFlow backend; this is {keras.backend.backend()}. "
+                'Set KERAS_BACKEND="tensorflow" before Keras is imported.'
+            )
+        self.probability = _fraction(probability, "probability")
+        self.blending_factor = _factor_range(blending_factor, "blending_factor")
+        self.interpolation_factor = _factor_range(interpolation_factor, "interpolation_factor")
+        self.value_range = _value_range(value_range)
+        self.stylize_size = _stylize_size(stylize_size)
+        self.static_shapes = bool(static_shapes)
+        self.seed = None if seed is None else int(seed)
+        self._stylizer_argument = stylizer
+        self.stylizer = stylizer if isinstance(stylizer, Stylizer) else load_stylizer(stylizer)
+        self.styles = styles
+        self.style_bank = self._resolve_styles(styles)
+        # Not Keras's SeedGenerator: its read and update race in a parallel `Dataset.map`, so that
+        # draws repeat. This one advances atomically.
+        draw_seed = random.randrange(2**31) if self.seed is None else self.seed
+        self._generator = tf.random.Generator.from_seed(draw_seed)
+        self._warned = False
+        self.supports_jit = self.static_shapes
+        self.built = True
+
+    def _resolve_styles(self, styles):
+        if isinstance(styles, str) and styles == "in_batch":
+            return None
+        if isinstance(styles, str) and styles == "default":
+            bank = StyleBank.default(self.stylizer.name)
+        elif isinstance(styles, StyleBank):
+            bank = styles
+        elif isinstance(styles, (str, os.PathLike)):
+            bank = StyleBank.load(styles)
+        else:
+            raise ValueError(
+                f'styles is {styles!r}; expected "default", "in_batch", a StyleBank or the path '
+                "of a saved one."
+            )
+        bank.check_made_by(self.stylizer)
+        return bank
+
+    def call(self, inputs, training=True, seed=None):
+        images = inputs["images"] if isinstance(inputs, dict) else inputs
+        _check_images(images)
+        never = self.probability == 0 or self.interpolation_factor[1] == 0
+        if not training or never:
+            return inputs
+        self._warn_of_values(images)
+        batched = images.shape.rank == 4
+        batch = images if batched else images[None]
+        count = batch.shape[0] if batch.shape[0] is not None else tf.shape(batch)[0]
+        if self.style_bank is None:
+            _check_several(count)
+        transformation = self.get_random_transformation((count,), self._call_seed(seed))
+        batch = self.transform_images(batch, transformation)
+        images = batch if batched else batch[0]
+        return {**inputs, "images": images} if isinstance(inputs, dict) else images
+
+    def _call_seed(self, seed):
+        if seed is None:
+            return self._generator.uniform_full_int((2,), tf.int32)
+        seed = tf.convert_to_tensor(seed)
+        if not seed.dtype.is_integer or seed.shape.rank not in (None, 1) or seed.shape[0] != 2:
+            raise ValueError(
+                f"seed is {seed.dtype.name} of shape {seed.shape}; expected int32 of shape [2]."
+            )
+        return seed
+
+    def get_random_transformation(self, shape, seed):
+        """Draws what Algorithm 1 needs, apart from applying it.
+
+        Args:
+            shape: (B,) for a batch; () for one image whose draws are batched later.
+            seed: int32 [2].
+
+        Returns:
+            A dict of tensors of that shape: "apply" (bool), "alpha", "beta" (float32) and "style"
+            (float32 in [0, 1): which of the available styles).
+        """
+        # Bits of a named algorithm: XLA chooses another one, and makes other floats of the bits.
+        seeds = tf.unstack(tf.random.split(seed, 4, alg="philox"))
+
+        def uniform(seed, low=0.0, high=1.0):
+            bits = tf.random.stateless_uniform(
+                shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+            )
+            unit = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32)
+            return low + (high - low) * unit * 2.0**-24
+
+        return {
+            "apply": uniform(seeds[0]) < self.probability,
+            "style": uniform(seeds[1]),
+            "alpha": uniform(seeds[2], *self.blending_factor),
+            "beta": uniform(seeds[3], *self.interpolation_factor),
+        }
+
+    def transform_images(self, images, transformation):
+        """Applies draws to images [B, H, W, 3] in `value_range`; same shape and dtype out."""
+        images = tf.convert_to_tensor(images)
+        if self.static_shapes or _on_tpu():
+            stylized = self._stylize(images, transformation)
+            return tf.where(transformation["apply"][:, None, None, None], stylized, images)
+        chosen = tf.where(transformation["apply"])
+
+        def stylize_chosen():
+            return tf.tensor_scatter_nd_update(
+                images, chosen, self._stylize(images, transformation, chosen[:, 0])
+            )
+
+        # Not every operation takes an empty batch, and an unbatched image is often not chosen.
+        output = tf.cond(tf.size(chosen) > 0, stylize_chosen, lambda: images)
+        output.set_shape(images.shape)
+        return output
+
+    def _stylize(self, images, transformation, chosen=None):
+        """i_cs of every image, or of the chosen ones alone; in the dtype of `images`."""
+
+        def pick(x):
+            return x if chosen is None else tf.gather(x, chosen)
+
+        alpha, beta = (pick(transformation[name]) for name in ("alpha", "beta"))
+        low, high = self.value_range
+        if self.style_bank is None:
+            # One pass of F over the batch gives z_c and z_s alike.
+            unit = self._unit_range(images)
+            z = self.stylizer.encode_style(self._working_size(unit))
+            z_c, z_s = pick(z), pick(_of_another_image(z, transformation["style"]))
+            unit = pick(unit)
+            small = self._working_size(unit)
+        else:
+            unit = self._unit_range(pick(images))
+            small = self._working_size(unit)
+            z_c = self.stylizer.encode_style(small)
+            codes = tf.constant(self.style_bank.codes)
+            number = tf.cast(pick(transformation["style"]) * len(self.style_bank), tf.int32)
+            z_s = tf.gather(codes, tf.minimum(number, len(self.style_bank) - 1))
+        # An image with NaN pixels is no style: it must not reach another one of its batch.
+        usable = tf.reduce_all(tf.math.is_finite(z_s), axis=1, keepdims=True)
+        z_s = tf.where(usable, z_s, z_c)
+
+        z = (1 - alpha[:, None]) * z_c + alpha[:, None] * z_s
+        change = self.stylizer.stylize(small, z) - small  # î_cs - i_c
+        if small is not unit:
+            change = tf.image.resize(change, tf.shape(unit)[1:3])
+        # (1 - β) i_c + β î_cs, rearranged so that it holds for an upsampled change too.
+        mixed = tf.clip_by_value(unit + beta[:, None, None, None] * change, 0.0, 1.0)
+        mixed = low + (high - low) * mixed
+        return _cast_back(mixed, images.dtype)
+
+    def _unit_range(self, images):
+        low, high = self.value_range
+        unit = (tf.cast(images, tf.float32) - low) / (high - low)
+        return tf.clip_by_value(unit, 0.0, 1.0)
+
+    def _working_size(self, unit):
+        """The images at `stylize_size`; the very same tensor where that is no smaller."""
+        if self.stylize_size is None:
+            return unit
+        height, width = unit.shape[1:3]
+        if height is not None and width is not None:
+            shorter = min(height, width)
+            if self.stylize_size >= shorter:
+                return unit
+            sides = [max(1, round(side * self.stylize_size / shorter)) for side in (height, width)]
+        else:
+            sides = tf.cast(tf.shape(unit)[1:3], tf.float32)
+            factor = tf.minimum(1.0, self.stylize_size / tf.reduce_min(sides))
+            sides = tf.cast(tf.round(sides * factor), tf.int32)
+        return tf.image.resize(unit, sides, antialias=True)
+
+    def _warn_of_values(self, images):
+        """In eager calls, once: values that cannot be meant."""
+        if self._warned or not tf.executing_eagerly():
+            return
+        problem = value_range_problem(images.numpy(), self.value_range)
+        if problem:
+            self._warned = True
+            warnings.warn(problem, stacklevel=3)
+
+    def compute_output_shape(self, input_shape, *args, **kwargs):
+        return input_shape
+
+    def compute_output_spec(self, inputs, training=True, seed=None):
+        images = inputs["images"] if isinstance(inputs, dict) else inputs
+        _check_images(images)
+        return keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), inputs)
+
+    def get_config(self):
+        stylizer, styles = self._stylizer_argument, self.styles
+        return {
+            **super().get_config(),
+            "stylizer": stylizer if isinstance(stylizer, str) else stylizer.get_config(),
+            "styles": styles if styles in ("default", "in_batch") else self.style_bank.get_config(),
+            "probability": self.probability,
+            "blending_factor": self.blending_factor,
+            "interpolation_factor": self.interpolation_factor,
+            "value_range": self.value_range,
+            "stylize_size": self.stylize_size,
+            "static_shapes": self.static_shapes,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        if isinstance(config["stylizer"], dict):
+            config["stylizer"] = stylizer_from_config(config["stylizer"])
+        if isinstance(config["styles"], dict):
+            config["styles"] = StyleBank.from_config(config["styles"])
+        return cls(**config)
+
+
+def value_range_problem(values, value_range):
+    """What is suspicious about pixel values under a value range, or None.
+
+    Args:
+        values: array of pixels; NaN is passed over.
+        value_range: (lowest, highest).
+    """
+    low, high = value_range
+    smallest = float(np.fmin.reduce(values, axis=None))
+    largest = float(np.fmax.reduce(values, axis=None))
+    if smallest < low - 1e-3 or largest > high + 1e-3:
+        return (
+            f"The images have values from {smallest:g} to {largest:g}, outside "
+            f"value_range=({low:g}, {high:g}): they will be clipped. Set value_range to the range "
+            "of your images."
+        )
+    if high > 2 and 0 < largest <= 1:
+        return (
+            f"All values of the images are in [0, 1], but value_range is ({low:g}, {high:g}): they "
+            "will be taken for nearly black. Set value_range=(0, 1)."
+        )
+    return None
+
+
+def _check_several(count):
+    message = (
+        'styles="in_batch" takes the style of another image of the batch, so it needs at least two '
+        'images a call: batch the dataset before the map, or use styles="default".'
+    )
+    if isinstance(count, int) and count < 2:
+        raise ValueError(message)
+    tf.debugging.assert_greater(count, 1, message)
+
+
+def _of_another_image(codes, draws):
+    """For each row the code of another row of the batch, each of the others equally likely."""
+    count = tf.shape(codes)[0]
+    step = 1 + tf.cast(draws * tf.cast(count - 1, tf.float32), tf.int32)
+    step = tf.minimum(step, count - 1)  # against rounding
+    return tf.gather(codes, (tf.range(count) + step) % count)
+
+
+def _cast_back(images, dtype):
+    if dtype.is_integer:
+        return tf.saturate_cast(tf.round(images), dtype)
+    return tf.cast(images, dtype)
+
+
+def _on_tpu():
+    strategy = tf.distribute.get_strategy()
+    return isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+def _check_images(images):
+    shape = images.shape
+    rank = len(shape) if not isinstance(shape, tf.TensorShape) else shape.rank
+    if rank not in (3, 4) or shape[-1] not in (3, None):
+        raise ValueError(
+            f"The images have shape {tuple(shape) if rank is not None else None}; expected "
+            "[H, W, 3] or [B, H, W, 3]. Convert grayscale images with tf.image.grayscale_to_rgb "
+            "and drop an alpha channel."
+        )
+
+
+def _fraction(value, argument):
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"{argument} is {value!r}; expected a number in [0, 1].")
+    return float(value)
+
+
+def _factor_range(value, argument):
+    pair = (value, value) if isinstance(value, (int, float)) else tuple(value)
+    if len(pair) != 2 or not 0 <= pair[0] <= pair[1] <= 1:
+        raise ValueError(
+            f"{argument} is {value!r}; expected (lowest, highest) with 0 <= lowest <= highest <= 1."
+        )
+    return tuple(float(bound) for bound in pair)
+
+
+def _value_range(value):
+    pair = tuple(value)
+    if len(pair) != 2 or not pair[0] < pair[1]:
+        raise ValueError(f"value_range is {value!r}; expected (lowest, highest), such as (0, 255).")
+    return tuple(float(bound) for bound in pair)
+
+
+def _stylize_size(value):
+    if value is not None and (not isinstance(value, int) or value < 16):
+        raise ValueError(f"stylize_size is {value!r}; expected None or a side of at least 16 px.")
+    return value

@@ -1,0 +1,38 @@
+"""Reproducible parallel augmentation: seeds that travel with the elements of a dataset."""
+
+import tensorflow as tf
+
+
+def map_with_seeds(dataset, function, seed):
+    """Maps in parallel, giving each element an int32 [2] seed of its own.
+
+    The seed depends on `seed` and the element's position alone, so the result is the same with
+    any number of parallel calls, and comes in order. Iterating again (`repeat`, or another epoch
+    of a loop) gives new seeds, the same ones in every run. `tf.random.set_seed` takes part, as it
+    does in all of TensorFlow.
+
+    Args:
+        dataset: a `tf.data.Dataset`.
+        function: called as `function(element, seed=s)`, or `function(*element, seed=s)` where
+            elements are tuples; `SASSLAugmentation` fits as it is.
+        seed: int.
+
+    Returns:
+        A `tf.data.Dataset`.
+
+    Example:
+
+    ```python
+    dataset = sassl_tf.map_with_seeds(dataset.batch(256), augment, seed=0)
+    ```
+    """
+    numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    seeds = numbers.batch(2, drop_remainder=True).map(lambda pair: tf.cast(pair, tf.int32))
+
+    def with_seed(element, seed):
+        if isinstance(element, tuple):
+            return function(*element, seed=seed)
+        return function(element, seed=seed)
+
+    zipped = tf.data.Dataset.zip((dataset, seeds))
+    return zipped.map(with_seed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

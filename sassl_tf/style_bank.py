@@ -1,0 +1,128 @@
+"""Style banks: the style codes of a dataset, computed once (the paper's external styles)."""
+
+import base64
+
+import numpy as np
+
+from sassl_tf.files import replacing
+from sassl_tf.stylizers.stylizer import Stylizer
+
+_FORMAT = 1
+
+
+class StyleBank:
+    """The codes z_s of a style dataset, and the stylizer that made them.
+
+    Args:
+        codes: float [N, code_size], N from 1.
+        fingerprint: of the stylizer whose F made the codes.
+
+    Raises:
+        ValueError: `codes` has not two axes, is empty, or holds a value that is not finite.
+    """
+
+    def __init__(self, codes, fingerprint):
+        codes = np.asarray(codes, np.float32)
+        if codes.ndim != 2 or not codes.size:
+            raise ValueError(f"codes has shape {codes.shape}; expected [N, code_size], N > 0.")
+        if not np.isfinite(codes).all():
+            rows = np.flatnonzero(~np.isfinite(codes).all(axis=1))
+            raise ValueError(
+                f"The codes of {len(rows)} images are not finite (the first is number {rows[0]}): "
+                "look for NaN or infinite pixels in these images."
+            )
+        self.codes = codes
+        self.fingerprint = str(fingerprint)
+
+    def __len__(self):
+        return len(self.codes)
+
+    def __repr__(self):
+        return f"<StyleBank of {len(self)} codes by stylizer {self.fingerprint}>"
+
+    @classmethod
+    def from_images(cls, images, stylizer, batch_size=32):
+        """Encodes style images.
+
+        Each image's shorter side is resized to the stylizer's `style_size` (bilinear, antialiased)
+        and its centre cut out.
+
+        Args:
+            images: uint8 or float-in-[0, 1] array [N, H, W, 3]; a `tf.data.Dataset` of such
+                images, batched or not (of dicts with "images" or "image", or of tuples that begin
+                with the image, too); or a folder, of which every image file counts.
+            stylizer: a `Stylizer`.
+            batch_size: images a call of F.
+
+        Raises:
+            ValueError: there are no images, or they are not of the form above.
+        """
+        from sassl_tf.style_images import style_images
+
+        dataset = style_images(images, stylizer.style_size).batch(batch_size)
+        codes = [stylizer.encode_style(batch).numpy() for batch in dataset]
+        if not codes:
+            raise ValueError("There are no style images to encode.")
+        return cls(np.concatenate(codes), stylizer.fingerprint)
+
+    @classmethod
+    def default(cls, name):
+        """The bank that comes with a stylizer: only "compact" has one.
+
+        Raises:
+            ValueError: the stylizer has no bank in the package.
+        """
+        if name != "compact":
+            raise ValueError(
+                f'There is no default style bank for the {name} stylizer, only for "compact". '
+                "Make one with StyleBank.from_images or `python -m training.build_style_bank`, or "
+                'use styles="in_batch".'
+            )
+        from sassl_tf.stylizers.compact import packaged
+
+        return cls.load(packaged("compact_styles.npz"))
+
+    def save(self, path):
+        """Writes an `.npz` file (beside the old one, if any, and then in its place)."""
+        with replacing(path) as beside, open(beside, "wb") as file:
+            np.savez(file, format=_FORMAT, codes=self.codes, fingerprint=self.fingerprint)
+
+    @classmethod
+    def load(cls, path):
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: there is no such file, or it holds no style bank.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(file["codes"], str(file["fingerprint"]))
+        except FileNotFoundError:
+            raise ValueError(
+                f"There is no style bank at {path}. Make one with StyleBank.from_images(...)."
+                "save(path) or `python -m training.build_style_bank`."
+            ) from None
+        except (KeyError, OSError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} holds no style bank: {error}") from error
+
+    def check_made_by(self, stylizer: Stylizer):
+        """Raises a ValueError that names both, unless `stylizer` made this bank."""
+        if self.fingerprint != stylizer.fingerprint:
+            raise ValueError(
+                f"The style bank was made by a stylizer with the fingerprint {self.fingerprint}, "
+                f"but the {stylizer.name} stylizer's is {stylizer.fingerprint}: its codes mean "
+                "nothing to it. Make the bank again with StyleBank.from_images(images, stylizer)."
+            )
+
+    def get_config(self):
+        """JSON-ready, codes included, so that a saved layer needs no other file."""
+        return {
+            "codes": base64.b64encode(self.codes.astype("<f4").tobytes()).decode(),
+            "code_size": self.codes.shape[1],
+            "fingerprint": self.fingerprint,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        codes = np.frombuffer(base64.b64decode(config["codes"]), "<f4")
+        return cls(codes.reshape(-1, config["code_size"]), config["fingerprint"])

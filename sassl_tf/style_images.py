@@ -1,0 +1,80 @@
+"""Style images, from wherever the user has them, at the size that a stylizer's F wants."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+
+def style_images(images, size):
+    """An unbatched dataset of float32 images [size, size, 3] in [0, 1].
+
+    The shorter side is resized to `size` (bilinear, antialiased) and the centre cut out, so that
+    textures keep their proportions.
+
+    Args:
+        images: as `StyleBank.from_images` takes them.
+        size: in pixels.
+
+    Raises:
+        ValueError: they are not of that form.
+    """
+    if isinstance(images, (str, os.PathLike)):
+        dataset = folder_images(images)
+    elif isinstance(images, tf.data.Dataset):
+        dataset = images.map(_image_of_element)
+        rank = dataset.element_spec.shape.rank
+        if rank not in (3, 4):
+            raise ValueError(
+                f"The dataset's images have shape {dataset.element_spec.shape}; expected "
+                "[H, W, 3] or [B, H, W, 3]."
+            )
+        dataset = dataset.unbatch() if rank == 4 else dataset
+    else:
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"images has shape {images.shape}; expected [N, H, W, 3].")
+        dataset = tf.data.Dataset.from_tensor_slices(images)
+    if not (dataset.element_spec.dtype.is_floating or dataset.element_spec.dtype == tf.uint8):
+        raise ValueError(
+            f"The images are {dataset.element_spec.dtype.name}; expected uint8, or floats in "
+            "[0, 1]."
+        )
+    return dataset.map(lambda image: _fit(image, size), tf.data.AUTOTUNE)
+
+
+def folder_images(path):
+    """A dataset of uint8 images of every readable image file under a folder, by name.
+
+    Raises:
+        ValueError: no such folder, no images in it, or over 1 % of its files unreadable.
+    """
+    from sassl_tf.datasets.folder import every_image
+
+    dataset = every_image(path)
+    return tf.data.Dataset.range(len(dataset)).map(dataset.image, tf.data.AUTOTUNE)
+
+
+def _image_of_element(*element):
+    element = element[0]
+    if isinstance(element, dict):
+        name = next((name for name in ("images", "image") if name in element), None)
+        if name is None:
+            raise ValueError(
+                f'The dataset\'s elements have {sorted(element)}; expected "image" or "images".'
+            )
+        return element[name]
+    return element
+
+
+def _fit(image, size):
+    if image.dtype == tf.uint8:
+        image = tf.cast(image, tf.float32) / 255.0
+    image = tf.cast(image, tf.float32)
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    shorter = tf.minimum(height, width)
+    image = tf.image.resize(
+        image, (height * size // shorter, width * size // shorter), antialias=True
+    )
+    image = tf.image.resize_with_crop_or_pad(image, size, size)
+    return tf.clip_by_value(image, 0.0, 1.0)

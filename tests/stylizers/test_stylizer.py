@@ -1,0 +1,129 @@
+"""What every stylizer promises, and how one is asked for."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sassl_tf
+from sassl_tf.stylizers import stylizer_from_config
+from sassl_tf.stylizers.compact import save_compact
+from sassl_tf.stylizers.stylizer import named_weights, set_named_weights
+from sassl_tf.stylizers.transfer_network import StyleNorm, transfer_network
+
+
+@pytest.fixture(scope="module")
+def compact():
+    return sassl_tf.load_stylizer("compact")
+
+
+def images(count=3, height=40, width=56):
+    return np.random.default_rng(0).random((count, height, width, 3), np.float32)
+
+
+def test_shapes_and_range(compact):
+    codes = compact.encode_style(images())
+    assert codes.shape == (3, compact.code_size) and codes.dtype == tf.float32
+    for sides in ((40, 56), (33, 47)):
+        stylized = compact.stylize(images(3, *sides), codes).numpy()
+        assert stylized.shape == (3, *sides, 3)
+        assert stylized.min() >= 0 and stylized.max() <= 1
+
+
+def test_compact_changes_the_picture_by_the_code(compact):
+    x = images(1)
+    codes = sassl_tf.StyleBank.default("compact").codes[[0, 700]]
+    first, second = compact.stylize(np.repeat(x, 2, 0), codes).numpy()
+    assert np.abs(first - second).mean() > 0.02
+
+
+def test_constant_codes_in_a_graph_give_each_image_its_own_style(compact):
+    """TensorFlow's graph optimizer once fused γ and β of the first image into all of them."""
+    codes = sassl_tf.StyleBank.default("compact").codes[:3]
+    x = images()
+    graph = tf.function(lambda: compact.stylize(tf.constant(x), tf.constant(codes)))
+    np.testing.assert_allclose(graph(), compact.stylize(x, codes), atol=1e-5)
+
+
+def test_style_norm_by_hand():
+    layer = StyleNorm()
+    x = np.random.default_rng(1).normal(2.0, 3.0, (2, 5, 7, 4)).astype(np.float32)
+    code = np.float32([[1.0, 2.0], [-1.0, 0.5]])
+    layer.build([x.shape, code.shape])
+    rng = np.random.default_rng(2)
+    arrays = [rng.normal(size=w.shape).astype(np.float32) for w in layer.weights]
+    layer.set_weights(arrays)
+    named = dict(zip((w.name for w in layer.weights), arrays, strict=True))
+    expected = np.empty_like(x)
+    for image in range(2):
+        gamma = code[image] @ named["gamma_kernel"] + named["gamma_bias"]
+        beta = code[image] @ named["beta_kernel"] + named["beta_bias"]
+        for channel in range(4):
+            plane = x[image, :, :, channel]
+            normal = (plane - plane.mean()) / np.sqrt(plane.var() + 1e-5)
+            expected[image, :, :, channel] = gamma[channel] * normal + beta[channel]
+    np.testing.assert_allclose(layer([x, code]), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("width", [0.25, 0.5])
+def test_transfer_network_of_any_width_pads_to_multiples_of_four(width):
+    network = transfer_network(width)
+    output = network([images(2, 33, 22), np.zeros((2, 100), np.float32)])
+    assert output.shape == (2, 36, 24, 3)
+    assert network.get_layer("contract.conv3").filters == int(128 * width)
+
+
+def test_float64_and_half_images_are_taken_and_bytes_refused(compact):
+    expected = compact.encode_style(images())
+    np.testing.assert_allclose(compact.encode_style(images().astype(np.float64)), expected, 1e-5)
+    assert compact.encode_style(images().astype(np.float16)).dtype == tf.float32
+    with pytest.raises(ValueError, match="Divide 8-bit images by 255"):
+        compact.encode_style(np.zeros((1, 32, 32, 3), np.uint8))
+
+
+def test_wrong_shapes_are_errors(compact):
+    with pytest.raises(ValueError, match=r"expected \[B, H, W, 3\]"):
+        compact.encode_style(images()[0])
+    with pytest.raises(ValueError, match=r"\[B or 1, 100\]"):
+        compact.stylize(images(), np.zeros((3, 7), np.float32))
+
+
+def test_unknown_names_and_magenta_say_what_there_is():
+    for name in ("magneta", "magenta"):
+        with pytest.raises(ValueError, match='"compact" and "magenta-mobile"'):
+            sassl_tf.load_stylizer(name)
+
+
+def test_fingerprint_follows_the_weights(compact, tmp_path):
+    assert compact.fingerprint == sassl_tf.load_stylizer("compact").fingerprint
+    path = tmp_path / "other.safetensors"
+    weights = named_weights(compact.transfer_network)
+    weights["change/bias"] = weights["change/bias"] + 0.5
+    set_named_weights(compact.transfer_network, weights)
+    try:
+        save_compact(path, compact.style_network, compact.transfer_network)
+    finally:
+        weights["change/bias"] = weights["change/bias"] - 0.5
+        set_named_weights(compact.transfer_network, weights)
+    other = sassl_tf.load_stylizer("compact", path)
+    assert other.fingerprint != compact.fingerprint
+    config = other.get_config()
+    assert stylizer_from_config(config).fingerprint == other.fingerprint
+    save_compact(path, compact.style_network, compact.transfer_network)
+    with pytest.raises(ValueError, match="its weights have changed"):
+        stylizer_from_config(config)
+
+
+def test_unfitting_weights_are_named(compact):
+    weights = named_weights(compact.style_network)
+    del weights["conv1/kernel"]
+    weights["conv2/kernel"] = weights["conv2/kernel"][..., :3]
+    weights["stranger/kernel"] = np.zeros(3)
+    with pytest.raises(ValueError, match="3 weights do not fit") as error:
+        set_named_weights(compact.style_network, weights)
+    for word in ("missing: conv1/kernel", "unexpected: stranger/kernel", "conv2/kernel has shape"):
+        assert word in str(error.value)
+
+
+def test_missing_compact_weights(tmp_path):
+    with pytest.raises(ValueError, match=r"expected a \.safetensors file"):
+        sassl_tf.load_stylizer("compact", tmp_path / "none.safetensors")

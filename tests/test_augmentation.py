@@ -1,0 +1,341 @@
+"""SASSLAugmentation: Algorithm 1 by hand, in every place that the layer may stand."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sassl_tf
+from sassl_tf import SASSLAugmentation, StyleBank
+
+SEED = tf.constant([3, 4])
+
+
+def images(count=6, height=40, width=52, dtype=np.uint8):
+    draws = np.random.default_rng(0).integers(0, 256, (count, height, width, 3))
+    return draws.astype(dtype)
+
+
+def changed(before, after):
+    """Which images of a batch differ."""
+    return (np.asarray(before) != np.asarray(after)).any(axis=(1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def augment():
+    return SASSLAugmentation(seed=0)
+
+
+@pytest.mark.parametrize("styles", ["default", "in_batch"])
+def test_algorithm_1_step_by_step(styles):
+    """The paper's formula, image by image, with injected draws."""
+    layer = SASSLAugmentation(styles=styles, value_range=(0, 1))
+    x = images(4).astype(np.float32) / 255
+    draws = {
+        "apply": np.array([True, True, False, True]),
+        "style": np.float32([0.0, 0.5, 0.3, 0.99]),
+        "alpha": np.float32([0.0, 0.2, 0.3, 1.0]),
+        "beta": np.float32([1.0, 0.1, 0.3, 0.0]),
+    }
+    views = layer.transform_images(x, {k: tf.constant(v) for k, v in draws.items()}).numpy()
+    f, t = layer.stylizer.encode_style, layer.stylizer.stylize
+    for i in range(4):
+        if not draws["apply"][i]:
+            np.testing.assert_array_equal(views[i], x[i])
+            continue
+        if styles == "in_batch":  # one of the three others, in turn after its own place
+            partner = (i + 1 + int(draws["style"][i] * 3)) % 4
+            z_s = f(x[partner : partner + 1])
+        else:
+            z_s = layer.style_bank.codes[None, int(draws["style"][i] * len(layer.style_bank))]
+        z_c = f(x[i : i + 1])
+        z = (1 - draws["alpha"][i]) * z_c + draws["alpha"][i] * z_s
+        stylized = t(x[i : i + 1], z)[0]
+        expected = (1 - draws["beta"][i]) * x[i] + draws["beta"][i] * stylized
+        np.testing.assert_allclose(views[i], expected, atol=2e-5)
+
+
+def test_draws_are_per_image_and_uniform(augment):
+    draws = augment.get_random_transformation((20_000,), SEED)
+    draws = {name: value.numpy() for name, value in draws.items()}
+    assert abs(draws["apply"].mean() - 0.8) < 4 * np.sqrt(0.8 * 0.2 / 20_000)
+    for name, low, high in (("alpha", 0.1, 0.3), ("beta", 0.1, 0.3), ("style", 0.0, 1.0)):
+        values = draws[name]
+        assert values.min() >= low and values.max() <= high
+        counts, _ = np.histogram(values, 10, (low, high))
+        assert np.abs(counts - 2000).max() < 5 * np.sqrt(2000)
+    assert abs(np.corrcoef(draws["alpha"], draws["beta"])[0, 1]) < 0.03
+
+
+def test_in_batch_never_takes_the_image_itself():
+    from sassl_tf.augmentation import _of_another_image
+
+    codes = tf.range(5)[:, None]
+    u = np.random.default_rng(0).random((400, 5)).astype(np.float32)
+    u[0], u[1] = 0.0, np.nextafter(np.float32(1), np.float32(0))
+    partners = np.stack([_of_another_image(codes, row).numpy()[:, 0] for row in u])
+    assert (partners != np.arange(5)).all()
+    for own in range(5):  # each of the others as often
+        counts = np.bincount(partners[:, own], minlength=5)
+        assert counts[own] == 0 and np.delete(counts, own).min() > 60
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float16, np.float32, np.float64])
+def test_dtype_and_shape_are_kept(augment, dtype):
+    x = images(5, dtype=dtype)
+    views = augment(x, seed=SEED)
+    assert views.dtype == x.dtype and views.shape == x.shape
+    assert views.numpy().min() >= 0 and views.numpy().max() <= 255
+    assert changed(x, views).any()
+    single = augment(x[0], seed=SEED)
+    assert single.shape == x[0].shape and single.dtype == x.dtype
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"probability": 0}, {"interpolation_factor": 0}, {"training": False}]
+)
+def test_identity_to_the_bit(arguments):
+    training = arguments.pop("training", True)
+    layer = SASSLAugmentation(**arguments)
+    for x in (images(), images(dtype=np.float32) * 3 - 100):
+        np.testing.assert_array_equal(layer(x, training=training), x)
+
+
+def test_images_that_are_not_drawn_stay_as_they_are(augment):
+    x = images(40, 16, 16)
+    apply = augment.get_random_transformation((40,), SEED)["apply"].numpy()
+    np.testing.assert_array_equal(changed(x, augment(x, seed=SEED)), apply)
+    assert not apply.all()
+
+
+def test_a_seed_is_the_same_everywhere(augment):
+    """Eager, graph, tf.data, another layer, XLA with static shapes."""
+    x = images()
+    expected = augment(x, training=True, seed=SEED).numpy()
+    other = SASSLAugmentation(seed=77)
+    static = SASSLAugmentation(static_shapes=True)
+    runs = {
+        "graph": tf.function(lambda: augment(x, seed=SEED))(),
+        "another layer": other(x, seed=SEED),
+        "tf.data": next(iter(tf.data.Dataset.from_tensors(x).map(lambda x: other(x, seed=SEED)))),
+        "XLA": tf.function(lambda: static(tf.constant(x), seed=SEED), jit_compile=True)(),
+    }
+    for name, views in runs.items():
+        difference = np.abs(views.numpy().astype(int) - expected.astype(int)).max()
+        assert difference <= 1, name  # a value may lie on the border of two bytes
+
+
+def test_seed_fixes_calls_in_order_and_zero_is_a_seed():
+    x = images()
+    runs = []
+    for _ in range(2):
+        layer = SASSLAugmentation(seed=0)
+        runs.append([layer(x).numpy() for _ in range(3)])
+    np.testing.assert_array_equal(*runs)
+    assert changed(runs[0][0], runs[0][1]).any()
+    keras.utils.set_random_seed(1)
+    first = SASSLAugmentation()(x).numpy()
+    keras.utils.set_random_seed(1)
+    np.testing.assert_array_equal(SASSLAugmentation()(x), first)
+
+
+def test_a_plain_parallel_map_never_repeats_a_draw():
+    layer = SASSLAugmentation(probability=1.0)
+    x = images(1, 16, 16)[0]
+    dataset = tf.data.Dataset.from_tensors(x).repeat(300)
+    views = list(dataset.map(layer, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator())
+    assert len({view.tobytes() for view in views}) == 300
+
+
+def test_map_with_seeds(augment):
+    dataset = tf.data.Dataset.from_tensor_slices(images(60, 16, 16)).batch(4)
+
+    def run(seed=0, repeat=1):
+        mapped = sassl_tf.map_with_seeds(dataset, augment, seed=seed)
+        return list(mapped.repeat(repeat).as_numpy_iterator())
+
+    first = run()
+    np.testing.assert_array_equal(first, run())
+    assert any(changed(a, b).any() for a, b in zip(first, run(seed=1), strict=True))
+    twice = run(repeat=2)
+    np.testing.assert_array_equal(first, twice[:15])
+    assert any(changed(a, b).any() for a, b in zip(first, twice[15:], strict=True))
+    # In order, and each batch with a seed of its own.
+    plain = list(dataset.as_numpy_iterator())
+    for view, x in zip(first, plain, strict=True):
+        assert np.abs(view.astype(int) - x).mean() < 40
+
+
+def test_map_with_seeds_on_pairs(augment):
+    pairs = tf.data.Dataset.from_tensor_slices((images(4), np.arange(4)))
+    mapped = sassl_tf.map_with_seeds(pairs, lambda x, y, seed: (augment(x, seed=seed), y), seed=0)
+    assert [int(label) for _, label in mapped] == [0, 1, 2, 3]
+
+
+def test_a_dict_passes_everything_else_through(augment):
+    x = images()
+    boxes = {"boxes": np.random.default_rng(0).random((6, 3, 4)), "classes": np.ones((6, 3))}
+    masks = np.random.default_rng(1).integers(0, 9, (6, 40, 52, 1))
+    batch = {"images": x, "labels": np.arange(6), "bounding_boxes": boxes}
+    batch["segmentation_masks"] = masks
+    out = augment(batch, seed=SEED)
+    assert out.keys() == batch.keys()
+    np.testing.assert_array_equal(out["images"], augment(x, seed=SEED))
+    np.testing.assert_array_equal(out["labels"], batch["labels"])
+    np.testing.assert_array_equal(out["segmentation_masks"], masks)
+    np.testing.assert_array_equal(out["bounding_boxes"]["boxes"], boxes["boxes"])
+
+
+def test_in_a_model_saved_and_loaded(tmp_path):
+    layer = SASSLAugmentation(probability=0.5, seed=11, value_range=(0, 1), stylize_size=16)
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), layer, keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    x = images(8, 32, 32).astype(np.float32) / 255
+    model.compile("sgd", "mse")
+    model.fit(x, np.zeros((8, 2)), epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(model.predict(x, verbose=0), loaded.predict(x, verbose=0))
+    again = loaded.layers[0]
+    assert again.get_config() == layer.get_config()
+    assert len(model.weights) == 2  # the stylizer adds none
+    fresh = SASSLAugmentation.from_config(layer.get_config())
+    np.testing.assert_array_equal(fresh(x), again(x))
+
+
+def test_a_bank_and_a_stylizer_survive_the_config(tmp_path):
+    bank = StyleBank.default("compact")
+    small = StyleBank(bank.codes[:5], bank.fingerprint)
+    small.save(tmp_path / "small.npz")
+    stylizer = sassl_tf.load_stylizer("compact")
+    for styles in (small, tmp_path / "small.npz", str(tmp_path / "small.npz")):
+        layer = SASSLAugmentation(stylizer, styles)
+        again = SASSLAugmentation.from_config(layer.get_config())
+        np.testing.assert_array_equal(again.style_bank.codes, small.codes)
+        np.testing.assert_array_equal(again(images(), seed=SEED), layer(images(), seed=SEED))
+
+
+def test_mixed_precision_changes_nothing(augment):
+    expected = augment(images(), seed=SEED).numpy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        layer = SASSLAugmentation()
+        np.testing.assert_array_equal(layer(images(), seed=SEED), expected)
+        floats = layer(images(dtype=np.float32), seed=SEED)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert floats.dtype == tf.float32
+    assert np.abs(floats.numpy() - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("styles", ["default", "in_batch"])
+@pytest.mark.parametrize("static_shapes", [False, True])
+def test_a_nan_stays_in_its_image(styles, static_shapes):
+    layer = SASSLAugmentation(styles=styles, probability=1, static_shapes=static_shapes)
+    x = images(dtype=np.float32)
+    x[2, 5, 5, 1] = np.nan
+    views = layer(x, seed=SEED).numpy()
+    assert np.isnan(views).any(axis=(1, 2, 3)).tolist() == [i == 2 for i in range(6)]
+
+
+def test_stylize_size_changes_speed_and_little_else():
+    x = images(3, 64, 96)
+    x = tf.image.resize(tf.image.resize(x, (8, 12)), (64, 96)).numpy()  # smooth
+    arguments = {"probability": 1.0, "seed": 0}
+    full = SASSLAugmentation(**arguments)(x, seed=SEED).numpy()
+    half = SASSLAugmentation(stylize_size=32, **arguments)(x, seed=SEED).numpy()
+    assert 0 < np.abs(full - half).mean() < 0.7 * np.abs(full - x).mean()
+    larger = SASSLAugmentation(stylize_size=64, **arguments)(x, seed=SEED).numpy()
+    np.testing.assert_array_equal(larger, full)
+
+
+def test_unknown_sizes_in_a_graph(augment):
+    signature = [tf.TensorSpec([None, None, None, 3], tf.uint8)]
+    for layer in (augment, SASSLAugmentation(stylize_size=20)):
+        graph = tf.function(lambda x, layer=layer: layer(x, seed=SEED), input_signature=signature)
+        for sides in ((40, 52), (21, 30)):
+            x = images(4, *sides)
+            difference = graph(x).numpy().astype(int) - layer(x, seed=SEED).numpy()
+            assert np.abs(difference).max() <= 1
+
+
+@given(
+    probability=st.floats(0, 1),
+    alpha=st.floats(0, 1),
+    beta=st.floats(0, 1),
+    value_range=st.sampled_from([(0, 1), (0, 255), (-1, 1)]),
+)
+@settings(max_examples=15, deadline=None)
+def test_views_stay_in_range(probability, alpha, beta, value_range):
+    low, high = value_range
+    layer = SASSLAugmentation(
+        probability=probability,
+        blending_factor=(0, alpha),
+        interpolation_factor=(0, beta),
+        value_range=value_range,
+    )
+    x = low + (high - low) * images(2, 16, 16).astype(np.float32) / 255
+    views = layer(x, seed=SEED).numpy()
+    assert views.min() >= low - 1e-4 and views.max() <= high + 1e-4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"probability": 1.2}, "probability is 1.2"),
+        ({"blending_factor": (0.3, 0.1)}, "blending_factor is"),
+        ({"interpolation_factor": (0.0, 1.5)}, "interpolation_factor is"),
+        ({"value_range": (255, 0)}, "value_range is"),
+        ({"stylizer": "vgg"}, "no stylizer 'vgg'"),
+        ({"styles": 3}, "styles is 3"),
+        ({"styles": "nowhere.npz"}, "no style bank at nowhere.npz"),
+        ({"stylize_size": 4}, "stylize_size is 4"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SASSLAugmentation(**arguments)
+
+
+def test_bad_images(augment):
+    for shape in ((40, 40), (2, 40, 40, 1), (40, 40, 4), (1, 2, 40, 40, 3)):
+        with pytest.raises(ValueError, match=r"expected \[H, W, 3\] or \[B, H, W, 3\]"):
+            augment(np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match=r"int32 of shape \[2\]"):
+        augment(images(), seed=tf.constant([1, 2, 3]))
+
+
+def test_in_batch_needs_a_batch():
+    layer = SASSLAugmentation(styles="in_batch")
+    for x in (images(1), images()[0]):
+        with pytest.raises(ValueError, match="at least two images a call"):
+            layer(x)
+    ragged = tf.data.Dataset.from_tensor_slices(images(3)).batch(2).map(layer)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at least two images a call"):
+        list(ragged)
+
+
+def test_a_bank_of_another_stylizer_names_both():
+    bank = StyleBank(np.zeros((2, 100), np.float32), "0123456789abcdef")
+    stylizer = sassl_tf.load_stylizer("compact")
+    with pytest.raises(ValueError, match="0123456789abcdef") as error:
+        SASSLAugmentation(stylizer, bank)
+    assert stylizer.fingerprint in str(error.value)
+
+
+def test_suspicious_values_are_said_once():
+    layer = SASSLAugmentation()
+    with pytest.warns(UserWarning, match=r"Set value_range=\(0, 1\)"):
+        layer(images(dtype=np.float32) / 255)
+    with pytest.warns(UserWarning, match="outside value_range"):
+        SASSLAugmentation()(images(dtype=np.float32) * 2)
+
+
+def test_good_values_are_not_remarked_on(recwarn):
+    SASSLAugmentation()(images())
+    SASSLAugmentation(value_range=(0, 1))(images(dtype=np.float32) / 255)
+    SASSLAugmentation()(np.zeros((2, 16, 16, 3), np.uint8))
+    assert not [w for w in recwarn if "value_range" in str(w.message)]

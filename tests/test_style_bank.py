@@ -1,0 +1,98 @@
+"""Style banks: the same codes from every kind of source, and files that say what is wrong."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sassl_tf
+from sassl_tf import StyleBank
+
+
+@pytest.fixture(scope="module")
+def stylizer():
+    return sassl_tf.load_stylizer("compact")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), np.uint8)
+
+
+def test_every_source_gives_the_same_codes(stylizer, images, tmp_path):
+    bank = StyleBank.from_images(images, stylizer, batch_size=2)
+    expected = stylizer.encode_style(images / np.float32(255)).numpy()
+    np.testing.assert_allclose(bank.codes, expected, atol=1e-4)
+    assert len(bank) == 5 and bank.fingerprint == stylizer.fingerprint
+
+    for number, image in enumerate(images):
+        folder = tmp_path / f"painter{number % 2}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}.png").write_bytes(tf.io.encode_png(image).numpy())
+    dataset = tf.data.Dataset.from_tensor_slices(images)
+    sources = {
+        "floats": images / np.float32(255),
+        "dataset": dataset,
+        "batches": dataset.batch(3),
+        "dicts": dataset.map(lambda x: {"image": x, "label": 0}),
+        "pairs": dataset.map(lambda x: (x, 0)),
+    }
+    for name, source in sources.items():
+        codes = StyleBank.from_images(source, stylizer).codes
+        np.testing.assert_allclose(codes, bank.codes, atol=1e-4, err_msg=name)
+    from_folder = StyleBank.from_images(tmp_path, stylizer).codes
+    by_name = [0, 2, 4, 1, 3]
+    np.testing.assert_allclose(from_folder, bank.codes[by_name], atol=1e-4)
+
+
+def test_any_size_is_fitted_without_squeezing(stylizer):
+    """A wide image counts by its centre, at its own proportions."""
+    rng = np.random.default_rng(1)
+    centre = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    wide = np.concatenate([np.zeros((64, 40, 3), np.uint8), centre, centre[:, :40]], axis=1)
+    codes = StyleBank.from_images(wide[None], stylizer).codes
+    expected = StyleBank.from_images(centre[None], stylizer).codes
+    assert np.corrcoef(codes[0], expected[0])[0, 1] > 0.98
+
+
+def test_save_and_load(tmp_path):
+    bank = StyleBank(np.random.default_rng(0).normal(size=(7, 100)), "f" * 16)
+    bank.save(tmp_path / "new" / "bank.npz")
+    loaded = StyleBank.load(tmp_path / "new" / "bank.npz")
+    np.testing.assert_array_equal(loaded.codes, bank.codes)
+    assert loaded.fingerprint == bank.fingerprint
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["bank.npz"]
+
+
+def test_the_default_bank_is_of_the_packaged_stylizer(stylizer):
+    bank = StyleBank.default("compact")
+    bank.check_made_by(stylizer)
+    assert len(bank) > 1000 and bank.codes.std(axis=0).min() > 0
+    with pytest.raises(ValueError, match="no default style bank for the magenta-mobile"):
+        StyleBank.default("magenta-mobile")
+
+
+def test_bad_files(tmp_path):
+    with pytest.raises(ValueError, match="no style bank at"):
+        StyleBank.load(tmp_path / "none.npz")
+    np.savez(tmp_path / "other.npz", a=1)
+    (tmp_path / "text.npz").write_text("not a zip")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    np.savez(tmp_path / "objects.npz", codes=np.array([{}], object), fingerprint="x")
+    for name in ("other", "text", "empty", "objects"):
+        with pytest.raises(ValueError, match="holds no style bank"):
+            StyleBank.load(tmp_path / f"{name}.npz")
+
+
+def test_bad_images(stylizer, tmp_path):
+    with pytest.raises(ValueError, match=r"expected \[N, H, W, 3\]"):
+        StyleBank.from_images(np.zeros((32, 32, 3), np.uint8), stylizer)
+    with pytest.raises(ValueError, match="uint8, or floats"):
+        StyleBank.from_images(np.zeros((2, 32, 32, 3), np.int64), stylizer)
+    with pytest.raises(ValueError, match="no style images"):
+        StyleBank.from_images(np.zeros((0, 32, 32, 3), np.uint8), stylizer)
+    with pytest.raises(ValueError, match="does not exist"):
+        StyleBank.from_images(tmp_path / "none", stylizer)
+    broken = np.zeros((3, 64, 64, 3), np.float32)
+    broken[1] = np.nan
+    with pytest.raises(ValueError, match=r"first is number 1"):
+        StyleBank.from_images(broken, stylizer)
