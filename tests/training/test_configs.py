@@ -1,0 +1,57 @@
+"""Every preset builds, and SASSL is one switch."""
+
+import json
+
+import pytest
+
+from training.configs import simclr
+from training.loop import build_augmentation
+from training.methods import build_method
+from training.workdir import open_workdir, read_config
+
+
+@pytest.mark.parametrize("preset", simclr.PRESETS)
+def test_presets(preset):
+    config = simclr.get_config(preset)
+    json.loads(config.to_json())
+    assert config.views.left.sassl == "before_jitter" and config.views.right.sassl == "none"
+    augment = build_augmentation(config)
+    assert (augment.probability, augment.value_range) == (0.8, (0, 1))
+    assert augment.blending_factor == augment.interpolation_factor == (0.1, 0.3)
+    config.sassl.enabled = False
+    assert build_augmentation(config) is None
+
+
+def test_the_papers_numbers():
+    config = simclr.get_config("imagenet")
+    assert (config.batch_size, config.optimizer.learning_rate) == (4096, 0.3)
+    assert (config.simclr.temperature, config.encoder.name) == (0.1, "resnet50")
+    cifar = simclr.get_config("cifar10")
+    assert cifar.encoder.stem == "cifar" and cifar.views.left.blur_probability == 0
+    assert (cifar.views.left.brightness, cifar.views.left.hue) == (0.4, 0.1)
+
+
+def test_unknown_preset():
+    with pytest.raises(ValueError, match="smoke, demo, cifar10"):
+        simclr.get_config("imagenete")
+
+
+def test_a_workdir_belongs_to_its_config(tmp_path):
+    config = simclr.get_config("smoke")
+    open_workdir(tmp_path / "run", config)
+    assert open_workdir(tmp_path / "run", config) == tmp_path / "run"
+    assert read_config(tmp_path / "run").to_dict() == json.loads(config.to_json())
+    config.views.left.hue = 0.3
+    with pytest.raises(ValueError, match=r"views\.left\.hue: there 0\.2, here 0\.3"):
+        open_workdir(tmp_path / "run", config)
+    with pytest.raises(ValueError, match="holds no run"):
+        read_config(tmp_path)
+
+
+def test_simclr_builds_from_its_config():
+    from training.encoders import build_encoder
+
+    config = simclr.get_config("smoke")
+    method = build_method(config, build_encoder(config.encoder.name))
+    assert method.temperature == config.simclr.temperature
+    assert method.projector.output_shape == (None, 32)

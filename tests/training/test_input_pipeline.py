@@ -1,0 +1,79 @@
+"""The input as a pure function of (seed, position)."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sassl_tf import SASSLAugmentation
+from sassl_tf.datasets.shapes import shapes
+from training.configs.simclr import get_config
+from training.input_pipeline import shuffled_index, view_batches
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return shapes("train", count=40, size=24)
+
+
+def make_config(seed=0):
+    config = get_config("smoke")
+    config.image_size, config.batch_size, config.seed = 16, 8, seed
+    return config
+
+
+def batches(dataset, start=0, count=3, augment=None, seed=0):
+    stream = view_batches(dataset, make_config(seed), augment, start_step=start)
+    return list(stream.take(count).as_numpy_iterator())
+
+
+def assert_equal(one, other):
+    for a, b in zip(one, other, strict=True):
+        tf.nest.map_structure(np.testing.assert_array_equal, a, b)
+
+
+def test_a_run_may_start_anywhere(dataset):
+    augment = SASSLAugmentation(value_range=(0, 1))
+    whole = batches(dataset, count=12, augment=augment)
+    assert_equal(whole[7:], batches(dataset, start=7, count=5, augment=augment))
+
+
+def test_the_seed_decides(dataset):
+    assert_equal(batches(dataset, seed=3), batches(dataset, seed=3))
+    assert (batches(dataset)[0]["left"] != batches(dataset, seed=1)[0]["left"]).any()
+
+
+def test_every_epoch_is_another_permutation(dataset):
+    indices = np.concatenate([batch["index"] for batch in batches(dataset, count=15)])
+    epochs = indices.reshape(3, 40)
+    for epoch in epochs:
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(40))
+    assert (epochs[0] != epochs[1]).any() and (epochs[1] != epochs[2]).any()
+
+
+def test_positions_beyond_32_bits():
+    position = tf.constant(3 * 2**40 + 5, tf.int64)
+    epoch, index = shuffled_index(position, 1000, 0)
+    assert int(epoch) == (3 * 2**40 + 5) // 1000 and 0 <= int(index) < 1000
+
+
+def test_views_of_an_image_differ_by_epoch_and_side(dataset):
+    first, again = batches(dataset, count=1)[0], batches(dataset, start=5, count=1)[0]
+    assert (first["left"] != first["right"]).any(axis=(1, 2, 3)).all()
+    places = {int(i): k for k, i in enumerate(again["index"])}
+    shared = [(k, places[int(i)]) for k, i in enumerate(first["index"]) if int(i) in places]
+    assert shared
+    for here, there in shared:
+        assert (first["left"][here] != again["left"][there]).any()
+
+
+def test_sassl_changes_the_left_view_alone(dataset):
+    augment = SASSLAugmentation(probability=1.0, value_range=(0, 1))
+    plain, stylized = batches(dataset), batches(dataset, augment=augment)
+    for without, with_sassl in zip(plain, stylized, strict=True):
+        np.testing.assert_array_equal(without["right"], with_sassl["right"])
+        assert (without["left"] != with_sassl["left"]).any()
+
+
+def test_a_batch_larger_than_the_data(dataset):
+    with pytest.raises(ValueError, match="batch_size is 8, but shapes has 5 images"):
+        view_batches(dataset.subset(range(5)), make_config())

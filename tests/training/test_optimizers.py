@@ -1,0 +1,75 @@
+"""LARS and its schedule against the papers' formulas in NumPy."""
+
+import keras
+import ml_collections
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training.optimizers import LARS, build_optimizer, peak_learning_rate
+
+
+def test_lars_is_the_papers_for_three_steps():
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.normal(size=(4, 3)), rng.normal(size=3)
+    variables = [keras.Variable(kernel, name="kernel"), keras.Variable(bias, name="bias")]
+    optimizer = LARS(0.5, momentum=0.9, weight_decay=0.01, trust_coefficient=0.02)
+    optimizer.build(variables)
+    v_kernel, v_bias = np.zeros((4, 3)), np.zeros(3)
+    for _ in range(3):
+        g_kernel, g_bias = rng.normal(size=(4, 3)), rng.normal(size=3)
+        optimizer.apply([tf.constant(g, tf.float32) for g in (g_kernel, g_bias)], variables)
+        decayed = g_kernel + 0.01 * kernel
+        trust = 0.02 * np.linalg.norm(kernel) / np.linalg.norm(decayed)
+        v_kernel = 0.9 * v_kernel + 0.5 * trust * decayed
+        v_bias = 0.9 * v_bias + 0.5 * g_bias  # neither decayed nor adapted
+        kernel, bias = kernel - v_kernel, bias - v_bias
+    np.testing.assert_allclose(variables[0], kernel, atol=1e-5)
+    np.testing.assert_allclose(variables[1], bias, atol=1e-5)
+
+
+def test_lars_of_a_zero_weight_or_gradient_is_finite():
+    variable = keras.Variable(np.zeros((2, 2)))
+    optimizer = LARS(0.1, weight_decay=0.0)
+    optimizer.build([variable])
+    optimizer.apply([tf.zeros((2, 2))], [variable])
+    np.testing.assert_array_equal(variable, np.zeros((2, 2)))
+    optimizer.apply([tf.ones((2, 2))], [variable])
+    np.testing.assert_allclose(variable, -0.1 * np.ones((2, 2)))
+
+
+def test_lars_round_trip():
+    optimizer = LARS(0.5, momentum=0.8, weight_decay=0.3, trust_coefficient=0.1)
+    again = LARS.from_config(optimizer.get_config())
+    assert again.get_config() == optimizer.get_config()
+    assert (again.decay, again.momentum, again.trust_coefficient) == (0.3, 0.8, 0.1)
+
+
+def test_scaling():
+    assert peak_learning_rate(0.3, "linear", 4096) == pytest.approx(4.8)
+    assert peak_learning_rate(0.075, "sqrt", 4096) == pytest.approx(4.8)
+    with pytest.raises(ValueError, match="learning_rate_scaling is 'quadratic'"):
+        peak_learning_rate(1, "quadratic", 2)
+
+
+def test_warm_up_and_cosine():
+    config = ml_collections.ConfigDict(
+        {
+            "name": "lars",
+            "learning_rate": 0.3,
+            "learning_rate_scaling": "linear",
+            "momentum": 0.9,
+            "weight_decay": 1e-6,
+            "warmup_epochs": 10,
+        }
+    )
+    optimizer = build_optimizer(config, 512, total_steps=100, steps_per_epoch=2)
+    rate = optimizer._learning_rate
+    assert float(rate(0)) == 0
+    assert float(rate(10)) == pytest.approx(0.3, rel=1e-5)  # half way up to 0.6
+    assert float(rate(20)) == pytest.approx(0.6, rel=1e-5)
+    assert float(rate(60)) == pytest.approx(0.3, rel=1e-4)  # half way down
+    assert float(rate(100)) == pytest.approx(0, abs=1e-6)
+    config.name = "sgdd"
+    with pytest.raises(ValueError, match=r"optimizer\.name is 'sgdd'"):
+        build_optimizer(config, 512, 100, 2)

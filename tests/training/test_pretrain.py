@@ -1,0 +1,102 @@
+"""Pretraining as a user runs it: the binary, killed half way, and what it leaves behind."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from training.metrics import read_metrics
+
+ROOT = pathlib.Path(__file__).parents[2]
+TOTAL_STEPS = 12
+
+
+def start(workdir, *flags):
+    command = [sys.executable, "-m", "training.pretrain", f"--workdir={workdir}"]
+    config = "--config=training/configs/simclr.py:smoke"
+    return subprocess.Popen(
+        [*command, config, *flags],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def wait(process):
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("finished")
+    code, output = wait(start(workdir))
+    assert code == 0, output
+    return workdir, output
+
+
+def kill_after(process, workdir, steps):
+    """SIGKILL as soon as a metrics row says that so many steps are done."""
+    deadline = time.monotonic() + 240
+    while not any(row["step"] >= steps for row in read_metrics(workdir)):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_what_a_run_leaves_behind(finished):
+    workdir, output = finished
+    rows = read_metrics(workdir)
+    assert [row["step"] for row in rows] == list(range(2, TOTAL_STEPS + 1, 2))
+    for name in ("loss", "alignment", "uniformity", "learning_rate", "images_per_second"):
+        assert all(np.isfinite(row[name]) for row in rows)
+    assert 0 <= rows[-1]["knn_accuracy"] <= 100
+    for name in ("config.json", "views.png", "encoder.keras", "checkpoints/checkpoint"):
+        assert (workdir / name).is_file()
+    assert list(workdir.glob("events.out.tfevents.*"))
+    assert "left" in output and "evaluation.linear_probe" in output
+    assert not list(workdir.glob(".*"))  # nothing half-written
+
+
+def test_the_encoder_is_plain_keras(finished):
+    path = finished[0] / "encoder.keras"
+    with zipfile.ZipFile(path) as file:
+        config = file.read("config.json").decode()
+    modules = set(json.loads(config.replace("'", "")).keys())
+    assert modules and not any(word in config for word in ("keras_cv", "sassl", "training"))
+    encoder = keras.saving.load_model(path)
+    features = encoder(np.random.default_rng(0).random((2, 32, 32, 3), np.float32))
+    assert features.shape == (2, 256) and np.isfinite(features).all()
+
+
+def test_a_killed_run_ends_with_the_same_weights(finished, tmp_path):
+    process = start(tmp_path)
+    kill_after(process, tmp_path, steps=8)
+    assert not (tmp_path / "encoder.keras").exists()
+    code, output = wait(start(tmp_path))
+    assert code == 0, output
+    assert "continuing at step" in output
+    expected = keras.saving.load_model(finished[0] / "encoder.keras").get_weights()
+    resumed = keras.saving.load_model(tmp_path / "encoder.keras").get_weights()
+    for ours, theirs in zip(resumed, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    losses = [[row["loss"] for row in read_metrics(d)] for d in (tmp_path, finished[0])]
+    assert losses[0] == losses[1]
+
+
+def test_another_config_in_the_same_workdir_is_refused(finished):
+    code, output = wait(start(finished[0], "--config.optimizer.learning_rate=0.5"))
+    assert code != 0
+    assert "optimizer.learning_rate: there 0.001, here 0.5" in output

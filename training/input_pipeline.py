@@ -1,0 +1,76 @@
+"""The input of pretraining: two views of every image, a pure function of (seed, position).
+
+Position p of the endless stream is image `p % n` of epoch `p // n` in that epoch's own order. So
+a run that starts at step s begins the stream at s·B and sees what an uninterrupted run would have,
+and nothing about the input has to be saved.
+"""
+
+import tensorflow as tf
+
+from training.views import crop_view, draw_view, finish_views
+
+SIDES = ("left", "right")
+
+
+def shuffled_index(position, count, seed):
+    """(epoch, index of the image) of a position; each epoch is a permutation of all images."""
+    epoch, place = position // count, position % count
+    key = tf.stack([tf.constant(seed, tf.int64), epoch])
+    # index_shuffle is a bijection of 0 ... max_index, computed for one index at a time.
+    return epoch, tf.random.experimental.index_shuffle(place, key, count - 1)
+
+
+def view_batches(dataset, config, augment=None, start_step=0, with_originals=False):
+    """An endless dataset of batches of views.
+
+    Args:
+        dataset: an `ImageDataset`.
+        config: a pretraining config: `seed`, `batch_size`, `image_size`, `views`.
+        augment: the `SASSLAugmentation` of views whose config asks for it, else None.
+        start_step: the first batch is that of this step.
+        with_originals: adds the uncropped images, resized, under "original" (for pictures).
+
+    Returns:
+        A `tf.data.Dataset` of dicts: "left" and "right", float32 [B, image_size, image_size, 3]
+        in [0, 1], and "index", int64 [B].
+
+    Raises:
+        ValueError: the batch is larger than the dataset, so that it would hold an image twice.
+    """
+    count, size, batch_size = len(dataset), config.image_size, config.batch_size
+    if batch_size > count:
+        raise ValueError(
+            f"batch_size is {batch_size}, but {dataset.name} has {count} images: a batch would "
+            "hold an image twice. Set a smaller --config.batch_size."
+        )
+
+    def load(position):
+        _, index = shuffled_index(position, count, config.seed)
+        image = dataset.example(index)["image"]
+        # Two folds, since a fold takes 32 bits and positions may need more.
+        seed = tf.random.fold_in(tf.constant([config.seed, 0]), position // 2**31)
+        seed = tf.random.fold_in(seed, position % 2**31)
+        element = {"index": index}
+        for number, side in enumerate(SIDES):
+            view_seed = tf.random.fold_in(seed, number)
+            draws = draw_view(config.views[side], tf.shape(image), view_seed, augment)
+            view = crop_view(image, draws, size)
+            element[side] = {"image": view, "draws": draws}
+        if with_originals:
+            element["original"] = tf.image.resize(image, (size, size), antialias=True) / 255.0
+        return element
+
+    def finish(element):
+        for side in SIDES:
+            view = element[side]
+            element[side] = finish_views(view["image"], view["draws"], config.views[side], augment)
+        return element
+
+    positions = tf.data.Dataset.range(start_step * batch_size, tf.int64.max)
+    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+    return (
+        positions.map(load, **parallel)
+        .batch(batch_size, drop_remainder=True)
+        .map(finish, **parallel)
+        .prefetch(tf.data.AUTOTUNE)
+    )

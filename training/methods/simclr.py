@@ -1,0 +1,63 @@
+"""SimCLR (Chen et al. 2020, arXiv 2002.05709)."""
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from training.methods.contrastive import alignment, normalize, nt_xent, uniformity
+from training.strategy import replicas
+
+
+class SimCLR(keras.Model):
+    """Two views of an image attract each other, views of different images repel.
+
+    Args:
+        encoder: f, images to features [B, D].
+        hidden_dim, projection_dim: widths of the projection head g, `hidden → BN → ReLU →
+            projection → BN` (google-research/simclr, tf2/model.py, ProjectionHead).
+        temperature: τ.
+
+    `compile(optimizer)` and `fit` on batches `{"left": ..., "right": ...}` train it on one device;
+    `training.pretrain` calls `train_step` under any strategy.
+    """
+
+    def __init__(self, encoder, hidden_dim=2048, projection_dim=128, temperature=0.1, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.projector = keras.Sequential(
+            [
+                layers.Dense(hidden_dim, use_bias=False),
+                layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
+                layers.ReLU(),
+                layers.Dense(projection_dim, use_bias=False),
+                # No β: the source leaves the output's mean at zero.
+                layers.BatchNormalization(momentum=0.9, epsilon=1e-5, center=False),
+            ],
+            name="projector",
+        )
+        self.projector.build(encoder.output_shape)
+        self.temperature = temperature
+        self.built = True
+
+    def call(self, images, training=False):
+        """The representation h = f(x), which is what evaluation uses."""
+        return self.encoder(images, training=training)
+
+    def train_step(self, views):
+        n = ops.shape(views["left"])[0]
+        with tf.GradientTape() as tape:
+            x = ops.concatenate([views["left"], views["right"]], axis=0)  # 2n x H x W x 3
+            h = self.encoder(x, training=True)  # 2n x D
+            z = normalize(self.projector(h, training=True))  # 2n x projection_dim
+            z_left, z_right = z[:n], z[n:]
+            loss, accuracy = nt_xent(z_left, z_right, self.temperature)
+            # The optimizer adds up the replicas' gradients.
+            scaled_loss = self.optimizer.scale_loss(loss / replicas()[1])
+        gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return {
+            "loss": loss,
+            "contrastive_accuracy": accuracy,
+            "alignment": alignment(z_left, z_right),
+            "uniformity": uniformity(z_left),
+        }

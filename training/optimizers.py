@@ -1,0 +1,98 @@
+"""LARS, and the learning-rate schedule of the self-supervised recipes."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class LARS(keras.optimizers.Optimizer):
+    """Layer-wise adaptive rate scaling (You et al. 2017), as google-research/simclr uses it.
+
+    For a weight w with gradient g: g ← g + λ·w; g ← η·‖w‖/‖g‖·g; v ← m·v + lr·g; w ← w - v.
+    Vectors (biases, batch normalisation's γ and β) are neither decayed nor adapted. Source:
+    tf2/lars_optimizer.py, which excludes by name what this excludes by rank.
+
+    Args:
+        learning_rate: number or schedule.
+        momentum: m.
+        weight_decay: λ.
+        trust_coefficient: η.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.3,
+        momentum=0.9,
+        weight_decay=1e-6,
+        trust_coefficient=1e-3,
+        name="lars",
+        **kwargs,
+    ):
+        # Keras's own weight decay is decoupled from the gradient; LARS's is not.
+        super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
+        self.momentum = momentum
+        self.decay = weight_decay
+        self.trust_coefficient = trust_coefficient
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        learning_rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        if len(variable.shape) > 1:
+            gradient = gradient + self.decay * variable
+            weight_norm, gradient_norm = ops.norm(variable), ops.norm(gradient)
+            moving = ops.logical_and(weight_norm > 0, gradient_norm > 0)
+            safe_norm = ops.where(moving, gradient_norm, 1.0)
+            trust = ops.where(moving, self.trust_coefficient * weight_norm / safe_norm, 1.0)
+            gradient = trust * gradient
+        velocity = self.velocities[self._get_variable_index(variable)]
+        self.assign(velocity, self.momentum * velocity + learning_rate * gradient)
+        self.assign_sub(variable, velocity)
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("weight_decay")
+        return {
+            **config,
+            "momentum": self.momentum,
+            "weight_decay": self.decay,
+            "trust_coefficient": self.trust_coefficient,
+        }
+
+
+def peak_learning_rate(base, scaling, batch_size):
+    """The papers' scaling by the global batch size B: base·B/256, or base·√B.
+
+    Raises:
+        ValueError: scaling is not "linear", "sqrt" or "none".
+    """
+    factors = {"linear": batch_size / 256, "sqrt": batch_size**0.5, "none": 1.0}
+    if scaling not in factors:
+        raise ValueError(f"learning_rate_scaling is {scaling!r}; expected {sorted(factors)}.")
+    return base * factors[scaling]
+
+
+def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
+    """The optimizer of a config, with linear warm-up from 0 and cosine decay to 0.
+
+    Raises:
+        ValueError: an unknown optimizer or scaling.
+    """
+    warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), total_steps - 1)
+    peak = peak_learning_rate(config.learning_rate, config.learning_rate_scaling, batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup_steps else peak,
+        decay_steps=max(1, total_steps - warmup_steps),
+        warmup_target=peak if warmup_steps else None,
+        warmup_steps=warmup_steps,
+    )
+    if config.name == "lars":
+        return LARS(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
+    if config.name == "adamw":
+        return keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+    raise ValueError(f'optimizer.name is {config.name!r}; expected "lars" or "adamw".')

@@ -1,0 +1,37 @@
+"""Self-supervised pretraining: images in, an encoder out.
+
+    python -m training.pretrain --config=training/configs/simclr.py:imagenette \
+        --config.dataset=folder:PATH --workdir=runs/simclr
+
+Any field of the config can be set with `--config.field=value`. The same command continues a run
+that was interrupted.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import app, flags
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "training/configs/METHOD.py:PRESET")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+
+
+def main(_):
+    from absl import logging
+
+    from training.loop import pretrain
+
+    logging.set_verbosity(logging.WARNING)
+    try:
+        encoder = pretrain(_CONFIG.value, _WORKDIR.value)
+    except KeyboardInterrupt:
+        print("Interrupted; the same command continues from the last checkpoint.")
+        raise SystemExit(130) from None
+    print(f"Wrote {encoder}. Next: python -m evaluation.linear_probe --encoder={_WORKDIR.value}")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    app.run(main)

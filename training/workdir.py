@@ -1,0 +1,54 @@
+"""The folder of a run, and the config that owns it."""
+
+import json
+import pathlib
+
+import ml_collections
+
+from sassl_tf.files import replacing
+
+
+def open_workdir(workdir, config):
+    """Makes the folder and writes `config.json`, or checks that it holds the same config.
+
+    Raises:
+        ValueError: the folder belongs to a run with another config; says what differs.
+    """
+    workdir = pathlib.Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    path = workdir / "config.json"
+    new = json.loads(config.to_json())
+    if path.exists():
+        old = json.loads(path.read_text())
+        differences = sorted(_differences(old, new))
+        if differences:
+            listed = "\n  ".join(differences)
+            raise ValueError(
+                f"{workdir} holds a run with another config:\n  {listed}\n"
+                "Continue it with the same config, or choose another --workdir."
+            )
+    else:
+        with replacing(path) as beside:
+            beside.write_text(json.dumps(new, indent=2) + "\n")
+    return workdir
+
+
+def read_config(workdir):
+    """The config of a workdir.
+
+    Raises:
+        ValueError: the folder holds no run.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    if not path.exists():
+        raise ValueError(f"{workdir} holds no run of training.pretrain: there is no config.json.")
+    return ml_collections.ConfigDict(json.loads(path.read_text()))
+
+
+def _differences(old, new, prefix=""):
+    for key in old.keys() | new.keys():
+        before, after = old.get(key, "(absent)"), new.get(key, "(absent)")
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            yield f"{prefix}{key}: there {before!r}, here {after!r}"
