@@ -13,14 +13,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import json
 import pathlib
-import platform
-import statistics
-import time
 
 import keras
 import tensorflow as tf
 from absl import app, flags
 
+from benchmarks.timing import machine, seconds_per_call
 from training import image_ops, views
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
@@ -108,14 +106,7 @@ def layer_operations(images, size):
 
 
 def images_per_second(operation, batch, repeats):
-    """The median of `repeats` calls, after two that trace and warm up."""
-    graph = tf.function(operation)
-    durations = []
-    for _ in range(2 + repeats):
-        start = time.perf_counter()
-        _ = tf.nest.flatten(graph())[0].numpy()
-        durations.append(time.perf_counter() - start)
-    return round(batch / statistics.median(durations[2:]))
+    return round(batch / seconds_per_call(operation, repeats))
 
 
 def measure(size, batch, repeats):
@@ -133,22 +124,6 @@ def measure(size, batch, repeats):
         }
         for (name, library), run in operations.items()
     ]
-
-
-def machine():
-    """Where the numbers come from."""
-    cpu = platform.processor()
-    info = pathlib.Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0].split(":")[1].strip() if names else cpu
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "gpus": len(tf.config.list_physical_devices("GPU")),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-    }
 
 
 def markdown(rows):

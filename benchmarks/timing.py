@@ -1,0 +1,37 @@
+"""How every benchmark times, and what it says of the machine."""
+
+import os
+import pathlib
+import platform
+import statistics
+import time
+
+import keras
+import tensorflow as tf
+
+
+def seconds_per_call(operation, repeats):
+    """The median of `repeats` calls as a graph, after two that trace and warm up."""
+    graph = tf.function(operation)
+    durations = []
+    for _ in range(2 + repeats):
+        start = time.perf_counter()
+        _ = tf.nest.flatten(graph())[0].numpy()
+        durations.append(time.perf_counter() - start)
+    return statistics.median(durations[2:])
+
+
+def machine():
+    """Where the numbers come from."""
+    cpu = platform.processor()
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0].split(":")[1].strip() if names else cpu
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "gpus": len(tf.config.list_physical_devices("GPU")),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
