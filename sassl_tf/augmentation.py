@@ -202,7 +202,6 @@ class SASSLAugmentation(keras.layers.Layer):
             return x if chosen is None else tf.gather(x, chosen)
 
         alpha, beta = (pick(transformation[name]) for name in ("alpha", "beta"))
-        low, high = self.value_range
         if self.style_bank is None:
             # One pass of F over the batch gives z_c and z_s alike.
             unit = self._unit_range(images)
@@ -226,14 +225,24 @@ class SASSLAugmentation(keras.layers.Layer):
         if small is not unit:
             change = tf.image.resize(change, tf.shape(unit)[1:3])
         # (1 - β) i_c + β î_cs, rearranged so that it holds for an upsampled change too.
-        mixed = tf.clip_by_value(unit + beta[:, None, None, None] * change, 0.0, 1.0)
-        mixed = low + (high - low) * mixed
-        return _cast_back(mixed, images.dtype)
+        mixed = unit + beta[:, None, None, None] * change
+        if small is not unit:
+            mixed = tf.clip_by_value(mixed, 0.0, 1.0)
+        return self._from_unit_range(mixed, images.dtype)
 
     def _unit_range(self, images):
         low, high = self.value_range
-        unit = (tf.cast(images, tf.float32) - low) / (high - low)
-        return tf.clip_by_value(unit, 0.0, 1.0)
+        unit = tf.cast(images, tf.float32)
+        if (low, high) != (0, 1):  # each pass over the images counts
+            unit = (unit - low) * (1 / (high - low)) if low else unit * (1 / high)
+        exact = images.dtype == tf.uint8 and (low, high) == (0, 255)
+        return unit if exact else tf.clip_by_value(unit, 0.0, 1.0)
+
+    def _from_unit_range(self, unit, dtype):
+        low, high = self.value_range
+        if (low, high) != (0, 1):
+            unit = unit * (high - low) + low if low else unit * high
+        return tf.saturate_cast(tf.round(unit), dtype) if dtype.is_integer else tf.cast(unit, dtype)
 
     def _working_size(self, unit):
         """The images at `stylize_size`; the very same tensor where that is no smaller."""
@@ -333,12 +342,6 @@ def _of_another_image(codes, draws):
     step = 1 + tf.cast(draws * tf.cast(count - 1, tf.float32), tf.int32)
     step = tf.minimum(step, count - 1)  # against rounding
     return tf.gather(codes, (tf.range(count) + step) % count)
-
-
-def _cast_back(images, dtype):
-    if dtype.is_integer:
-        return tf.saturate_cast(tf.round(images), dtype)
-    return tf.cast(images, dtype)
 
 
 def _on_tpu():

@@ -6,7 +6,6 @@ import hashlib
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 
 @contextlib.contextmanager
@@ -90,7 +89,7 @@ class Stylizer:
             )
         stylized = self._transfer([images, codes])
         height, width = _sides(images)
-        return ops.clip(stylized[:, :height, :width], 0.0, 1.0)
+        return stylized[:, :height, :width]
 
     def get_config(self):
         """What `stylizer_from_config` needs; the weights themselves stay where they are."""
