@@ -92,7 +92,7 @@ def _extract(encoder, dataset, image_size, batch_size, progress):
 
     count, done, features = len(dataset), 0, None
     description = f"Features ({dataset.split})"
-    with tqdm(total=count, desc=description, unit="img", disable=not progress) as bar:
+    with tqdm(total=count, desc=description, unit="img", disable=None if progress else True) as bar:
         for images in _batches(dataset, image_size, batch_size):
             batch = encode(images).numpy()
             if features is None:

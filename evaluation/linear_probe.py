@@ -135,7 +135,7 @@ def select_l2(features, labels, l2_values, seed=0, metric="accuracy"):
     train, validation = stratified_split(labels, VALIDATION_SHARE, seed)
     sweep, unconverged = [], 0
     path = regularization_path(features[train], labels[train], l2_values)
-    for l2, classifier in tqdm(path, desc="Choosing L2", total=len(l2_values)):
+    for l2, classifier in tqdm(path, desc="Choosing L2", total=len(l2_values), disable=None):
         predictions = classifier.predict(features[validation])
         sweep.append((l2, accuracies(labels[validation], predictions)[metric]))
         unconverged += not classifier.converged

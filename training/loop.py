@@ -41,7 +41,6 @@ def pretrain(config, workdir):
             another config, or the loss is no longer a number.
     """
     workdir = open_workdir(workdir, config)
-    keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -54,12 +53,7 @@ def pretrain(config, workdir):
 
     strategy = make_strategy(config.strategy)
     with strategy.scope():
-        method = build_method(config, build_encoder(config.encoder.name, config.encoder.stem))
-        optimizer = build_optimizer(
-            config.optimizer, config.batch_size, total_steps, steps_per_epoch
-        )
-        optimizer.build(method.trainable_variables)
-        method.compile(optimizer)
+        method = compiled_method(config, total_steps, steps_per_epoch)
     checkpoints = Checkpoints(workdir, method)
     start = checkpoints.restore()
     metrics = MetricsWriter(workdir, start)
@@ -87,7 +81,7 @@ def pretrain(config, workdir):
                     f"The loss is {scalars['loss']} at step {step}. The last checkpoint is whole; "
                     "lower optimizer.learning_rate, or look at views.png for broken input."
                 )
-            scalars["learning_rate"] = float(optimizer.learning_rate)
+            scalars["learning_rate"] = float(method.optimizer.learning_rate)
             if last or (config.knn_every and step % config.knn_every == 0):
                 scalars.update(knn.evaluate())
             metrics.write(step, progress.report(step, scalars))
@@ -95,6 +89,17 @@ def pretrain(config, workdir):
             checkpoints.save(step)
     metrics.close()
     return save_encoder(method.encoder, workdir / "encoder.keras")
+
+
+def compiled_method(config, total_steps, steps_per_epoch):
+    """The method, with its optimizer, both with all their variables."""
+    # Seeded here, so that the initial weights are the same with and without SASSL.
+    keras.utils.set_random_seed(config.seed)
+    method = build_method(config, build_encoder(config.encoder.name, config.encoder.stem))
+    optimizer = build_optimizer(config.optimizer, config.batch_size, total_steps, steps_per_epoch)
+    optimizer.build(method.trainable_variables)
+    method.compile(optimizer)
+    return method
 
 
 def build_augmentation(config):

@@ -2,11 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from training.configs import simclr
-from training.loop import build_augmentation
-from training.methods import build_method
+from training.loop import build_augmentation, compiled_method
 from training.workdir import open_workdir, read_config
 
 
@@ -48,10 +48,14 @@ def test_a_workdir_belongs_to_its_config(tmp_path):
         read_config(tmp_path)
 
 
-def test_simclr_builds_from_its_config():
-    from training.encoders import build_encoder
-
-    config = simclr.get_config("smoke")
-    method = build_method(config, build_encoder(config.encoder.name))
-    assert method.temperature == config.simclr.temperature
-    assert method.projector.output_shape == (None, 32)
+def test_the_initial_weights_are_the_same_with_and_without_sassl():
+    methods = []
+    for enabled in (False, True):
+        config = simclr.get_config("smoke")
+        config.sassl.enabled = enabled
+        build_augmentation(config)  # draws a seed of its own
+        methods.append(compiled_method(config, 10, 5))
+    assert methods[0].temperature == config.simclr.temperature
+    assert methods[0].projector.output_shape == (None, 32)
+    for without, with_sassl in zip(*(m.get_weights() for m in methods), strict=True):
+        np.testing.assert_array_equal(without, with_sassl)
