@@ -11,6 +11,8 @@ from sassl_tf.files import replacing
 def open_workdir(workdir, config):
     """Makes the folder and writes `config.json`, or checks that it holds the same config.
 
+    A run without a checkpoint has nothing to lose: another config may take its place.
+
     Raises:
         ValueError: the folder belongs to a run with another config; says what differs.
     """
@@ -18,7 +20,7 @@ def open_workdir(workdir, config):
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "config.json"
     new = json.loads(config.to_json())
-    if path.exists():
+    if path.exists() and any(workdir.glob("checkpoints/*")):
         old = json.loads(path.read_text())
         differences = sorted(_differences(old, new))
         if differences:

@@ -41,6 +41,10 @@ def test_a_workdir_belongs_to_its_config(tmp_path):
     open_workdir(tmp_path / "run", config)
     assert open_workdir(tmp_path / "run", config) == tmp_path / "run"
     assert read_config(tmp_path / "run").to_dict() == json.loads(config.to_json())
+    config.views.left.brightness = 0.1
+    open_workdir(tmp_path / "run", config)  # no checkpoint yet
+    (tmp_path / "run" / "checkpoints").mkdir()
+    (tmp_path / "run" / "checkpoints" / "checkpoint").touch()
     config.views.left.hue = 0.3
     with pytest.raises(ValueError, match=r"views\.left\.hue: there 0\.2, here 0\.3"):
         open_workdir(tmp_path / "run", config)
