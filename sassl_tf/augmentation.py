@@ -1,5 +1,6 @@
 """`SASSLAugmentation`: Algorithm 1 of the paper (arXiv 2312.01187) as a Keras layer."""
 
+import numbers
 import os
 import random
 import warnings
@@ -122,9 +123,17 @@ class SASSLAugmentation(keras.layers.Layer):
         bank.check_made_by(self.stylizer)
         return bank
 
+    def __call__(self, inputs, *args, **kwargs):
+        if args and not isinstance(args[0], bool):
+            raise ValueError(
+                "SASSLAugmentation got a second positional input, as a map over (image, label) "
+                "pairs passes it. Map `lambda image, label: (augment(image), label)`, or dicts "
+                'with "images" and "labels".'
+            )
+        return super().__call__(inputs, *args, **kwargs)
+
     def call(self, inputs, training=True, seed=None):
-        images = inputs["images"] if isinstance(inputs, dict) else inputs
-        _check_images(images)
+        images = _images_of(inputs)
         never = self.probability == 0 or self.interpolation_factor[1] == 0
         if not training or never:
             return inputs
@@ -132,8 +141,6 @@ class SASSLAugmentation(keras.layers.Layer):
         batched = images.shape.rank == 4
         batch = images if batched else images[None]
         count = batch.shape[0] if batch.shape[0] is not None else tf.shape(batch)[0]
-        if self.style_bank is None:
-            _check_several(count)
         transformation = self.get_random_transformation((count,), self._call_seed(seed))
         batch = self.transform_images(batch, transformation)
         images = batch if batched else batch[0]
@@ -143,7 +150,7 @@ class SASSLAugmentation(keras.layers.Layer):
         if seed is None:
             return self._generator.uniform_full_int((2,), tf.int32)
         seed = tf.convert_to_tensor(seed)
-        if not seed.dtype.is_integer or seed.shape.rank not in (None, 1) or seed.shape[0] != 2:
+        if not seed.dtype.is_integer or not seed.shape.is_compatible_with([2]):
             raise ValueError(
                 f"seed is {seed.dtype.name} of shape {seed.shape}; expected int32 of shape [2]."
             )
@@ -180,6 +187,8 @@ class SASSLAugmentation(keras.layers.Layer):
     def transform_images(self, images, transformation):
         """Applies draws to images [B, H, W, 3] in `value_range`; same shape and dtype out."""
         images = tf.convert_to_tensor(images)
+        if self.style_bank is None:
+            _check_several(images.shape[0] if images.shape[0] is not None else tf.shape(images)[0])
         if self.static_shapes or _on_tpu():
             stylized = self._stylize(images, transformation)
             return tf.where(transformation["apply"][:, None, None, None], stylized, images)
@@ -262,7 +271,7 @@ class SASSLAugmentation(keras.layers.Layer):
 
     def _warn_of_values(self, images):
         """In eager calls, once: values that cannot be meant."""
-        if self._warned or not tf.executing_eagerly():
+        if self._warned or not tf.executing_eagerly() or not tf.size(images):
             return
         problem = value_range_problem(images.numpy(), self.value_range)
         if problem:
@@ -273,8 +282,7 @@ class SASSLAugmentation(keras.layers.Layer):
         return input_shape
 
     def compute_output_spec(self, inputs, training=True, seed=None):
-        images = inputs["images"] if isinstance(inputs, dict) else inputs
-        _check_images(images)
+        _images_of(inputs)
         return keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), inputs)
 
     def get_config(self):
@@ -349,37 +357,50 @@ def _on_tpu():
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
-def _check_images(images):
-    shape = images.shape
-    rank = len(shape) if not isinstance(shape, tf.TensorShape) else shape.rank
-    if rank not in (3, 4) or shape[-1] not in (3, None):
+def _images_of(inputs):
+    """The images of a call's inputs, after a look at their shape."""
+    if isinstance(inputs, dict) and "images" not in inputs:
+        raise ValueError(f'The dict has {sorted(inputs)}; expected the images under "images".')
+    images = inputs["images"] if isinstance(inputs, dict) else inputs
+    shape = tuple(images.shape)
+    if len(shape) not in (3, 4) or shape[-1] != 3:
         raise ValueError(
-            f"The images have shape {tuple(shape) if rank is not None else None}; expected "
-            "[H, W, 3] or [B, H, W, 3]. Convert grayscale images with tf.image.grayscale_to_rgb "
-            "and drop an alpha channel."
+            f"The images have shape {shape}; expected [H, W, 3] or [B, H, W, 3]. Convert grayscale "
+            "images with tf.image.grayscale_to_rgb and drop an alpha channel; where the shape is "
+            "lost, as after tf.io.decode_image, use expand_animations=False and channels=3."
         )
+    return images
 
 
 def _fraction(value, argument):
-    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+    if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
         raise ValueError(f"{argument} is {value!r}; expected a number in [0, 1].")
     return float(value)
 
 
+def _pair(value):
+    """Two floats, or None where the value is something else."""
+    try:
+        low, high = value
+        return float(low), float(high)
+    except (TypeError, ValueError):
+        return None
+
+
 def _factor_range(value, argument):
-    pair = (value, value) if isinstance(value, (int, float)) else tuple(value)
-    if len(pair) != 2 or not 0 <= pair[0] <= pair[1] <= 1:
+    pair = _pair((value, value) if isinstance(value, numbers.Real) else value)
+    if pair is None or not 0 <= pair[0] <= pair[1] <= 1:
         raise ValueError(
             f"{argument} is {value!r}; expected (lowest, highest) with 0 <= lowest <= highest <= 1."
         )
-    return tuple(float(bound) for bound in pair)
+    return pair
 
 
 def _value_range(value):
-    pair = tuple(value)
-    if len(pair) != 2 or not pair[0] < pair[1]:
+    pair = _pair(value)
+    if pair is None or not pair[0] < pair[1]:
         raise ValueError(f"value_range is {value!r}; expected (lowest, highest), such as (0, 255).")
-    return tuple(float(bound) for bound in pair)
+    return pair
 
 
 def _stylize_size(value):

@@ -14,7 +14,8 @@ def map_with_seeds(dataset, function, seed):
     Args:
         dataset: a `tf.data.Dataset`.
         function: called as `function(element, seed=s)`, or `function(*element, seed=s)` where
-            elements are tuples; `SASSLAugmentation` fits as it is.
+            elements are tuples. `SASSLAugmentation` fits as it is where elements are images or
+            dicts; for (image, label) pairs write `lambda x, y, seed: (augment(x, seed=seed), y)`.
         seed: int.
 
     Returns:

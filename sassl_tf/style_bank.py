@@ -1,13 +1,12 @@
 """Style banks: the style codes of a dataset, computed once (the paper's external styles)."""
 
 import base64
+import zipfile
 
 import numpy as np
 
 from sassl_tf.files import replacing
 from sassl_tf.stylizers.stylizer import Stylizer
-
-_FORMAT = 1
 
 
 class StyleBank:
@@ -60,7 +59,15 @@ class StyleBank:
         from sassl_tf.style_images import style_images
 
         dataset = style_images(images, stylizer.style_size).batch(batch_size)
-        codes = [stylizer.encode_style(batch).numpy() for batch in dataset]
+        codes = []
+        for batch in dataset:
+            largest = float(np.fmax.reduce(batch.numpy(), axis=None))
+            if largest > 1.001:
+                raise ValueError(
+                    f"The float images have values up to {largest:g}; expected [0, 1]. Divide "
+                    "them by 255, or pass uint8."
+                )
+            codes.append(stylizer.encode_style(batch).numpy())
         if not codes:
             raise ValueError("There are no style images to encode.")
         return cls(np.concatenate(codes), stylizer.fingerprint)
@@ -85,7 +92,7 @@ class StyleBank:
     def save(self, path):
         """Writes an `.npz` file (beside the old one, if any, and then in its place)."""
         with replacing(path) as beside, open(beside, "wb") as file:
-            np.savez(file, format=_FORMAT, codes=self.codes, fingerprint=self.fingerprint)
+            np.savez(file, codes=self.codes, fingerprint=self.fingerprint)
 
     @classmethod
     def load(cls, path):
@@ -102,7 +109,7 @@ class StyleBank:
                 f"There is no style bank at {path}. Make one with StyleBank.from_images(...)."
                 "save(path) or `python -m training.build_style_bank`."
             ) from None
-        except (KeyError, OSError, ValueError, EOFError) as error:
+        except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} holds no style bank: {error}") from error
 
     def check_made_by(self, stylizer: Stylizer):

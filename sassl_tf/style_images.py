@@ -76,5 +76,4 @@ def _fit(image, size):
     image = tf.image.resize(
         image, (height * size // shorter, width * size // shorter), antialias=True
     )
-    image = tf.image.resize_with_crop_or_pad(image, size, size)
-    return tf.clip_by_value(image, 0.0, 1.0)
+    return tf.image.resize_with_crop_or_pad(image, size, size)

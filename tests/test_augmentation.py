@@ -162,10 +162,28 @@ def test_map_with_seeds(augment):
     twice = run(repeat=2)
     np.testing.assert_array_equal(first, twice[:15])
     assert any(changed(a, b).any() for a, b in zip(first, twice[15:], strict=True))
-    # In order, and each batch with a seed of its own.
+    # In order.
     plain = list(dataset.as_numpy_iterator())
     for view, x in zip(first, plain, strict=True):
         assert np.abs(view.astype(int) - x).mean() < 40
+
+
+def test_map_with_seeds_gives_each_element_its_own_at_any_parallelism():
+    layer = SASSLAugmentation(probability=1.0)
+    same = tf.data.Dataset.from_tensors(images(1, 16, 16)).repeat(50)
+    runs = []
+    for threads in (1, 4):
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = threads
+        mapped = sassl_tf.map_with_seeds(same, layer, seed=5).with_options(options)
+        runs.append([view.tobytes() for view in mapped.as_numpy_iterator()])
+    assert runs[0] == runs[1] and len(set(runs[0])) == 50
+
+
+def test_pairs_are_refused_with_a_word_on_how(augment):
+    pairs = tf.data.Dataset.from_tensor_slices((images(4), np.arange(4)))
+    with pytest.raises(ValueError, match="second positional input"):
+        pairs.map(augment)
 
 
 def test_map_with_seeds_on_pairs(augment):
@@ -252,6 +270,11 @@ def test_stylize_size_changes_speed_and_little_else():
     np.testing.assert_array_equal(larger, full)
 
 
+def test_numpy_numbers_are_numbers():
+    layer = SASSLAugmentation(probability=np.float32(0.5), blending_factor=np.float64(0.2))
+    assert (layer.probability, layer.blending_factor) == (0.5, (0.2, 0.2))
+
+
 def test_unknown_sizes_in_a_graph(augment):
     signature = [tf.TensorSpec([None, None, None, 3], tf.uint8)]
     for layer in (augment, SASSLAugmentation(stylize_size=20)):
@@ -293,6 +316,9 @@ def test_views_stay_in_range(probability, alpha, beta, value_range):
         ({"styles": 3}, "styles is 3"),
         ({"styles": "nowhere.npz"}, "no style bank at nowhere.npz"),
         ({"stylize_size": 4}, "stylize_size is 4"),
+        ({"blending_factor": None}, "blending_factor is None"),
+        ({"interpolation_factor": "high"}, "interpolation_factor is 'high'"),
+        ({"value_range": 255}, "value_range is 255"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -304,6 +330,9 @@ def test_bad_images(augment):
     for shape in ((40, 40), (2, 40, 40, 1), (40, 40, 4), (1, 2, 40, 40, 3)):
         with pytest.raises(ValueError, match=r"expected \[H, W, 3\] or \[B, H, W, 3\]"):
             augment(np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match='expected the images under "images"'):
+        augment({"image": images()})
+    assert augment(images(0)).shape == (0, 40, 52, 3)
     with pytest.raises(ValueError, match=r"int32 of shape \[2\]"):
         augment(images(), seed=tf.constant([1, 2, 3]))
 
@@ -313,6 +342,9 @@ def test_in_batch_needs_a_batch():
     for x in (images(1), images()[0]):
         with pytest.raises(ValueError, match="at least two images a call"):
             layer(x)
+    x = images(1)
+    with pytest.raises(ValueError, match="at least two images a call"):
+        layer.transform_images(x, layer.get_random_transformation((1,), SEED))
     ragged = tf.data.Dataset.from_tensor_slices(images(3)).batch(2).map(layer)
     with pytest.raises(tf.errors.InvalidArgumentError, match="at least two images a call"):
         list(ragged)

@@ -78,7 +78,10 @@ def test_bad_files(tmp_path):
     (tmp_path / "text.npz").write_text("not a zip")
     (tmp_path / "empty.npz").write_bytes(b"")
     np.savez(tmp_path / "objects.npz", codes=np.array([{}], object), fingerprint="x")
-    for name in ("other", "text", "empty", "objects"):
+    StyleBank(np.ones((50, 100)), "x").save(tmp_path / "cut.npz")
+    whole = (tmp_path / "cut.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    for name in ("other", "text", "empty", "objects", "cut"):
         with pytest.raises(ValueError, match="holds no style bank"):
             StyleBank.load(tmp_path / f"{name}.npz")
 
@@ -92,6 +95,8 @@ def test_bad_images(stylizer, tmp_path):
         StyleBank.from_images(np.zeros((0, 32, 32, 3), np.uint8), stylizer)
     with pytest.raises(ValueError, match="does not exist"):
         StyleBank.from_images(tmp_path / "none", stylizer)
+    with pytest.raises(ValueError, match="Divide them by 255"):
+        StyleBank.from_images(255 * np.ones((2, 32, 32, 3), np.float32), stylizer)
     broken = np.zeros((3, 64, 64, 3), np.float32)
     broken[1] = np.nan
     with pytest.raises(ValueError, match=r"first is number 1"):

@@ -37,7 +37,13 @@ PICTURED = 5
 def demo_configs(dataset_spec, data_dir, preset):
     """{run: config}, equal but for SASSL; as many images as on `shapes`, whatever the dataset."""
     configs = {}
-    count = len(load_dataset(dataset_spec, "train", data_dir))
+    splits = [load_dataset(dataset_spec, split, data_dir) for split in ("train", "test")]
+    if not all(split.class_names for split in splits):
+        raise ValueError(
+            f"{dataset_spec} has no labels, and the demo ends with accuracies: give a folder of "
+            "class folders, or pretrain without it (training.pretrain)."
+        )
+    count = len(splits[0])
     for run, enabled in RUNS.items():
         config = simclr.get_config(preset)
         config.epochs = config.epochs * 4000 / count

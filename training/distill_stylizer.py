@@ -15,14 +15,15 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import json
-import pathlib
 import time
 
 import keras
+import ml_collections
 import numpy as np
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import app, flags
 
+from sassl_tf.style_images import style_images
 from sassl_tf.stylizers import load_stylizer
 from sassl_tf.stylizers.compact import (
     STYLE_SIZE,
@@ -30,6 +31,8 @@ from sassl_tf.stylizers.compact import (
     compact_transfer_network,
     save_compact,
 )
+from training.logs import say
+from training.workdir import open_workdir
 
 _TEACHER = flags.DEFINE_string("teacher", None, "Folder of the mobile stylizer.", required=True)
 _CONTENT = flags.DEFINE_string("content", None, "Folder of content images.", required=True)
@@ -43,22 +46,12 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of every draw.")
 CROPS_PER_STYLE = 4  # of each style image, fixed, so that the teacher sees each of them once
 STYLES_PER_CONTENT = 2  # the teacher's F, its costliest part here, runs once for both
 TEACHER_SIZE = 256
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 def read_images(folder, side):
-    """uint8 [N, side, side, 3] of every image under a folder, in the order of their names."""
-    paths = sorted(p for p in pathlib.Path(folder).rglob("*") if p.suffix in IMAGE_SUFFIXES)
-    if not paths:
-        raise ValueError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-
-    def read(path):
-        image = tf.io.decode_image(tf.io.read_file(path), 3, expand_animations=False)
-        image = tf.image.resize(image, (side, side), antialias=True)
-        return tf.saturate_cast(tf.round(image), tf.uint8)
-
-    dataset = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
-    return np.stack(list(dataset.map(read, tf.data.AUTOTUNE).as_numpy_iterator()))
+    """uint8 [N, side, side, 3]: the centre of every image under a folder."""
+    images = style_images(folder, side).map(lambda x: tf.saturate_cast(tf.round(255 * x), tf.uint8))
+    return np.stack(list(images.as_numpy_iterator()))
 
 
 def square_crops(images, seed, smallest, side):
@@ -152,11 +145,12 @@ class Distillation:
 
 
 def main(_):
-    workdir = pathlib.Path(_WORKDIR.value)
-    workdir.mkdir(parents=True, exist_ok=True)
     teacher = load_stylizer("magenta-mobile", _TEACHER.value)
+    settings = (_CONTENT, _STYLES, _STEPS, _BATCH, _LEARNING_RATE, _SEED)
+    config = ml_collections.ConfigDict({flag.name: flag.value for flag in settings})
+    workdir = open_workdir(_WORKDIR.value, config, {"teacher": teacher.fingerprint})
     content = read_images(_CONTENT.value, 128)
-    logging.info("%d content images; encoding the styles", len(content))
+    say(f"{len(content)} content images; encoding the styles")
     distillation = Distillation(teacher, *style_crops(teacher, _STYLES.value, _SEED.value))
 
     step = tf.Variable(0, dtype=tf.int64)
@@ -168,7 +162,7 @@ def main(_):
     )
     manager = tf.train.CheckpointManager(checkpoint, workdir / "checkpoints", max_to_keep=2)
     if manager.restore_or_initialize():
-        logging.info("continuing at step %d", step.numpy())
+        say(f"continuing at step {step.numpy()}")
 
     losses, start = [], time.time()
     for number in range(int(step.numpy()), _STEPS.value):
@@ -190,7 +184,7 @@ def main(_):
             }
             with open(workdir / "metrics.jsonl", "a") as file:
                 file.write(json.dumps(row) + "\n")
-            logging.info("%s", row)
+            say(str(row))
             losses, start = [], time.time()
         if (number + 1) % 500 == 0 or number + 1 == _STEPS.value:
             manager.save()
@@ -199,7 +193,7 @@ def main(_):
                 distillation.style_network,
                 distillation.transfer_network,
             )
-    logging.info("wrote %s", workdir / "compact.safetensors")
+    print(f"Wrote {workdir / 'compact.safetensors'}.")
 
 
 if __name__ == "__main__":

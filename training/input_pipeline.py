@@ -1,8 +1,10 @@
 """The input of pretraining: two views of every image, a pure function of (seed, position).
 
-Position p of the endless stream is image `p % n` of epoch `p // n` in that epoch's own order. So
-a run that starts at step s begins the stream at s·B and sees what an uninterrupted run would have,
-and nothing about the input has to be saved.
+An epoch is as many whole batches as the data gives, in an order of its own; which images are left
+over changes from epoch to epoch. Position p of the endless stream lies in epoch p // m, where m is
+the number of images in an epoch's batches, and is image p % m of its order. So a run that starts at
+step s begins the stream at s·B and sees what an uninterrupted run would have, and nothing about the
+input has to be saved.
 """
 
 import tensorflow as tf
@@ -12,9 +14,23 @@ from training.views import crop_view, draw_view, finish_views
 SIDES = ("left", "right")
 
 
-def shuffled_index(position, count, seed):
-    """(epoch, index of the image) of a position; each epoch is a permutation of all images."""
-    epoch, place = position // count, position % count
+def batches_per_epoch(dataset, config):
+    """How many whole batches the dataset gives.
+
+    Raises:
+        ValueError: not one.
+    """
+    if config.batch_size > len(dataset):
+        raise ValueError(
+            f"batch_size is {config.batch_size}, but {dataset.name} has {len(dataset)} images. Set "
+            "a smaller --config.batch_size."
+        )
+    return len(dataset) // config.batch_size
+
+
+def shuffled_index(position, count, epoch_length, seed):
+    """(epoch, index of the image) of a position; an epoch never holds an image twice."""
+    epoch, place = position // epoch_length, position % epoch_length
     key = tf.stack([tf.constant(seed, tf.int64), epoch])
     # index_shuffle is a bijection of 0 ... max_index, computed for one index at a time.
     return epoch, tf.random.experimental.index_shuffle(place, key, count - 1)
@@ -35,17 +51,13 @@ def view_batches(dataset, config, augment=None, start_step=0, with_originals=Fal
         in [0, 1], and "index", int64 [B].
 
     Raises:
-        ValueError: the batch is larger than the dataset, so that it would hold an image twice.
+        ValueError: the batch is larger than the dataset.
     """
     count, size, batch_size = len(dataset), config.image_size, config.batch_size
-    if batch_size > count:
-        raise ValueError(
-            f"batch_size is {batch_size}, but {dataset.name} has {count} images: a batch would "
-            "hold an image twice. Set a smaller --config.batch_size."
-        )
+    epoch_length = batches_per_epoch(dataset, config) * batch_size
 
     def load(position):
-        _, index = shuffled_index(position, count, config.seed)
+        _, index = shuffled_index(position, count, epoch_length, config.seed)
         image = dataset.example(index)["image"]
         # Two folds, since a fold takes 32 bits and positions may need more.
         seed = tf.random.fold_in(tf.constant([config.seed, 0]), position // 2**31)

@@ -1,6 +1,5 @@
 """The pretraining loop: one function from a config and a workdir to an encoder."""
 
-import os
 import warnings
 
 import keras
@@ -8,12 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf import plot
-from sassl_tf.augmentation import SASSLAugmentation, value_range_problem
+from sassl_tf.augmentation import SASSLAugmentation
 from sassl_tf.datasets import load_dataset
+from sassl_tf.datasets.dataset import fingerprint_of
+from sassl_tf.files import replacing
 from sassl_tf.stylizers import load_stylizer
 from training.checkpoints import Checkpoints
 from training.encoders import build_encoder
-from training.input_pipeline import view_batches
+from training.input_pipeline import batches_per_epoch, view_batches
 from training.logs import say
 from training.methods import build_method
 from training.metrics import MetricsWriter
@@ -40,16 +41,17 @@ def pretrain(config, workdir):
         ValueError: the config asks for something that does not exist, the workdir belongs to
             another config, or the loss is no longer a number.
     """
-    workdir = open_workdir(workdir, config)
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
 
     dataset = load_dataset(config.dataset, "train", config.data_dir or None)
-    steps_per_epoch = len(dataset) / config.batch_size
+    steps_per_epoch = batches_per_epoch(dataset, config)
     total_steps = max(1, round(config.epochs * steps_per_epoch))
     augment = build_augmentation(config)
-    draw_views(dataset, config, augment, workdir)
+    workdir = open_workdir(workdir, config, fingerprints(dataset, augment))
+    views = draw_views(dataset, config, augment)
+    plot.save(views, workdir / "views.png")
 
     strategy = make_strategy(config.strategy)
     with strategy.scope():
@@ -57,6 +59,7 @@ def pretrain(config, workdir):
     checkpoints = Checkpoints(workdir, method)
     start = checkpoints.restore()
     metrics = MetricsWriter(workdir, start)
+    metrics.write_picture(start, "views", plot.pixels(views))
     knn = OnlineKNN(method.encoder, dataset, config)
 
     batches = view_batches(dataset, config, augment, start_step=start)
@@ -68,27 +71,55 @@ def pretrain(config, workdir):
         + (f", continuing at step {start}" if start else "")
     )
 
+    intervals = config.log_every, config.knn_every, config.checkpoint_every
     progress = Progress(start, total_steps, config.batch_size, steps_per_epoch)
     for step in range(start + 1, total_steps + 1):
         with progress.waiting():
             batch = next(iterator)
         scalars = train_step(batch)
-        last = step == total_steps
-        if step % config.log_every == 0 or last:
+
+        def due(every, step=step):
+            return step == total_steps or (every and step % every == 0)
+
+        if due(config.log_every) or due(config.knn_every):
             scalars = {name: float(value) for name, value in scalars.items()}
-            if not np.isfinite(scalars["loss"]):
-                raise ValueError(
-                    f"The loss is {scalars['loss']} at step {step}. The last checkpoint is whole; "
-                    "lower optimizer.learning_rate, or look at views.png for broken input."
-                )
             scalars["learning_rate"] = float(method.optimizer.learning_rate)
-            if last or (config.knn_every and step % config.knn_every == 0):
+            scalars.update(progress.measure(step))
+            if due(config.knn_every):
                 scalars.update(knn.evaluate())
-            metrics.write(step, progress.report(step, scalars))
-        if step % config.checkpoint_every == 0 or last:
+            progress.show(step, scalars)
+            metrics.write(step, scalars)
+        if due(config.checkpoint_every):
+            check_finite(method, step)
             checkpoints.save(step)
+        if step == start + 1 or any(map(due, intervals)):
+            progress.restart(step)  # tracing, evaluation and saving are no training time
     metrics.close()
-    return save_encoder(method.encoder, workdir / "encoder.keras")
+    encoder = workdir / "encoder.keras"
+    with replacing(encoder) as beside:
+        method.encoder.save(beside)
+    return encoder
+
+
+def fingerprints(dataset, augment):
+    """What a run must find again to continue, beside its config."""
+    found = {"images": len(dataset)}
+    if augment is not None:
+        found["stylizer"] = augment.stylizer.fingerprint
+        bank = augment.style_bank
+        found["styles"] = "in_batch" if bank is None else fingerprint_of(bank.codes.tobytes())
+    return found
+
+
+def check_finite(method, step):
+    """Raises a ValueError where a weight is not a number, before it gets into a checkpoint."""
+    broken = [v.path for v in method.variables if not np.isfinite(v.numpy()).all()]
+    if broken:
+        raise ValueError(
+            f"{len(broken)} weights are not finite after step {step}, {broken[0]} among them. "
+            "Earlier checkpoints are whole. Start again with a lower optimizer.learning_rate, or "
+            "look at views.png for broken input."
+        )
 
 
 def compiled_method(config, total_steps, steps_per_epoch):
@@ -132,13 +163,17 @@ def compiled_step(method, strategy):
     return train_step
 
 
-def draw_views(dataset, config, augment, workdir):
-    """Writes `views.png`, so that a person sees what goes in, and warns of suspicious pixels."""
+def draw_views(dataset, config, augment):
+    """A picture of the first views, to see what goes in; warns of images that are all but black."""
     columns = sample_views(dataset, config, augment, PICTURED_IMAGES)
-    problem = value_range_problem(columns["original"] * 255.0, (0, 255))
-    if problem:
-        warnings.warn(f"{config.dataset}: {problem}", stacklevel=2)
-    plot.save(plot.image_grid(columns), workdir / "views.png")
+    brightest = columns["original"].max()
+    if brightest <= 1 / 255:
+        warnings.warn(
+            f"The first images of {config.dataset} have no value above {255 * brightest:g} of "
+            "255: if the files hold values in [0, 1], or masks, scale them to [0, 255] first.",
+            stacklevel=2,
+        )
+    return plot.image_grid(columns)
 
 
 def sample_views(dataset, config, augment, count):
@@ -148,11 +183,3 @@ def sample_views(dataset, config, augment, count):
     batches = view_batches(dataset, config, augment, with_originals=True)
     batch = next(batches.take(1).as_numpy_iterator())
     return {name: batch[name] for name in ("original", "left", "right")}
-
-
-def save_encoder(encoder, path):
-    """Writes the encoder as a Keras file that needs nothing of ours; beside, then renamed."""
-    beside = path.with_name("encoder.tmp.keras")
-    encoder.save(beside)
-    os.replace(beside, path)
-    return path

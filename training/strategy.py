@@ -4,18 +4,14 @@ import tensorflow as tf
 
 
 def make_strategy(name="auto"):
-    """The strategy of a name: "one" for one device, "mirrored" for all GPUs of this host, "auto".
-
-    "auto" is "mirrored" where there are several GPUs, else "one".
+    """The strategy of a name. This version trains on one device: "auto" and "one" are that.
 
     Raises:
         ValueError: another name.
     """
-    if name not in ("auto", "one", "mirrored"):
-        raise ValueError(f'strategy is {name!r}; expected "auto", "one" or "mirrored".')
-    if name == "auto":
-        name = "mirrored" if len(tf.config.list_logical_devices("GPU")) > 1 else "one"
-    return tf.distribute.MirroredStrategy() if name == "mirrored" else tf.distribute.get_strategy()
+    if name not in ("auto", "one"):
+        raise ValueError(f'strategy is {name!r}; this version trains on one device: "auto", "one".')
+    return tf.distribute.get_strategy()
 
 
 def replicas():

@@ -3,15 +3,19 @@
 import json
 import pathlib
 
-import ml_collections
-
 from sassl_tf.files import replacing
 
 
-def open_workdir(workdir, config):
+def open_workdir(workdir, config, fingerprints=None):
     """Makes the folder and writes `config.json`, or checks that it holds the same config.
 
     A run without a checkpoint has nothing to lose: another config may take its place.
+
+    Args:
+        workdir: a folder, made if need be.
+        config: a ConfigDict.
+        fingerprints: what else must be the same for the run to continue, JSON-ready; kept in the
+            file under "fingerprints".
 
     Raises:
         ValueError: the folder belongs to a run with another config; says what differs.
@@ -20,6 +24,8 @@ def open_workdir(workdir, config):
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "config.json"
     new = json.loads(config.to_json())
+    if fingerprints:
+        new["fingerprints"] = fingerprints
     if path.exists() and any(workdir.glob("checkpoints/*")):
         old = json.loads(path.read_text())
         differences = sorted(_differences(old, new))
@@ -33,18 +39,6 @@ def open_workdir(workdir, config):
         with replacing(path) as beside:
             beside.write_text(json.dumps(new, indent=2) + "\n")
     return workdir
-
-
-def read_config(workdir):
-    """The config of a workdir.
-
-    Raises:
-        ValueError: the folder holds no run.
-    """
-    path = pathlib.Path(workdir) / "config.json"
-    if not path.exists():
-        raise ValueError(f"{workdir} holds no run of training.pretrain: there is no config.json.")
-    return ml_collections.ConfigDict(json.loads(path.read_text()))
 
 
 def _differences(old, new, prefix=""):

@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import pathlib
-import tempfile
 import warnings
 
 import numpy as np
@@ -20,6 +19,7 @@ from sassl_tf.datasets.dataset import (
     os_bytes,
 )
 from sassl_tf.datasets.decoding import decode_image
+from sassl_tf.files import replacing
 
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val")}
 TEST_EVERY = 5
@@ -80,7 +80,8 @@ def _dataset(path, root, split, files, labels, class_names):
 
     good = np.setdiff1d(np.arange(len(files)), bad)
     paths = _paths([files[i] for i in good])
-    held = itertools.chain.from_iterable((names[i], stats[i][0]) for i in good)
+    # Times too: an image replaced by one of the same size is another image.
+    held = itertools.chain.from_iterable((names[i], *stats[i]) for i in good)
     return ImageDataset(
         name=f"folder:{path}",
         split=split,
@@ -264,12 +265,8 @@ def _load_cache(key):
 
 
 def _save_cache(key, bad):
-    # Written beside and renamed, so that two starts at once never read half a file.
     try:
-        _cache_folder().mkdir(parents=True, exist_ok=True)
-        handle, written = tempfile.mkstemp(dir=_cache_folder(), suffix=".tmp")
-        with os.fdopen(handle, "w") as file:
-            json.dump({"bad": bad}, file)
-        os.replace(written, _cache_folder() / f"images-{key}.json")
+        with replacing(_cache_folder() / f"images-{key}.json") as beside:
+            beside.write_text(json.dumps({"bad": bad}))
     except OSError:  # without a cache the next start takes longer, and that is all
         pass

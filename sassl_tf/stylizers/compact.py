@@ -142,6 +142,7 @@ def load_compact_stylizer(path=None):
     Raises:
         ValueError: the file is not there, or its tensors do not fit.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     file = packaged("compact.safetensors") if path is None else pathlib.Path(path)
@@ -152,7 +153,10 @@ def load_compact_stylizer(path=None):
         )
     with float32_policy():
         networks = compact_style_network(), compact_transfer_network()
-    arrays = load(file.read_bytes())
+    try:
+        arrays = load(file.read_bytes())
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged, or no safetensors file: {error}") from error
     prefixes = {network.name for network in networks}
     strangers = [name for name in arrays if name.split("/")[0] not in prefixes]
     if strangers:

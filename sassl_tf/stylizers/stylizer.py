@@ -87,6 +87,9 @@ class Stylizer:
                 f"codes has shape {codes.shape}; the {self.name} stylizer expects "
                 f"[B or 1, {self.code_size}], as encode_style returns them."
             )
+        rows, count = codes.shape[0], images.shape[0]
+        if None not in (rows, count) and rows not in (1, count):
+            raise ValueError(f"There are {rows} codes for {count} images; expected 1 or {count}.")
         stylized = self._transfer([images, codes])
         height, width = _sides(images)
         return stylized[:, :height, :width]

@@ -114,6 +114,14 @@ def test_the_cache_spares_the_check_until_a_file_changes(tmp_path, monkeypatch):
         assert len(folder(root)) == 2
 
 
+def test_another_image_of_the_same_size_is_another_dataset(tmp_path):
+    root = class_folders(tmp_path, {"ant": 3})
+    before = folder(root).fingerprint
+    file = root / "ant" / "01.png"
+    file.write_bytes(file.read_bytes())
+    assert folder(root).fingerprint != before
+
+
 @pytest.mark.parametrize("content", [{}, {"ant/a.txt": "x"}, {"train/ant/a.txt": "x"}])
 def test_no_images(tmp_path, content):
     for name, text in content.items():

@@ -83,6 +83,8 @@ def test_float64_and_half_images_are_taken_and_bytes_refused(compact):
 def test_wrong_shapes_are_errors(compact):
     with pytest.raises(ValueError, match=r"expected \[B, H, W, 3\]"):
         compact.encode_style(images()[0])
+    with pytest.raises(ValueError, match="2 codes for 3 images"):
+        compact.stylize(images(), np.zeros((2, 100), np.float32))
     with pytest.raises(ValueError, match=r"\[B or 1, 100\]"):
         compact.stylize(images(), np.zeros((3, 7), np.float32))
 
@@ -127,3 +129,6 @@ def test_unfitting_weights_are_named(compact):
 def test_missing_compact_weights(tmp_path):
     with pytest.raises(ValueError, match=r"expected a \.safetensors file"):
         sassl_tf.load_stylizer("compact", tmp_path / "none.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0")
+    with pytest.raises(ValueError, match="damaged"):
+        sassl_tf.load_stylizer("compact", tmp_path / "cut.safetensors")

@@ -50,10 +50,17 @@ def test_every_epoch_is_another_permutation(dataset):
     assert (epochs[0] != epochs[1]).any() and (epochs[1] != epochs[2]).any()
 
 
+def test_no_batch_holds_an_image_twice_and_none_is_always_left_over(dataset):
+    uneven = dataset.subset(range(13))  # one batch of 8 an epoch
+    indices = [batch["index"] for batch in batches(uneven, count=12)]
+    assert all(len(np.unique(batch)) == 8 for batch in indices)
+    assert set(np.concatenate(indices)) == set(range(13))
+
+
 def test_positions_beyond_32_bits():
     position = tf.constant(3 * 2**40 + 5, tf.int64)
-    epoch, index = shuffled_index(position, 1000, 0)
-    assert int(epoch) == (3 * 2**40 + 5) // 1000 and 0 <= int(index) < 1000
+    epoch, index = shuffled_index(position, 1000, 960, 0)
+    assert int(epoch) == (3 * 2**40 + 5) // 960 and 0 <= int(index) < 1000
 
 
 def test_views_of_an_image_differ_by_epoch_and_side(dataset):

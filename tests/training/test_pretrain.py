@@ -1,6 +1,5 @@
 """Pretraining as a user runs it: the binary, killed half way, and what it leaves behind."""
 
-import json
 import os
 import pathlib
 import signal
@@ -74,8 +73,7 @@ def test_the_encoder_is_plain_keras(finished):
     path = finished[0] / "encoder.keras"
     with zipfile.ZipFile(path) as file:
         config = file.read("config.json").decode()
-    modules = set(json.loads(config.replace("'", "")).keys())
-    assert modules and not any(word in config for word in ("keras_cv", "sassl", "training"))
+    assert not any(word in config for word in ("keras_cv", "sassl", "training."))
     encoder = keras.saving.load_model(path)
     features = encoder(np.random.default_rng(0).random((2, 32, 32, 3), np.float32))
     assert features.shape == (2, 256) and np.isfinite(features).all()
@@ -100,3 +98,10 @@ def test_another_config_in_the_same_workdir_is_refused(finished):
     code, output = wait(start(finished[0], "--config.optimizer.learning_rate=0.5"))
     assert code != 0
     assert "optimizer.learning_rate: there 0.001, here 0.5" in output
+
+
+def test_a_diverged_run_stops_before_it_is_saved(tmp_path):
+    broken = "--config.optimizer.learning_rate=1e30"
+    code, output = wait(start(tmp_path, broken, "--config.checkpoint_every=4"))
+    assert code != 0 and "Earlier checkpoints are whole" in output
+    assert not list(tmp_path.glob("checkpoints/*")) and not (tmp_path / "encoder.keras").exists()

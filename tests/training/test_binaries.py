@@ -1,0 +1,70 @@
+"""The other binaries, run as a user runs them."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sassl_tf
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def run(*command):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, command)], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_build_style_bank(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        pixels = rng.integers(0, 256, (64, 80, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    output = tmp_path / "bank" / "styles.npz"
+    done = run("training.build_style_bank", f"--images={tmp_path}", f"--output={output}")
+    assert done.returncode == 0, done.stderr
+    bank = sassl_tf.StyleBank.load(output)
+    assert len(bank) == 3 and "3 styles" in done.stdout
+    bank.check_made_by(sassl_tf.load_stylizer("compact"))
+
+
+def test_demo(tmp_path):
+    done = run("training.demo", "--preset=smoke", f"--workdir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| ")]
+    names = [row[0].strip() for row in rows]
+    assert names == ["", "SimCLR", "SimCLR + SASSL", "change"]
+    without, with_sassl, change = ([float(c.strip(" %")) for c in row[1:]] for row in rows[1:])
+    np.testing.assert_allclose(np.subtract(with_sassl, without), change, atol=0.11)
+    with Image.open(tmp_path / "shapes" / "demo.png") as page:
+        assert min(page.size) > 800
+
+
+def test_the_demo_says_at_once_that_it_needs_labels(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    done = run("training.demo", f"--dataset=folder:{tmp_path}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode != 0 and "test split" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_distill_stylizer(tmp_path, magenta_folder, imagenette):
+    """A few steps on few images: the weights load, and other settings do not continue them."""
+    common = [
+        "training.distill_stylizer",
+        f"--teacher={magenta_folder}",
+        f"--content={imagenette / 'val' / 'tench'}",
+        f"--styles={imagenette / 'val' / 'church'}",
+        f"--workdir={tmp_path}",
+        "--batch=2",
+    ]
+    done = run(*common, "--steps=3")
+    assert done.returncode == 0, done.stderr
+    stylizer = sassl_tf.load_stylizer("compact", tmp_path / "compact.safetensors")
+    assert stylizer.fingerprint != sassl_tf.load_stylizer("compact").fingerprint
+    other = run(*common, "--steps=4")
+    assert other.returncode != 0 and "steps: there 3, here 4" in other.stderr
