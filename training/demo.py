@@ -21,8 +21,9 @@ from evaluation import knn, linear_probe
 from sassl_tf import plot
 from sassl_tf.datasets import load_dataset
 from training.configs import simclr
+from training.input_pipeline import view_batches
 from training.logs import say
-from training.loop import build_augmentation, pretrain, sample_views
+from training.loop import build_augmentation, first_views, pretrain
 from training.metrics import read_metrics
 
 _DATASET = flags.DEFINE_string("dataset", "shapes", "shapes, folder:PATH or tfds:NAME.")
@@ -109,7 +110,8 @@ def main(_):
         accuracies[run] = evaluate(folder, _DATASET.value, _DATA_DIR.value)
         keras.utils.clear_session()
         dataset = load_dataset(_DATASET.value, "train", _DATA_DIR.value)
-        sides = sample_views(dataset, config, build_augmentation(config), PICTURED)
+        batch = next(iter(view_batches(dataset, config, build_augmentation(config))))
+        sides = first_views(dataset, batch, PICTURED)
         if config.sassl.enabled:
             views["left view, with SASSL"] = sides["left"]
             views["right view"] = sides["right"]

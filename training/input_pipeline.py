@@ -36,7 +36,7 @@ def shuffled_index(position, count, epoch_length, seed):
     return epoch, tf.random.experimental.index_shuffle(place, key, count - 1)
 
 
-def view_batches(dataset, config, augment=None, start_step=0, with_originals=False):
+def view_batches(dataset, config, augment=None, start_step=0):
     """An endless dataset of batches of views.
 
     Args:
@@ -44,7 +44,6 @@ def view_batches(dataset, config, augment=None, start_step=0, with_originals=Fal
         config: a pretraining config: `seed`, `batch_size`, `image_size`, `views`.
         augment: the `SASSLAugmentation` of views whose config asks for it, else None.
         start_step: the first batch is that of this step.
-        with_originals: adds the uncropped images, resized, under "original" (for pictures).
 
     Returns:
         A `tf.data.Dataset` of dicts: "left" and "right", float32 [B, image_size, image_size, 3]
@@ -68,8 +67,6 @@ def view_batches(dataset, config, augment=None, start_step=0, with_originals=Fal
             draws = draw_view(config.views[side], tf.shape(image), view_seed, augment)
             view = crop_view(image, draws, size)
             element[side] = {"image": view, "draws": draws}
-        if with_originals:
-            element["original"] = tf.image.resize(image, (size, size), antialias=True) / 255.0
         return element
 
     def finish(element):

@@ -14,7 +14,7 @@ from sassl_tf.files import replacing
 from sassl_tf.stylizers import load_stylizer
 from training.checkpoints import Checkpoints
 from training.encoders import build_encoder
-from training.input_pipeline import batches_per_epoch, view_batches
+from training.input_pipeline import SIDES, batches_per_epoch, view_batches
 from training.logs import say
 from training.methods import build_method
 from training.metrics import MetricsWriter
@@ -50,8 +50,6 @@ def pretrain(config, workdir):
     total_steps = max(1, round(config.epochs * steps_per_epoch))
     augment = build_augmentation(config)
     workdir = open_workdir(workdir, config, fingerprints(dataset, augment))
-    views = draw_views(dataset, config, augment)
-    plot.save(views, workdir / "views.png")
 
     strategy = make_strategy(config.strategy)
     with strategy.scope():
@@ -59,11 +57,15 @@ def pretrain(config, workdir):
     checkpoints = Checkpoints(workdir, method)
     start = checkpoints.restore()
     metrics = MetricsWriter(workdir, start)
-    metrics.write_picture(start, "views", plot.pixels(views))
     knn = OnlineKNN(method.encoder, dataset, config)
 
     batches = view_batches(dataset, config, augment, start_step=start)
     iterator = iter(strategy.experimental_distribute_dataset(batches))
+    batch = next(iterator)
+    local = tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
+    views = draw_views(first_views(dataset, local, PICTURED_IMAGES), config.dataset)
+    plot.save(views, workdir / "views.png")
+    metrics.write_picture(start, "views", plot.pixels(views))
     train_step = compiled_step(method, strategy)
     say(
         f"{config.method} on {config.dataset}: {len(dataset)} images, {total_steps} steps of "
@@ -74,8 +76,9 @@ def pretrain(config, workdir):
     intervals = config.log_every, config.knn_every, config.checkpoint_every
     progress = Progress(start, total_steps, config.batch_size, steps_per_epoch)
     for step in range(start + 1, total_steps + 1):
-        with progress.waiting():
-            batch = next(iterator)
+        if step > start + 1:
+            with progress.waiting():
+                batch = next(iterator)
         scalars = train_step(batch)
 
         def due(every, step=step):
@@ -163,23 +166,24 @@ def compiled_step(method, strategy):
     return train_step
 
 
-def draw_views(dataset, config, augment):
-    """A picture of the first views, to see what goes in; warns of images that are all but black."""
-    columns = sample_views(dataset, config, augment, PICTURED_IMAGES)
+def draw_views(columns, name):
+    """A picture of views, to see what goes in; warns of images that are all but black."""
     brightest = columns["original"].max()
     if brightest <= 1 / 255:
         warnings.warn(
-            f"The first images of {config.dataset} have no value above {255 * brightest:g} of "
-            "255: if the files hold values in [0, 1], or masks, scale them to [0, 255] first.",
+            f"The first images of {name} have no value above {255 * brightest:g} of 255: if the "
+            "files hold values in [0, 1], or masks, scale them to [0, 255] first.",
             stacklevel=2,
         )
     return plot.image_grid(columns)
 
 
-def sample_views(dataset, config, augment, count):
-    """The run's first views: {"original", "left", "right"}, float32 [count, size, size, 3]."""
-    config = config.copy_and_resolve_references()
-    config.batch_size = min(count, config.batch_size, len(dataset))
-    batches = view_batches(dataset, config, augment, with_originals=True)
-    batch = next(batches.take(1).as_numpy_iterator())
-    return {name: batch[name] for name in ("original", "left", "right")}
+def first_views(dataset, batch, count):
+    """{"original", "left", "right"}, float32 [count, size, size, 3], of a batch's first images."""
+    views = {side: batch[side][:count].numpy() for side in SIDES}
+    sides = views["left"].shape[1:3]
+    originals = [
+        tf.image.resize(dataset.image(index), sides, antialias=True) / 255.0
+        for index in batch["index"][:count]
+    ]
+    return {"original": np.stack(originals), **views}
