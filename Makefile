@@ -6,7 +6,9 @@ READY := $(VENV)/.ready
 DATASET ?= shapes
 RUNS ?= runs
 
-.PHONY: test test-all lint demo bench lock clean
+.PHONY: setup test test-all lint demo bench lock clean
+
+setup: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest

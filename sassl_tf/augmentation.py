@@ -1,6 +1,5 @@
 """`SASSLAugmentation`: Algorithm 1 of the paper (arXiv 2312.01187) as a Keras layer."""
 
-import numbers
 import os
 import random
 import warnings
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sassl_tf import arguments
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_config
 
@@ -87,11 +87,13 @@ class SASSLAugmentation(keras.layers.Layer):
                 f"sassl_tf runs on Keras's TensorFlow backend; this is {keras.backend.backend()}. "
                 'Set KERAS_BACKEND="tensorflow" before Keras is imported.'
             )
-        self.probability = _fraction(probability, "probability")
-        self.blending_factor = _factor_range(blending_factor, "blending_factor")
-        self.interpolation_factor = _factor_range(interpolation_factor, "interpolation_factor")
-        self.value_range = _value_range(value_range)
-        self.stylize_size = _stylize_size(stylize_size)
+        self.probability = arguments.fraction(probability, "probability")
+        self.blending_factor = arguments.factor_range(blending_factor, "blending_factor")
+        self.interpolation_factor = arguments.factor_range(
+            interpolation_factor, "interpolation_factor"
+        )
+        self.value_range = arguments.value_range(value_range)
+        self.stylize_size = arguments.stylize_size(stylize_size)
         self.static_shapes = bool(static_shapes)
         self.seed = None if seed is None else int(seed)
         self._stylizer_argument = stylizer
@@ -370,40 +372,3 @@ def _images_of(inputs):
             "lost, as after tf.io.decode_image, use expand_animations=False and channels=3."
         )
     return images
-
-
-def _fraction(value, argument):
-    if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
-        raise ValueError(f"{argument} is {value!r}; expected a number in [0, 1].")
-    return float(value)
-
-
-def _pair(value):
-    """Two floats, or None where the value is something else."""
-    try:
-        low, high = value
-        return float(low), float(high)
-    except (TypeError, ValueError):
-        return None
-
-
-def _factor_range(value, argument):
-    pair = _pair((value, value) if isinstance(value, numbers.Real) else value)
-    if pair is None or not 0 <= pair[0] <= pair[1] <= 1:
-        raise ValueError(
-            f"{argument} is {value!r}; expected (lowest, highest) with 0 <= lowest <= highest <= 1."
-        )
-    return pair
-
-
-def _value_range(value):
-    pair = _pair(value)
-    if pair is None or not pair[0] < pair[1]:
-        raise ValueError(f"value_range is {value!r}; expected (lowest, highest), such as (0, 255).")
-    return pair
-
-
-def _stylize_size(value):
-    if value is not None and (not isinstance(value, int) or value < 16):
-        raise ValueError(f"stylize_size is {value!r}; expected None or a side of at least 16 px.")
-    return value

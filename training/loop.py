@@ -66,13 +66,9 @@ def pretrain(config, workdir):
     views = draw_views(first_views(dataset, local, PICTURED_IMAGES), config.dataset)
     plot.save(views, workdir / "views.png")
     metrics.write_picture(start, "views", plot.pixels(views))
-    train_step = compiled_step(method, strategy)
-    say(
-        f"{config.method} on {config.dataset}: {len(dataset)} images, {total_steps} steps of "
-        f"{config.batch_size}, SASSL {'on' if augment else 'off'}"
-        + (f", continuing at step {start}" if start else "")
-    )
+    say(summary(config, dataset, start, total_steps))
 
+    train_step = compiled_step(method, strategy)
     intervals = config.log_every, config.knn_every, config.checkpoint_every
     progress = Progress(start, total_steps, config.batch_size, steps_per_epoch)
     for step in range(start + 1, total_steps + 1):
@@ -102,6 +98,15 @@ def pretrain(config, workdir):
     with replacing(encoder) as beside:
         method.encoder.save(beside)
     return encoder
+
+
+def summary(config, dataset, start, total_steps):
+    """What is about to run, in a line."""
+    line = (
+        f"{config.method} on {config.dataset}: {len(dataset)} images, {total_steps} steps of "
+        f"{config.batch_size}, SASSL {'on' if config.sassl.enabled else 'off'}"
+    )
+    return f"{line}, continuing at step {start}" if start else line
 
 
 def fingerprints(dataset, augment):
