@@ -6,10 +6,11 @@ import tensorflow as tf
 def map_with_seeds(dataset, function, seed):
     """Maps in parallel, giving each element an int32 [2] seed of its own.
 
-    The seed depends on `seed` and the element's position alone, so the result is the same with
-    any number of parallel calls, and comes in order. Iterating again (`repeat`, or another epoch
-    of a loop) gives new seeds, the same ones in every run. `tf.random.set_seed` takes part, as it
-    does in all of TensorFlow.
+    The seed depends on `seed`, the element's position and how often the dataset was iterated, so
+    the result is the same with any number of parallel calls, and comes in order. Iterating again
+    (`repeat`, or another epoch of a loop) gives new seeds, the same ones in every run. A global
+    seed (`tf.random.set_seed`, `keras.utils.set_random_seed`), where one is set, takes part: keep
+    it the same too.
 
     Args:
         dataset: a `tf.data.Dataset`.

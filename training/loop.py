@@ -39,7 +39,7 @@ def pretrain(config, workdir):
 
     Raises:
         ValueError: the config asks for something that does not exist, the workdir belongs to
-            another config, or the loss is no longer a number.
+            another config, or the weights are no longer finite.
     """
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
