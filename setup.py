@@ -34,8 +34,10 @@ setup(
         "matplotlib>=3.8",
         "numpy>=1.26",
         "safetensors>=0.5",
+        "setuptools<82",  # tensorflow-hub imports pkg_resources, which later ones lack
         "tensorflow>=2.20,<2.22",
         "tensorflow-datasets>=4.9.7,<5",
+        "tensorflow-hub>=0.16.1,<0.17",
         "tqdm>=4.66",
     ],
     extras_require={"training": TRAINING, "dev": TRAINING + DEVELOPMENT},

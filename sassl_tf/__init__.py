@@ -18,6 +18,7 @@ _HOMES = {
     "load_dataset": "sassl_tf.datasets",
     "load_stylizer": "sassl_tf.stylizers",
     "map_with_seeds": "sassl_tf.seeding",
+    "stylizer_from_variables": "sassl_tf.stylizers",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

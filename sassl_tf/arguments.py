@@ -37,8 +37,8 @@ def value_range(value):
     return pair
 
 
-def stylize_size(value):
-    """None, or a side in pixels that T's padding allows."""
+def side(value, argument):
+    """None, or a side in pixels that the networks' padding allows."""
     if value is not None and (not isinstance(value, int) or value < 16):
-        raise ValueError(f"stylize_size is {value!r}; expected None or a side of at least 16 px.")
+        raise ValueError(f"{argument} is {value!r}; expected None or a side of at least 16 px.")
     return value

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf import arguments
+from sassl_tf.resizing import clamp_shorter_side
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_config
 
@@ -30,8 +31,9 @@ class SASSLAugmentation(keras.layers.Layer):
 
     Args:
         stylizer: F and T: a name for `load_stylizer`, or a `Stylizer`.
-        styles: where z_s comes from: "default" (the bank inside the package), "in_batch" (another
-            image of the same batch), a `StyleBank`, or the path of a saved one.
+        styles: where z_s comes from: "in_batch" (another image of the same batch), a `StyleBank`,
+            or the path of a saved one; "default" is the bank inside the package for "compact", and
+            "in_batch" for the other stylizers.
         probability: p, of stylizing an image.
         blending_factor: (α_min, α_max) in [0, 1]; one number fixes α.
         interpolation_factor: (β_min, β_max) in [0, 1]; one number fixes β.
@@ -42,6 +44,11 @@ class SASSLAugmentation(keras.layers.Layer):
         static_shapes: compute every image and then select, instead of only the selected ones, so
             that all shapes are static. Needed where XLA compiles the call (`jit_compile=True`);
             under a TPU strategy it goes without saying.
+        encode_size: the shorter side, in pixels, to which an image is reduced for F alone. It
+            speeds up "magenta", whose F takes any size, and changes the codes: docs/performance.md
+            has by how much. None: as T sees it.
+        precision: "float32" or "bfloat16", of the convolutions of F and T. None: bfloat16 for
+            "magenta" on a processor that has it, else float32.
         seed: int; fixes the draws of calls in a fixed order. None takes one from Python's
             `random`, which `keras.utils.set_random_seed` seeds.
 
@@ -76,6 +83,8 @@ class SASSLAugmentation(keras.layers.Layer):
         value_range=(0, 255),
         stylize_size=None,
         static_shapes=False,
+        encode_size=None,
+        precision=None,
         seed=None,
         **kwargs,
     ):
@@ -93,11 +102,14 @@ class SASSLAugmentation(keras.layers.Layer):
             interpolation_factor, "interpolation_factor"
         )
         self.value_range = arguments.value_range(value_range)
-        self.stylize_size = arguments.stylize_size(stylize_size)
+        self.stylize_size = arguments.side(stylize_size, "stylize_size")
+        self.encode_size = arguments.side(encode_size, "encode_size")
         self.static_shapes = bool(static_shapes)
+        self.precision = precision
         self.seed = None if seed is None else int(seed)
         self._stylizer_argument = stylizer
         self.stylizer = stylizer if isinstance(stylizer, Stylizer) else load_stylizer(stylizer)
+        self._working = self.stylizer.in_precision(precision)
         self.styles = styles
         self.style_bank = self._resolve_styles(styles)
         # Not Keras's SeedGenerator: its read and update race in a parallel `Dataset.map`, so that
@@ -112,6 +124,8 @@ class SASSLAugmentation(keras.layers.Layer):
         if isinstance(styles, str) and styles == "in_batch":
             return None
         if isinstance(styles, str) and styles == "default":
+            if self.stylizer.name not in StyleBank.DEFAULTS:
+                return None
             bank = StyleBank.default(self.stylizer.name)
         elif isinstance(styles, StyleBank):
             bank = styles
@@ -216,14 +230,14 @@ class SASSLAugmentation(keras.layers.Layer):
         if self.style_bank is None:
             # One pass of F over the batch gives z_c and z_s alike.
             unit = self._unit_range(images)
-            z = self.stylizer.encode_style(self._working_size(unit))
+            z = self._encode(clamp_shorter_side(unit, highest=self.stylize_size))
             z_c, z_s = pick(z), pick(_of_another_image(z, transformation["style"]))
             unit = pick(unit)
-            small = self._working_size(unit)
+            small = clamp_shorter_side(unit, highest=self.stylize_size)
         else:
             unit = self._unit_range(pick(images))
-            small = self._working_size(unit)
-            z_c = self.stylizer.encode_style(small)
+            small = clamp_shorter_side(unit, highest=self.stylize_size)
+            z_c = self._encode(small)
             codes = tf.constant(self.style_bank.codes)
             number = tf.cast(pick(transformation["style"]) * len(self.style_bank), tf.int32)
             z_s = tf.gather(codes, tf.minimum(number, len(self.style_bank) - 1))
@@ -232,7 +246,7 @@ class SASSLAugmentation(keras.layers.Layer):
         z_s = tf.where(usable, z_s, z_c)
 
         z = (1 - alpha[:, None]) * z_c + alpha[:, None] * z_s
-        change = self.stylizer.stylize(small, z) - small  # î_cs - i_c
+        change = self._working.stylize(small, z) - small  # î_cs - i_c
         if small is not unit:
             change = tf.image.resize(change, tf.shape(unit)[1:3])
         # (1 - β) i_c + β î_cs, rearranged so that it holds for an upsampled change too.
@@ -240,6 +254,9 @@ class SASSLAugmentation(keras.layers.Layer):
         if small is not unit:
             mixed = tf.clip_by_value(mixed, 0.0, 1.0)
         return self._from_unit_range(mixed, images.dtype)
+
+    def _encode(self, images):
+        return self._working.encode_style(clamp_shorter_side(images, highest=self.encode_size))
 
     def _unit_range(self, images):
         low, high = self.value_range
@@ -254,22 +271,6 @@ class SASSLAugmentation(keras.layers.Layer):
         if (low, high) != (0, 1):
             unit = unit * (high - low) + low if low else unit * high
         return tf.saturate_cast(tf.round(unit), dtype) if dtype.is_integer else tf.cast(unit, dtype)
-
-    def _working_size(self, unit):
-        """The images at `stylize_size`; the very same tensor where that is no smaller."""
-        if self.stylize_size is None:
-            return unit
-        height, width = unit.shape[1:3]
-        if height is not None and width is not None:
-            shorter = min(height, width)
-            if self.stylize_size >= shorter:
-                return unit
-            sides = [max(1, round(side * self.stylize_size / shorter)) for side in (height, width)]
-        else:
-            sides = tf.cast(tf.shape(unit)[1:3], tf.float32)
-            factor = tf.minimum(1.0, self.stylize_size / tf.reduce_min(sides))
-            sides = tf.cast(tf.round(sides * factor), tf.int32)
-        return tf.image.resize(unit, sides, antialias=True)
 
     def _warn_of_values(self, images):
         """In eager calls, once: values that cannot be meant."""
@@ -299,6 +300,8 @@ class SASSLAugmentation(keras.layers.Layer):
             "value_range": self.value_range,
             "stylize_size": self.stylize_size,
             "static_shapes": self.static_shapes,
+            "encode_size": self.encode_size,
+            "precision": self.precision,
             "seed": self.seed,
         }
 

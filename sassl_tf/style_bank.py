@@ -20,6 +20,8 @@ class StyleBank:
         ValueError: `codes` has not two axes, is empty, or holds a value that is not finite.
     """
 
+    DEFAULTS = ("compact",)  # the stylizers that a bank in the package is for
+
     def __init__(self, codes, fingerprint):
         codes = np.asarray(codes, np.float32)
         if codes.ndim != 2 or not codes.size:
@@ -27,8 +29,7 @@ class StyleBank:
         if not np.isfinite(codes).all():
             rows = np.flatnonzero(~np.isfinite(codes).all(axis=1))
             raise ValueError(
-                f"The codes of {len(rows)} images are not finite (the first is number {rows[0]}): "
-                "look for NaN or infinite pixels in these images."
+                f"The codes of {len(rows)} images are not finite (the first is number {rows[0]})."
             )
         self.codes = codes
         self.fingerprint = str(fingerprint)
@@ -49,37 +50,37 @@ class StyleBank:
         Args:
             images: uint8 or float-in-[0, 1] array [N, H, W, 3]; a `tf.data.Dataset` of such
                 images, batched or not (of dicts with "images" or "image", or of tuples that begin
-                with the image, too); or a folder, of which every image file counts.
+                with the image, too); an `ImageDataset` of `load_dataset`; or a folder, of which
+                every image file counts.
             stylizer: a `Stylizer`.
             batch_size: images a call of F.
 
         Raises:
             ValueError: there are no images, or they are not of the form above.
         """
+        import tensorflow as tf
+
         from sassl_tf.style_images import style_images
 
-        dataset = style_images(images, stylizer.style_size).batch(batch_size)
+        size = stylizer.style_size
+        dataset = style_images(images, size).batch(batch_size)
+        encode = tf.function(stylizer.encode_style, [tf.TensorSpec((None, size, size, 3))])
         codes = []
         for batch in dataset:
-            largest = float(np.fmax.reduce(batch.numpy(), axis=None))
-            if largest > 1.001:
-                raise ValueError(
-                    f"The float images have values up to {largest:g}; expected [0, 1]. Divide "
-                    "them by 255, or pass uint8."
-                )
-            codes.append(stylizer.encode_style(batch).numpy())
+            _check_pixels(batch.numpy(), first=len(codes) * batch_size)
+            codes.append(encode(batch).numpy())
         if not codes:
             raise ValueError("There are no style images to encode.")
         return cls(np.concatenate(codes), stylizer.fingerprint)
 
     @classmethod
     def default(cls, name):
-        """The bank that comes with a stylizer: only "compact" has one.
+        """The bank in the package that was made with a stylizer: only "compact" has one.
 
         Raises:
             ValueError: the stylizer has no bank in the package.
         """
-        if name != "compact":
+        if name not in cls.DEFAULTS:
             raise ValueError(
                 f'There is no default style bank for the {name} stylizer, only for "compact". '
                 "Make one with StyleBank.from_images or `python -m training.build_style_bank`, or "
@@ -133,3 +134,17 @@ class StyleBank:
     def from_config(cls, config):
         codes = np.frombuffer(base64.b64decode(config["codes"]), "<f4")
         return cls(codes.reshape(-1, config["code_size"]), config["fingerprint"])
+
+
+def _check_pixels(images, first):
+    """Images in [0, 1], the first of them number `first`, before F hides what is wrong in them."""
+    finite = np.isfinite(images).all(axis=(1, 2, 3))
+    if not finite.all():
+        raise ValueError(
+            f"Style image number {first + np.flatnonzero(~finite)[0]} has NaN or infinite pixels."
+        )
+    if images.max() > 1.001:
+        raise ValueError(
+            f"The float images have values up to {images.max():g}; expected [0, 1]. Divide them by "
+            "255, or pass uint8."
+        )

@@ -5,6 +5,9 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from sassl_tf.datasets.dataset import ImageDataset
+from sassl_tf.datasets.folder import every_image
+
 
 def style_images(images, size):
     """An unbatched dataset of float32 images [size, size, 3] in [0, 1].
@@ -20,7 +23,9 @@ def style_images(images, size):
         ValueError: they are not of that form.
     """
     if isinstance(images, (str, os.PathLike)):
-        dataset = folder_images(images)
+        images = every_image(images)
+    if isinstance(images, ImageDataset):
+        dataset = tf.data.Dataset.range(len(images)).map(images.image, tf.data.AUTOTUNE)
     elif isinstance(images, tf.data.Dataset):
         dataset = images.map(_image_of_element)
         rank = dataset.element_spec.shape.rank
@@ -41,18 +46,6 @@ def style_images(images, size):
             "[0, 1]."
         )
     return dataset.map(lambda image: _fit(image, size), tf.data.AUTOTUNE)
-
-
-def folder_images(path):
-    """A dataset of uint8 images of every readable image file under a folder, by name.
-
-    Raises:
-        ValueError: no such folder, no images in it, or over 1 % of its files unreadable.
-    """
-    from sassl_tf.datasets.folder import every_image
-
-    dataset = every_image(path)
-    return tf.data.Dataset.range(len(dataset)).map(dataset.image, tf.data.AUTOTUNE)
 
 
 def _image_of_element(*element):

@@ -99,5 +99,5 @@ def test_bad_images(stylizer, tmp_path):
         StyleBank.from_images(255 * np.ones((2, 32, 32, 3), np.float32), stylizer)
     broken = np.zeros((3, 64, 64, 3), np.float32)
     broken[1] = np.nan
-    with pytest.raises(ValueError, match=r"first is number 1"):
+    with pytest.raises(ValueError, match="image number 1 has NaN"):
         StyleBank.from_images(broken, stylizer)

@@ -1,30 +1,85 @@
-"""Computes a style bank from a folder of images.
+"""Computes a style bank: the codes of a style dataset, once, before training.
 
     python -m training.build_style_bank --images=FOLDER --stylizer=compact --output=styles.npz
 
-Every image under the folder counts. The bank serves `SASSLAugmentation(styles="styles.npz")` with
-the same stylizer.
+`--images` is a folder, of which every image counts, or a dataset as training takes it (`tfds:dtd`).
+The bank serves `SASSLAugmentation(styles="styles.npz")` with the same stylizer. The same command
+continues one that was interrupted.
 """
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from absl import app, flags
+import pathlib
+import shutil
 
+import numpy as np
+from absl import app, flags
+from tqdm.auto import tqdm
+
+from sassl_tf.datasets import load_dataset
+from sassl_tf.datasets.dataset import fingerprint_of
+from sassl_tf.datasets.folder import every_image
+from sassl_tf.files import replacing
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import load_stylizer
+from training.logs import say
 
-_IMAGES = flags.DEFINE_string("images", None, "Folder of style images.", required=True)
+_IMAGES = flags.DEFINE_string("images", None, "Folder or dataset of style images.", required=True)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS datasets.")
 _STYLIZER = flags.DEFINE_string("stylizer", "compact", "Name of the stylizer.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "Of the stylizer, where its name is not enough.")
 _OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
 
+PART = 1024  # images between two saves
+
+
+def build_style_bank(dataset, stylizer, output, part=PART):
+    """Encodes all images of an `ImageDataset` and writes the bank.
+
+    What is done so far lies in a folder beside `output`, named after the images and the stylizer,
+    and is taken up again by the next call; at the end the folder goes.
+
+    Returns:
+        The `StyleBank`.
+
+    Raises:
+        ValueError: a code that is not finite.
+    """
+    output = pathlib.Path(output)
+    key = fingerprint_of(dataset.fingerprint, dataset.split, stylizer.fingerprint, part)
+    parts = output.with_name(f".{output.name}.{key}")
+    starts = range(0, len(dataset), part)
+    files = [parts / f"{start:09d}.npy" for start in starts]
+    done = sum(file.exists() for file in files)
+    if done:
+        say(f"Continuing after {min(done * part, len(dataset))} of {len(dataset)} images.")
+    with tqdm(total=len(dataset), unit="img", desc="Encoding styles") as bar:
+        for start, file in zip(starts, files, strict=True):
+            numbers = np.arange(start, min(start + part, len(dataset)))
+            if not file.exists():
+                bank = StyleBank.from_images(dataset.subset(numbers), stylizer)
+                with replacing(file) as beside:
+                    np.save(beside, bank.codes)
+            bar.update(len(numbers))
+    bank = StyleBank(np.concatenate([np.load(file) for file in files]), stylizer.fingerprint)
+    bank.save(output)
+    shutil.rmtree(parts)
+    return bank
+
+
+def style_dataset(images, data_dir=None):
+    """The `ImageDataset` of a folder or of a spec of `load_dataset`."""
+    if images == "shapes" or images.startswith(("folder:", "tfds:")):
+        return load_dataset(images, data_dir=data_dir)
+    return every_image(images)
+
 
 def main(_):
     stylizer = load_stylizer(_STYLIZER.value, _WEIGHTS.value)
-    bank = StyleBank.from_images(_IMAGES.value, stylizer)
-    bank.save(_OUTPUT.value)
+    dataset = style_dataset(_IMAGES.value, _DATA_DIR.value)
+    bank = build_style_bank(dataset, stylizer, _OUTPUT.value)
     print(f"{_OUTPUT.value}: {len(bank)} styles of {_IMAGES.value}, for {stylizer!r}.")
 
 

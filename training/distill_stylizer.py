@@ -29,8 +29,8 @@ from sassl_tf.stylizers.compact import (
     STYLE_SIZE,
     compact_style_network,
     compact_transfer_network,
-    save_compact,
 )
+from sassl_tf.stylizers.weights_file import save_weights
 from training.logs import say
 from training.workdir import open_workdir
 
@@ -188,11 +188,8 @@ def main(_):
             losses, start = [], time.time()
         if (number + 1) % 500 == 0 or number + 1 == _STEPS.value:
             manager.save()
-            save_compact(
-                workdir / "compact.safetensors",
-                distillation.style_network,
-                distillation.transfer_network,
-            )
+            networks = distillation.style_network, distillation.transfer_network
+            save_weights(workdir / "compact.safetensors", "compact", networks, "float16")
     print(f"Wrote {workdir / 'compact.safetensors'}.")
 
 

@@ -153,6 +153,8 @@ def build_augmentation(config):
         blending_factor=sassl.blending_factor,
         interpolation_factor=sassl.interpolation_factor,
         stylize_size=sassl.stylize_size or None,
+        encode_size=sassl.encode_size or None,
+        precision=sassl.precision or None,
         value_range=(0, 1),
     )
 

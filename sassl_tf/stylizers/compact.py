@@ -6,65 +6,18 @@ trains both; `MODEL_CARD.md` beside the weights says with what and how well.
 """
 
 import importlib.resources
-import pathlib
 
 import keras
-import tensorflow as tf
 from keras import ops
 
-from sassl_tf.files import replacing
-from sassl_tf.stylizers.stylizer import (
-    Stylizer,
-    float32_policy,
-    named_weights,
-    set_named_weights,
-)
-from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE, StyleNorm
+from sassl_tf.stylizers.layers import PATCH, DepthToSpace, SpaceToDepth, StyleNorm
+from sassl_tf.stylizers.stylizer import Stylizer, float32_policy
+from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE
+from sassl_tf.stylizers.weights_file import load_weights
 
-PATCH = 4
 CHANNELS = 32
 BLOCKS = 4
 STYLE_SIZE = 128
-
-
-@keras.saving.register_keras_serializable(package="sassl_tf")
-class SpaceToDepth(keras.layers.Layer):
-    """[B, H, W, C] -> [B, ⌈H/4⌉, ⌈W/4⌉, 16·C]; a ragged edge is filled by mirroring."""
-
-    def call(self, x):
-        height, width = ops.shape(x)[1:3]
-        if not all(isinstance(side, int) and side % PATCH == 0 for side in (height, width)):
-            margins = [[0, -side % PATCH] for side in (height, width)]
-            x = tf.pad(x, [[0, 0], *margins, [0, 0]], mode="SYMMETRIC")
-        batch, height, width, channels = ops.shape(x)
-        # A transpose with the pixels of a patch's row kept together: 4 times as fast here as
-        # tf.nn.space_to_depth, with the same result.
-        height, width, row = height // PATCH, width // PATCH, PATCH * channels
-        x = ops.reshape(x, (batch * height, PATCH, width, row))
-        x = ops.transpose(x, (0, 2, 1, 3))
-        return ops.reshape(x, (batch, height, width, PATCH * row))
-
-    def compute_output_shape(self, shape):
-        batch, height, width, channels = shape
-        sides = [side if side is None else -(-side // PATCH) for side in (height, width)]
-        return (batch, *sides, channels * PATCH**2)
-
-
-@keras.saving.register_keras_serializable(package="sassl_tf")
-class DepthToSpace(keras.layers.Layer):
-    """[B, h, w, 16·C] -> [B, 4·h, 4·w, C], the inverse."""
-
-    def call(self, x):
-        batch, height, width, channels = ops.shape(x)
-        row = channels // PATCH
-        x = ops.reshape(x, (batch * height, width, PATCH, row))
-        x = ops.transpose(x, (0, 2, 1, 3))
-        return ops.reshape(x, (batch, height * PATCH, width * PATCH, row // PATCH))
-
-    def compute_output_shape(self, shape):
-        batch, height, width, channels = shape
-        sides = [side if side is None else side * PATCH for side in (height, width)]
-        return (batch, *sides, channels // PATCH**2)
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
@@ -137,47 +90,12 @@ def packaged(name):
 
 
 def load_compact_stylizer(path=None):
-    """The compact stylizer, from the package or from a safetensors file of `save_compact`.
+    """The compact stylizer, from the package or from a safetensors file.
 
     Raises:
         ValueError: the file is not there, or its tensors do not fit.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    file = packaged("compact.safetensors") if path is None else pathlib.Path(path)
-    if not file.is_file():
-        raise ValueError(
-            f"The compact stylizer's weights are not at {file}: expected a .safetensors file, as "
-            "training.distill_stylizer writes it."
-        )
     with float32_policy():
         networks = compact_style_network(), compact_transfer_network()
-    try:
-        arrays = load(file.read_bytes())
-    except SafetensorError as error:
-        raise ValueError(f"{file} is damaged, or no safetensors file: {error}") from error
-    prefixes = {network.name for network in networks}
-    strangers = [name for name in arrays if name.split("/")[0] not in prefixes]
-    if strangers:
-        raise ValueError(f"{file} does not hold the compact stylizer: unexpected {strangers[:4]}.")
-    for network in networks:
-        prefix = f"{network.name}/"
-        own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        set_named_weights(network, own)
-    source = None if path is None else str(path)
-    return Stylizer("compact", *networks, STYLE_SIZE, source=source)
-
-
-def save_compact(path, style_network, transfer_network):
-    """Writes both networks' weights, in float16, beside `path` and then renames."""
-    from safetensors.numpy import save_file
-
-    arrays = {
-        f"{network.name}/{name}": array.astype("float16")
-        for network in (style_network, transfer_network)
-        for name, array in named_weights(network).items()
-    }
-    with replacing(path) as beside:
-        save_file(arrays, beside)
-        beside.chmod(0o644)  # safetensors makes files that only their owner can read
+    load_weights(path or packaged("compact.safetensors"), "compact", networks)
+    return Stylizer("compact", *networks, STYLE_SIZE, source=None if path is None else str(path))

@@ -12,6 +12,7 @@ from keras import ops
 from sassl_tf.stylizers.stylizer import Stylizer, float32_policy, set_named_weights
 from sassl_tf.stylizers.tflite import read_tflite_constants
 from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE, transfer_network
+from sassl_tf.stylizers.weights_file import load_weights
 
 STYLE_FILE = "style_predict_quantized_256.tflite"
 TRANSFER_FILE = "style_transfer_quantized_dynamic.tflite"
@@ -63,23 +64,30 @@ def mobilenet_style_network(code_size=STYLE_CODE_SIZE):
     return keras.Model(images, code, name="mobilenet_style_network")
 
 
-def load_mobile_stylizer(folder):
+def load_mobile_stylizer(weights):
     """The mobile stylizer from a folder with Magenta's two TensorFlow Lite files.
+
+    Args:
+        weights: the folder, or a `.safetensors` file of `Stylizer.save`.
 
     Raises:
         ValueError: no folder given, or a file is missing or not the expected model.
     """
-    if folder is None:
+    if weights is None:
         raise ValueError(
             'load_stylizer("magenta-mobile") needs weights=: the folder that holds '
             f"{STYLE_FILE} and {TRANSFER_FILE}, as Magenta published them."
         )
-    folder = pathlib.Path(folder)
     with float32_policy():
         style, transfer = mobilenet_style_network(), transfer_network(TRANSFER_WIDTH)
-    set_named_weights(style, _style_weights(read_tflite_constants(folder / STYLE_FILE)))
-    set_named_weights(transfer, _transfer_weights(read_tflite_constants(folder / TRANSFER_FILE)))
-    return Stylizer("magenta-mobile", style, transfer, STYLE_SIZE, source=str(folder))
+    if str(weights).endswith(".safetensors"):
+        load_weights(weights, "magenta-mobile", (style, transfer))
+    else:
+        folder = pathlib.Path(weights)
+        set_named_weights(style, _style_weights(read_tflite_constants(folder / STYLE_FILE)))
+        constants = read_tflite_constants(folder / TRANSFER_FILE)
+        set_named_weights(transfer, _transfer_weights(constants))
+    return Stylizer("magenta-mobile", style, transfer, STYLE_SIZE, source=str(weights))
 
 
 def _style_weights(constants):

@@ -1,11 +1,24 @@
 """A stylizer: the style extractor F and the stylization network T of SASSL (Algorithm 1)."""
 
 import contextlib
+import copy
+import functools
 import hashlib
+import os
+import pathlib
+import weakref
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from sassl_tf.resizing import clamp_shorter_side
+from sassl_tf.stylizers.layers import PatchConv2D, UpsampledConv2D
+
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, UpsampledConv2D, PatchConv2D)
+
+# A saved layer finds its stylizer here by its fingerprint, if whoever loads it has made it already.
+_alive = weakref.WeakSet()
 
 
 @contextlib.contextmanager
@@ -28,32 +41,75 @@ class Stylizer:
 
     Args:
         name: what `load_stylizer` knows it by.
-        style_network: F as a Keras model, images [B, style_size, style_size, 3] to codes.
+        style_network: F as a Keras model, images to codes.
         transfer_network: T as a Keras model, [content, code] to the stylized image.
-        style_size: side, in pixels, at which F sees an image.
+        style_size: side, in pixels, at which F wants style images.
+        min_side: None where F takes images of `style_size` alone, to which others are resized;
+            else the shortest side that F takes, to which smaller ones are enlarged.
         source: what to pass to `load_stylizer(weights=)` to get this one again.
+        prefers_bfloat16: whether bfloat16 pays, where the processor has it.
 
     Attributes:
         name, code_size, style_size, source: as above.
         fingerprint: 16 hexadecimal digits over the architecture and the weights.
     """
 
-    def __init__(self, name, style_network, transfer_network, style_size, source=None):
+    def __init__(
+        self,
+        name,
+        style_network,
+        transfer_network,
+        style_size,
+        *,
+        min_side=None,
+        source=None,
+        prefers_bfloat16=False,
+    ):
         self.name = name
         self.source = source
         self.style_size = style_size
         self.code_size = style_network.output_shape[-1]
         self.style_network = style_network
         self.transfer_network = transfer_network
+        self._min_side = min_side
+        self._prefers_bfloat16 = prefers_bfloat16
         self._encode = _Frozen(style_network)
         self._transfer = _Frozen(transfer_network)
         self.fingerprint = _fingerprint(style_size, style_network, transfer_network)
+        _alive.add(self)
+
+    def in_precision(self, precision=None):
+        """This stylizer, weights and fingerprint the same, with convolutions of a precision.
+
+        Codes and images of bfloat16 differ a little; docs/performance.md has by how much.
+
+        Args:
+            precision: "float32", "bfloat16", or None: bfloat16 for "magenta" on a processor that
+                has it (AVX512-BF16 or AMX), else float32.
+
+        Raises:
+            ValueError: another precision.
+        """
+        if precision is None:
+            pays = self._prefers_bfloat16 and processor_has_bfloat16()
+            precision = "bfloat16" if pays else "float32"
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f'precision is {precision!r}; expected "float32", "bfloat16" or None.')
+        return self if precision == "float32" else self._bfloat16_twin
+
+    @functools.cached_property
+    def _bfloat16_twin(self):
+        twin = copy.copy(self)
+        twin._encode = _Frozen(_in_bfloat16(self.style_network))
+        twin._transfer = _Frozen(_in_bfloat16(self.transfer_network))
+        return twin
 
     def encode_style(self, images):
         """z = F(i): the style codes of images.
 
         Args:
-            images: float [B, H, W, 3] in [0, 1]; resized to `style_size` (bilinear) for F.
+            images: float [B, H, W, 3] in [0, 1]; for F resized to `style_size` (bilinear), or, if
+                F takes any size, left as they are (`min_side`).
 
         Returns:
             float32 [B, code_size].
@@ -62,7 +118,9 @@ class Stylizer:
             ValueError: not four axes, or not three channels.
         """
         images = _as_images(images, "images")
-        if tuple(images.shape[1:3]) != (self.style_size, self.style_size):
+        if self._min_side is not None:
+            images = clamp_shorter_side(images, lowest=self._min_side)
+        elif tuple(images.shape[1:3]) != (self.style_size, self.style_size):
             images = tf.image.resize(images, (self.style_size, self.style_size))
         return self._encode(images)
 
@@ -94,12 +152,23 @@ class Stylizer:
         height, width = _sides(images)
         return stylized[:, :height, :width]
 
+    def save(self, path):
+        """Writes the weights of F and T as safetensors, for `load_stylizer(name, weights=path)`."""
+        from sassl_tf.stylizers.weights_file import save_weights
+
+        save_weights(path, self.name, (self.style_network, self.transfer_network))
+
     def get_config(self):
         """What `stylizer_from_config` needs; the weights themselves stay where they are."""
         return {"name": self.name, "weights": self.source, "fingerprint": self.fingerprint}
 
     def __repr__(self):
         return f"<Stylizer {self.name} {self.fingerprint}>"
+
+
+def find_alive(fingerprint):
+    """A stylizer of that fingerprint that is in memory, or None."""
+    return next((found for found in _alive if found.fingerprint == fingerprint), None)
 
 
 class _Frozen:
@@ -124,6 +193,29 @@ class _Frozen:
         return outputs
 
 
+def processor_has_bfloat16():
+    """Whether this processor multiplies bfloat16 itself (AVX512-BF16 or AMX), oneDNN permitting."""
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+        return False
+    info = pathlib.Path("/proc/cpuinfo")
+    flags = info.read_text().split() if info.exists() else ()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _in_bfloat16(model):
+    """A twin of the model, with its weights, whose convolutions are in bfloat16."""
+
+    def clone(layer):
+        config = layer.get_config()
+        if isinstance(layer, _CONVOLUTIONS):
+            config["dtype"] = "mixed_bfloat16"
+        return type(layer).from_config(config)
+
+    twin = keras.models.clone_model(model, clone_function=clone)
+    twin.set_weights(model.get_weights())
+    return twin
+
+
 def named_weights(model):
     """`{"layer/weight": array}` of a Keras model, in a fixed order."""
     return {
@@ -139,20 +231,34 @@ def set_named_weights(model, arrays):
     Raises:
         ValueError: names what is missing, unexpected or of another shape.
     """
-    expected = named_weights(model)
-    problems = [f"missing: {name}" for name in expected.keys() - arrays.keys()]
-    problems += [f"unexpected: {name}" for name in arrays.keys() - expected.keys()]
-    problems += [
-        f"{name} has shape {arrays[name].shape}, expected {expected[name].shape}"
-        for name in expected.keys() & arrays.keys()
-        if arrays[name].shape != expected[name].shape
-    ]
-    if problems:
-        shown = "; ".join(sorted(problems)[:8])
-        raise ValueError(f"{len(problems)} weights do not fit {model.name}: {shown}.")
+    shapes = {name: array.shape for name, array in named_weights(model).items()}
+    if problem := misfit(shapes, arrays):
+        raise ValueError(f"The weights do not fit {model.name}: {problem}.")
     for layer in model.layers:
         for weight in layer.weights:
             weight.assign(arrays[f"{layer.name}/{weight.name}"])
+
+
+def misfit(shapes, arrays):
+    """What is wrong with `{name: array}` where `{name: shape}` is expected, or None."""
+    strange = [
+        f"{name} is {arrays[name].shape} for {tuple(shape)}"
+        for name, shape in shapes.items()
+        if name in arrays and arrays[name].shape != tuple(shape)
+    ]
+    kinds = {
+        "missing": [name for name in shapes if name not in arrays],
+        "unexpected": [name for name in arrays if name not in shapes],
+        "of another shape": strange,
+        "not finite": [name for name in arrays if not np.isfinite(arrays[name]).all()],
+    }
+    listed = [_listing(kind, names) for kind, names in kinds.items() if names]
+    return "; ".join(listed) or None
+
+
+def _listing(kind, names, most=6):
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{len(names)} {kind}: {', '.join(names[:most])}{rest}"
 
 
 def _fingerprint(style_size, *models):

@@ -63,6 +63,8 @@ def imagenet():
                 "blending_factor": (0.1, 0.3),  # α
                 "interpolation_factor": (0.1, 0.3),  # β
                 "stylize_size": 0,  # px; 0 for full size
+                "encode_size": 0,  # px, of F alone; 0 for that of T
+                "precision": "",  # "float32" or "bfloat16"; "" for the stylizer's own choice
             },
             "optimizer": {
                 "name": "lars",

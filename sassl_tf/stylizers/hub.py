@@ -1,0 +1,232 @@
+"""From a TF Hub or Kaggle handle to a local SavedModel folder, or else soon to a message.
+
+`tensorflow_hub` downloads, unpacks and caches. It knows no time limit, takes any page for an
+archive, and a download that breaks off between two files for a whole one. So we open the
+connection for it, within a limit and with a look at what comes, and hand it what arrives there.
+
+tfhub.dev forwards to Kaggle, which answers the same request (`?tf-hub-format=compressed`) for
+its own URLs: so Kaggle handles go the same way and `kagglehub` is not needed. The tests have a
+server of their own; nothing here was tried on tfhub.dev or Kaggle, nor on a real captive portal.
+"""
+
+import hashlib
+import http.client
+import os
+import pathlib
+import re
+import tempfile
+import threading
+import time
+import urllib.request
+import warnings
+
+import tensorflow as tf
+
+PATIENCE = 10  # seconds without a sign of life, of the server or of another process's download
+KAGGLE = "https://www.kaggle.com/models/"
+REMEDY = (
+    "With a copy of the model no network is needed: on another machine, open the URL with "
+    '"?tf-hub-format=compressed" at its end, or use the download button of '
+    f"{KAGGLE}google/arbitrary-image-stylization-v1 (TensorFlow 1, variation 256); unpack the "
+    'archive, copy the folder here and call load_stylizer("magenta", weights=FOLDER). weights= '
+    "also takes the .safetensors file that `python -m training.convert_stylizer` makes there. Or "
+    "copy the other machine's TF Hub cache and set TFHUB_CACHE_DIR to it. A damaged folder in "
+    "TF Hub's cache is fetched anew once it is deleted."
+)
+_KAGGLE_HANDLE = re.compile(r"[\w-]+/[\w.-]+/tensorflow[12]/[\w.-]+/\d+", re.IGNORECASE)
+
+
+def is_handle(text):
+    """Whether it is a URL, or a Kaggle handle "owner/model/tensorFlow1/variation/version".
+
+    What exists as a local path is none.
+    """
+    if text.startswith(("https://", "http://")):
+        return True
+    return bool(_KAGGLE_HANDLE.fullmatch(text)) and not os.path.exists(text)
+
+
+def fetch(handle):
+    """The local folder of a module: from TF Hub's cache, or else downloaded into it.
+
+    What is cached is used without a network. The cache is where `tensorflow_hub` has it:
+    TFHUB_CACHE_DIR, --tfhub_cache_dir or the system's temporary folder. A download by another
+    process is waited for as long as it grows.
+
+    Args:
+        handle: a string that `is_handle`.
+
+    Returns:
+        A `pathlib.Path` with at least the files of `check_complete`.
+
+    Raises:
+        ConnectionError: the server cannot be reached, does not answer, refuses, sends a page
+            instead of an archive, or the download breaks off.
+        OSError: the cache cannot be written, holds half a module or a lock file left behind; or
+            what was downloaded is no module.
+        ImportError: tensorflow_hub is missing or cannot be imported.
+    """
+    url = handle if "://" in handle else KAGGLE + handle
+    folder = _cache_folder(url)
+    try:
+        if not _is_cached(folder):
+            _check_writable(folder.parent)
+            _wait_for_lock(folder)
+        if not _is_cached(folder):
+            _download(url)
+        _check_cached(folder)
+    except Exception as error:  # TensorFlow's and tarfile's too
+        kind = ConnectionError if isinstance(error, ConnectionError) else OSError
+        what = str(error).partition("\n")[0].rstrip(".")
+        raise kind(f"Could not fetch {handle} to {folder}: {what}. {REMEDY}") from error
+    return folder
+
+
+def check_complete(folder):
+    """Raises a ValueError that names the files a SavedModel with variables should have and lacks.
+
+    A file that is cut short is not noticed, unless it is empty.
+    """
+    folder = pathlib.Path(folder)
+    shards = [path.name for path in folder.glob("variables/variables.data-*-of-" + "[0-9]" * 5)]
+    count = int(shards[0].rpartition("-")[2]) if shards else 1
+    names = ["saved_model.pb", "variables/variables.index"]
+    names += [f"variables/variables.data-{i:05}-of-{count:05}" for i in range(count)]
+    paths = {name: folder / name for name in names}
+    lacking = [name for name, p in paths.items() if not (p.is_file() and p.stat().st_size)]
+    if lacking:
+        raise ValueError(f"{folder} is not a complete SavedModel: it lacks {', '.join(lacking)}.")
+
+
+# The cache.
+
+
+def _cache_folder(url):
+    """Where tensorflow_hub keeps the module of a URL."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
+            from tensorflow_hub import resolver
+    except ImportError as error:
+        raise ImportError(
+            f"tensorflow_hub, which fetches {url}, cannot be imported ({error}). Repair it by "
+            f"python -m pip install 'setuptools<82' 'tensorflow-hub>=0.16.1,<0.17'. {REMEDY}"
+        ) from error
+    cache = resolver.tfhub_cache_dir(use_temp=True)
+    if "://" in cache:
+        raise OSError(f"TF Hub's cache is {cache}; set TFHUB_CACHE_DIR to a local folder.")
+    return pathlib.Path(cache, hashlib.sha1(url.encode()).hexdigest()).absolute()
+
+
+def _is_cached(folder):
+    """As tensorflow_hub sees it: an empty folder is not."""
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _check_cached(folder):
+    try:
+        check_complete(folder)
+    except ValueError as error:
+        raise OSError(f"{error} Delete this folder of the cache and try again") from error
+
+
+def _check_writable(cache):
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except OSError as error:
+        raise OSError(
+            f"the cache folder {cache} cannot be written ({error}); set TFHUB_CACHE_DIR to one "
+            "that can"
+        ) from error
+
+
+def _wait_for_lock(folder):
+    """Returns when no other process downloads; an OSError if it does not get on."""
+    from tensorflow_hub import resolver
+
+    lock = folder.with_name(f"{folder.name}.lock")
+    size, since = None, time.monotonic()
+    while lock.exists():
+        try:
+            now, owner = resolver._locked_tmp_dir_size(str(lock)), lock.read_text()
+        except (OSError, tf.errors.OpError):  # removed just now, or never readable
+            now, owner = size, "unknown"
+        if now != size:
+            size, since = now, time.monotonic()
+        elif time.monotonic() - since > PATIENCE:
+            raise OSError(
+                f"another process holds the lock file {lock} and has written nothing for "
+                f"{PATIENCE} s. If it no longer runs (host, process and number of the download: "
+                f"{owner}), delete the lock file; else wait for it"
+            )
+        time.sleep(0.1)
+
+
+# The network.
+
+
+def _download(url):
+    from tensorflow_hub import compressed_module_resolver
+
+    resolver = compressed_module_resolver.HttpCompressedFileResolver()
+    with _open(resolver._append_compressed_format_query(url), resolver._context) as response:
+        resolver._call_urlopen = lambda _: _Body(response)
+        resolver(url)
+
+
+def _open(url, context):
+    """The response to a request for an archive; its reads have a time limit too.
+
+    In a thread, because the time limit of a socket includes neither the look-up of the name nor
+    a chain of redirects.
+    """
+    outcome = []
+
+    def attempt():
+        try:
+            response = urllib.request.urlopen(url, timeout=PATIENCE, context=context)
+            _check_archive(response)
+            outcome.append(response)
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    proxy = urllib.request.getproxies().get(url.partition(":")[0])
+    tried = f"tried {url}{' (the environment names a proxy)' if proxy else ''}, but"
+    if not outcome:
+        raise ConnectionError(f"{tried} no answer came within {PATIENCE} s")
+    if isinstance(error := outcome[0], Exception):
+        raise ConnectionError(f"{tried} {error}") from error
+    return outcome[0]
+
+
+def _check_archive(response):
+    """A proxy or a log-in page answers with success, too."""
+    kind = response.headers.get("Content-Type", "")
+    if kind.startswith("text/") or "html" in kind or "json" in kind:
+        page = response.read(2000).decode(errors="replace")
+        title = re.search(r"<title[^>]*>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
+        shown = " ".join((title[1] if title else page).split())[:200]
+        raise ConnectionError(
+            f"what {response.url} sent is a page ({kind}, {shown!r}) and no archive; perhaps it "
+            "is a proxy's or a network's log-in page"
+        )
+
+
+class _Body:
+    """A response whose early end is an error: tarfile may take it for the end of the archive."""
+
+    def __init__(self, response):
+        self._response = response
+
+    def read(self, size):
+        try:
+            data = self._response.read(size)
+        except (OSError, http.client.HTTPException) as error:
+            raise ConnectionError(f"the download broke off ({error})") from error
+        if not data and self._response.length:
+            raise ConnectionError(f"the download broke off, {self._response.length} bytes short")
+        return data

@@ -1,0 +1,178 @@
+"""The layers that stylization networks are made of, besides Keras's own."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+PATCH = 4  # pixels a side, where a network computes whole patches
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class StyleNorm(keras.layers.Layer):
+    """Conditional instance normalisation: γ(z)·(x - μ) / √(σ² + ε) + β(z), with γ, β linear in z.
+
+    Called on `[x, z]`: float [B, H, W, C] and [B or 1, code_size]; returns [B, H, W, C]. μ and σ²
+    are per image and channel. Source: `image_stylization/ops.py`, `conditional_style_norm`.
+
+    Args:
+        pixels: how many pixels lie side by side in the C channels, sharing μ, σ², γ and β by
+            colour: 16 for images as 4×4 patches, where it is faster than to take them apart.
+    """
+
+    EPSILON = 1e-5
+
+    def __init__(self, pixels=1, **kwargs):
+        # x comes in the dtype of the network; z, γ and β are float32 whatever that is.
+        super().__init__(**{**kwargs, "autocast": False})
+        self.pixels = pixels
+
+    def build(self, input_shapes):
+        (*_, channels), (*_, code_size) = input_shapes
+        channels //= self.pixels
+        self.gamma_kernel = self._weight("gamma_kernel", (code_size, channels), "zeros")
+        self.gamma_bias = self._weight("gamma_bias", (channels,), "ones")
+        self.beta_kernel = self._weight("beta_kernel", (code_size, channels), "zeros")
+        self.beta_bias = self._weight("beta_bias", (channels,), "zeros")
+
+    def _weight(self, name, shape, initializer):
+        return self.add_weight(shape, initializer, name=name, autocast=False)
+
+    def call(self, inputs):
+        x, code = inputs
+        gamma = self._per_pixel(ops.matmul(code, self.gamma_kernel) + self.gamma_bias)
+        beta = self._per_pixel(ops.matmul(code, self.beta_kernel) + self.beta_bias)
+        # Not x·scale + (β - μ·scale): where γ and β are constants, the graph optimizer of
+        # TensorFlow 2.21 makes it an instance normalisation with the first image's γ for all.
+        centred = x - self._mean(x)
+        variance = ops.cast(self._mean(ops.square(centred)), "float32")
+        scale = gamma * ops.rsqrt(variance + self.EPSILON)
+        return centred * ops.cast(scale, x.dtype) + ops.cast(beta, x.dtype)
+
+    def _mean(self, x):
+        mean = ops.mean(x, axis=(1, 2))
+        if self.pixels > 1:
+            by_pixel = ops.reshape(mean, (-1, self.pixels, x.shape[-1] // self.pixels))
+            mean = ops.mean(by_pixel, axis=1)
+        return self._per_pixel(mean)
+
+    def _per_pixel(self, by_colour):
+        return ops.tile(by_colour, (1, self.pixels))[:, None, None, :]
+
+    def compute_output_shape(self, input_shapes):
+        return input_shapes[0]
+
+    def get_config(self):
+        return {**super().get_config(), "pixels": self.pixels}
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class UpsampledConv2D(keras.layers.Layer):
+    """Nearest-neighbour ×2, REFLECT padding of 1 and a 3×3 convolution, in one step.
+
+    [B, H, W, C] -> [B, 2H, 2W, filters], without bias. Neighbours of an enlarged image are equal,
+    so the nine taps are four on the small one: a transposed convolution of stride 2, whose 4×4
+    kernel is the sum of the 3×3 one's shifts by up to a pixel. At the border, the reflection of
+    the large image is the repetition of the small one's outermost pixels.
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight((3, 3, input_shape[-1], self.filters), name="kernel")
+
+    def call(self, x):
+        kernel = ops.transpose(ops.flip(self.kernel, (0, 1)), (0, 1, 3, 2))
+        shifts = [(y, x) for y in (0, 1) for x in (0, 1)]
+        kernel = sum(ops.pad(kernel, [(y, 1 - y), (x, 1 - x), (0, 0), (0, 0)]) for y, x in shifts)
+        x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
+        x = ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
+        return ops.conv_transpose(x, kernel, strides=2, padding="valid")[:, 3:-3, 3:-3]
+
+    def compute_output_shape(self, shape):
+        batch, height, width, _ = shape
+        sides = [side if side is None else 2 * side for side in (height, width)]
+        return (batch, *sides, self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class PatchConv2D(keras.layers.Layer):
+    """A convolution without bias or padding that gives its output in patches of 4×4 pixels.
+
+    [B, H + size - 1, W + size - 1, C] -> [B, H/4, W/4, 16·filters]. For the three colours of an
+    image: three output channels leave most of a processor's vector unit idle, 48 fill it.
+    """
+
+    def __init__(self, filters, size, **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.size = filters, size
+
+    def build(self, input_shape):
+        shape = (self.size, self.size, input_shape[-1], self.filters)
+        self.kernel = self.add_weight(shape, name="kernel")
+
+    def call(self, x):
+        last = PATCH - 1
+        kernel = ops.concatenate(
+            [
+                ops.pad(self.kernel, [(row, last - row), (column, last - column), (0, 0), (0, 0)])
+                for row in range(PATCH)
+                for column in range(PATCH)
+            ],
+            axis=-1,
+        )
+        return ops.conv(x, kernel, strides=PATCH, padding="valid")
+
+    def compute_output_shape(self, shape):
+        batch, height, width, _ = shape
+        sides = [
+            side if side is None else (side - self.size + 1) // PATCH for side in (height, width)
+        ]
+        return (batch, *sides, self.filters * PATCH**2)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "size": self.size}
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class SpaceToDepth(keras.layers.Layer):
+    """[B, H, W, C] -> [B, ⌈H/4⌉, ⌈W/4⌉, 16·C]; a ragged edge is filled by mirroring."""
+
+    def call(self, x):
+        height, width = ops.shape(x)[1:3]
+        if not all(isinstance(side, int) and side % PATCH == 0 for side in (height, width)):
+            margins = [[0, -side % PATCH] for side in (height, width)]
+            x = tf.pad(x, [[0, 0], *margins, [0, 0]], mode="SYMMETRIC")
+        batch, height, width, channels = ops.shape(x)
+        # A transpose with the pixels of a patch's row kept together: 4 times as fast here as
+        # tf.nn.space_to_depth, with the same result.
+        height, width, row = height // PATCH, width // PATCH, PATCH * channels
+        x = ops.reshape(x, (batch * height, PATCH, width, row))
+        x = ops.transpose(x, (0, 2, 1, 3))
+        return ops.reshape(x, (batch, height, width, PATCH * row))
+
+    def compute_output_shape(self, shape):
+        batch, height, width, channels = shape
+        sides = [side if side is None else -(-side // PATCH) for side in (height, width)]
+        return (batch, *sides, channels * PATCH**2)
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class DepthToSpace(keras.layers.Layer):
+    """[B, h, w, 16·C] -> [B, 4·h, 4·w, C], the inverse."""
+
+    def call(self, x):
+        batch, height, width, channels = ops.shape(x)
+        row = channels // PATCH
+        x = ops.reshape(x, (batch * height, width, PATCH, row))
+        x = ops.transpose(x, (0, 2, 1, 3))
+        return ops.reshape(x, (batch, height * PATCH, width * PATCH, row // PATCH))
+
+    def compute_output_shape(self, shape):
+        batch, height, width, channels = shape
+        sides = [side if side is None else side * PATCH for side in (height, width)]
+        return (batch, *sides, channels // PATCH**2)

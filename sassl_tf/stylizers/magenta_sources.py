@@ -1,0 +1,136 @@
+"""Where the weights of Magenta's v1-256 come from: a Hub handle, a folder or a file."""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from sassl_tf.stylizers import hub, magenta
+
+HANDLE = "https://tfhub.dev/google/magenta/arbitrary-image-stylization-v1-256/2"
+PROBE_TOLERANCE = 1e-3
+_EXPECTED = (
+    "expected a SavedModel folder of arbitrary-image-stylization-v1-256, Magenta's unpacked "
+    "checkpoint, or a .safetensors file of Stylizer.save"
+)
+
+
+def load_magenta_stylizer(weights=None):
+    """The "magenta" stylizer, from wherever its weights are.
+
+    Args:
+        weights: a TF Hub or Kaggle handle (the default is `HANDLE`); a SavedModel folder; the
+            folder or the prefix of Magenta's TF1 checkpoint (`arbitrary_style_transfer.tar.gz`,
+            unpacked); or a `.safetensors` file of `Stylizer.save`.
+
+    Raises:
+        ValueError: what is there is something else, is damaged, or does not compute what its
+            SavedModel computes.
+        OSError: the handle could not be fetched; the message says what was tried.
+    """
+    weights = str(HANDLE if weights is None else weights)
+    if weights.endswith(".safetensors"):
+        return magenta.from_safetensors(weights)
+    if hub.is_handle(weights):
+        return _from_saved_model(hub.fetch(weights), weights)
+    path = pathlib.Path(weights)
+    if (path / "saved_model.pb").exists():
+        return _from_saved_model(path, weights)
+    if prefix := _checkpoint_prefix(path):
+        return _from_checkpoint(prefix, weights)
+    raise ValueError(f"{weights} {_what_is(path)}; {_EXPECTED}.")
+
+
+def _from_saved_model(folder, source):
+    try:
+        module = tf.saved_model.load(str(folder))
+    except Exception as error:  # of many types, as the damage may be
+        raise ValueError(
+            f"The SavedModel in {folder} cannot be loaded ({_first_line(error)}): it is damaged or "
+            f"incomplete. If it lies in TF Hub's cache, delete it there and try again. {hub.REMEDY}"
+        ) from error
+    variables = getattr(module, "variables", None)
+    if not isinstance(variables, (list, tuple)) or not callable(module):
+        raise ValueError(
+            f"The SavedModel in {folder} is not arbitrary-image-stylization-v1-256, which has a "
+            "list of variables and takes two images."
+        )
+    arrays = {variable.name: variable.numpy() for variable in variables}
+    stylizer = magenta.build(arrays, f"The variables of the SavedModel in {folder}", source)
+    _check_agreement(module, stylizer, folder)
+    return stylizer
+
+
+def _check_agreement(module, stylizer, folder):
+    """Raises a ValueError unless both make the same picture of a probe."""
+    rng = np.random.default_rng(0)
+    content, style = (rng.random((1, side, side, 3), np.float32) for side in (48, 64))
+    try:
+        theirs = module(tf.constant(content), tf.constant(style))[0].numpy()
+    except Exception as error:
+        raise ValueError(
+            f"The SavedModel in {folder} does not take a content and a style image: "
+            f"{_first_line(error)}"
+        ) from error
+    ours = stylizer.stylize(content, stylizer.encode_style(style)).numpy()
+    if theirs.shape != ours.shape:
+        raise ValueError(
+            f"The SavedModel in {folder} makes an image of shape {theirs.shape} from one of "
+            f"{content.shape}: it is not arbitrary-image-stylization-v1-256."
+        )
+    difference = np.abs(theirs - ours).max()
+    if not difference <= PROBE_TOLERANCE:
+        raise ValueError(
+            f"The SavedModel in {folder} and our networks with its variables differ by "
+            f"{difference:.2g} on a probe, where {PROBE_TOLERANCE:g} is allowed: it computes "
+            "something other than arbitrary-image-stylization-v1-256."
+        )
+
+
+def _checkpoint_prefix(path):
+    """The prefix of a TF1 checkpoint, given itself, its .index file or its folder; or None."""
+    if path.is_dir():
+        found = sorted(path.glob("*.index"))
+        if len(found) > 1:
+            names = ", ".join(file.stem for file in found)
+            raise ValueError(f"{path} holds several checkpoints ({names}): name one of them.")
+        return found[0].with_suffix("") if found else None
+    if path.suffix == ".index":
+        path = path.with_suffix("")
+    return path if path.with_name(f"{path.name}.index").exists() else None
+
+
+def _from_checkpoint(prefix, source):
+    """A checkpoint may hold more than the model, such as the optimizer's state: that is left."""
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        wanted = set(magenta.variable_names()) & reader.get_variable_to_shape_map().keys()
+        arrays = {name: reader.get_tensor(name) for name in sorted(wanted)}
+    except Exception as error:  # DataLossError, RuntimeError, ValueError, ...
+        raise ValueError(
+            f"The checkpoint {prefix} cannot be read ({_first_line(error)}): it is truncated or "
+            "damaged. Unpack arbitrary_style_transfer.tar.gz again; it must leave "
+            f"{prefix.name}.index and {prefix.name}.data-00000-of-00001."
+        ) from error
+    return magenta.build(arrays, f"The variables of the checkpoint {prefix}", source)
+
+
+def _what_is(path):
+    """What is wrong with a path that holds none of the known forms."""
+    if not path.exists():
+        return "does not exist"
+    if path.is_dir():
+        if any(path.glob("*.tflite")):
+            return 'is a folder of TensorFlow Lite files (those are for "magenta-mobile")'
+        return f"is a folder of {sorted(entry.name for entry in path.iterdir())[:5]}"
+    with open(path, "rb") as file:
+        start = file.read(8)
+    if start[4:8] == b"TFL3":
+        return 'is a TensorFlow Lite file (that is for "magenta-mobile")'
+    if start[:2] == b"\x1f\x8b":
+        return "is an archive: unpack it first"
+    return "is a file of another kind"
+
+
+def _first_line(error):
+    return str(error).strip().partition("\n")[0][:200]

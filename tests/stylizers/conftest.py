@@ -1,0 +1,18 @@
+"""A Hub module with made-up weights, for every test of the stylizers."""
+
+import pytest
+
+from tests.stylizers.hub_module import made_up_variables, save_hub_module
+
+
+@pytest.fixture(scope="session")
+def made_up():
+    """{name: array} of the module's variables; copy before changing."""
+    return made_up_variables()
+
+
+@pytest.fixture(scope="session")
+def hub_folder(made_up, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hub_module")
+    save_hub_module(folder, made_up)
+    return folder

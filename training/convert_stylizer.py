@@ -1,0 +1,34 @@
+"""Writes a stylizer's weights as one safetensors file, which loads in a second and needs no Hub.
+
+    python -m training.convert_stylizer --stylizer=magenta --output=magenta.safetensors
+    python -m training.convert_stylizer --weights=FOLDER --output=magenta.safetensors
+
+Then `load_stylizer("magenta", weights="magenta.safetensors")`. `--weights` is whatever
+`load_stylizer` takes: a Hub or Kaggle handle, a SavedModel folder, Magenta's unpacked checkpoint.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import app, flags
+
+from sassl_tf.stylizers import load_stylizer
+
+_STYLIZER = flags.DEFINE_string("stylizer", "magenta", "Name of the stylizer.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "Where its weights are; TF Hub by default.")
+_OUTPUT = flags.DEFINE_string("output", None, "The .safetensors file to write.", required=True)
+
+flags.register_validator(
+    "output", lambda path: path.endswith(".safetensors"), "expected a file name in .safetensors"
+)
+
+
+def main(_):
+    stylizer = load_stylizer(_STYLIZER.value, _WEIGHTS.value)
+    stylizer.save(_OUTPUT.value)
+    print(f"{_OUTPUT.value}: {stylizer!r}.")
+
+
+if __name__ == "__main__":
+    app.run(main)
