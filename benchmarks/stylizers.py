@@ -1,13 +1,19 @@
 """Fidelity and speed of the stylizers, through the layer that uses them.
 
     python -m benchmarks.stylizers --mobile=FOLDER_OF_TFLITE_FILES --content=FOLDER/val \
-        --styles=FOLDER/test --output=benchmarks/results/stylizers.json
+        --styles=FOLDER/test --output=benchmarks/results/stylizers.json \
+        [--hub=FOLDER --photos=FOLDER] [--styleaug=CHECKOUT]
 
 Fidelity: the PSNR, in dB, of the final view (α, β ~ U(0.1, 0.3)) against the one that the mobile
 stylizer makes with the same draws, as the mean over views, on contents and styles that no training
 has seen; F and T both the stylizer's own. "content" is the plain image, the score of doing
 nothing. Speed: milliseconds a view for all of Algorithm 1 (F, blending, T, interpolation) on
 batches of 32, and how many times as fast as the mobile stylizer in the same run that is.
+
+`--hub` adds the SavedModel of arbitrary-image-stylization-v1-256 against our `magenta` with its
+weights (`benchmarks/magenta.py`), and `--styleaug` the networks of StyleAug, on PyTorch
+(`benchmarks/styleaug.py`). Without the real SavedModel, `python -m tests.stylizers.hub_module
+FOLDER` writes one of the same operations with made-up weights.
 """
 
 import os
@@ -20,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
+from benchmarks import magenta, styleaug
 from benchmarks.timing import machine, seconds_per_call
 from sassl_tf import SASSLAugmentation, StyleBank, load_stylizer
 from sassl_tf.files import replacing
@@ -29,6 +36,9 @@ _MOBILE = flags.DEFINE_string("mobile", None, "Folder of Magenta's TFLite files.
 _COMPACT = flags.DEFINE_string("compact", None, "Weights; those in the package by default.")
 _CONTENT = flags.DEFINE_string("content", None, "Folder of held-out images.", required=True)
 _STYLES = flags.DEFINE_string("styles", None, "Folder of held-out styles.", required=True)
+_HUB = flags.DEFINE_string("hub", None, "SavedModel folder of v1-256, for `magenta`.")
+_PHOTOS = flags.DEFINE_string("photos", None, "Folder of larger images, for `magenta`.")
+_STYLEAUG = flags.DEFINE_string("styleaug", None, "Checkout of philipjackson/style-augmentation.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
 _CONTENTS = flags.DEFINE_integer("contents", 500, "Images for the fidelity, evenly picked.")
 _REPEATS = flags.DEFINE_integer("repeats", 7, "Timed calls; the median counts.")
@@ -108,6 +118,10 @@ def main(_):
             row = {"size": size, "stylizer": name, "milliseconds_a_view": round(milliseconds, 3)}
             rows.append({**row, "times_as_fast_as_mobile": round(ratio, 2)})
 
+    with_hub = against_hub() if _HUB.value else {}
+    if _STYLEAUG.value:
+        with_hub["styleaug"] = styleaug.rows(_STYLEAUG.value, magenta.SIDE, _REPEATS.value)
+
     report = {
         "machine": machine(),
         "compact": compact.fingerprint,
@@ -118,14 +132,38 @@ def main(_):
             "decibels": decibels,
         },
         "speed": {"batch": BATCH, "rows": rows},
+        **with_hub,
     }
     with replacing(_OUTPUT.value) as beside:
         beside.write_text(json.dumps(report, indent=1) + "\n")
     print(markdown(report))
 
 
+def against_hub():
+    """{"magenta": ...}: what `benchmarks/magenta.py` measures."""
+    stylizer = load_stylizer("magenta", _HUB.value)
+    module = tf.saved_model.load(_HUB.value)
+    styles = list(style_images(_STYLES.value, magenta.STYLE_SIDE).as_numpy_iterator())
+    ways = magenta.layers(stylizer, np.stack(styles))
+    photos = list(style_images(_PHOTOS.value, magenta.SIDE).as_numpy_iterator())
+    return {
+        "magenta": {
+            "fingerprint": stylizer.fingerprint,
+            "size": magenta.SIDE,
+            "speed": magenta.speed(module, ways, _REPEATS.value),
+            "errors": {"photos": len(photos), "rows": magenta.errors(ways, np.stack(photos))},
+        }
+    }
+
+
+def table(rows):
+    """Markdown of rows that are dicts with the same keys."""
+    lines = [rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
+
+
 def markdown(report):
-    """Both tables."""
+    """All tables."""
     lines = [
         f"{report['machine']}",
         f"\n{report['fidelity']['contents']} contents of {FIDELITY_SIZE} px, "
@@ -136,10 +174,14 @@ def markdown(report):
             f"| {name} | {value['mean']} | {value['pooled']} |"
             for name, value in report["fidelity"]["decibels"].items()
         ),
-        "\n| px | stylizer | ms a view | times as fast as mobile |",
-        "|---|---|---|---|",
-        *("| " + " | ".join(map(str, row.values())) + " |" for row in report["speed"]["rows"]),
+        "",
+        *table(report["speed"]["rows"]),
     ]
+    if "magenta" in report:
+        lines += ["", *table(report["magenta"]["speed"])]
+        lines += ["", *table(report["magenta"]["errors"]["rows"])]
+    if "styleaug" in report:
+        lines += ["", *table(report["styleaug"])]
     return "\n".join(lines)
 
 

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 import sassl_tf
+from sassl_tf.style_bank import StyleBank
+from training.build_style_bank import build_style_bank
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -30,6 +32,43 @@ def test_build_style_bank(tmp_path):
     bank = sassl_tf.StyleBank.load(output)
     assert len(bank) == 3 and "3 styles" in done.stdout
     bank.check_made_by(sassl_tf.load_stylizer("compact"))
+
+
+def test_an_interrupted_style_bank_continues(tmp_path, monkeypatch):
+    """Broken off between two parts, it encodes only what is left, with the same result."""
+    stylizer = sassl_tf.load_stylizer("compact")
+    dataset = sassl_tf.load_dataset("shapes").subset(np.arange(10))
+    expected = StyleBank.from_images(dataset, stylizer).codes
+    encoded = []
+
+    def from_images(images, stylizer):
+        if len(encoded) == 2:
+            encoded.append(0)
+            raise KeyboardInterrupt
+        encoded.append(len(images))
+        return StyleBank(expected[sum(encoded[:-1]) : sum(encoded)], stylizer.fingerprint)
+
+    monkeypatch.setattr(StyleBank, "from_images", from_images)
+    output = tmp_path / "styles.npz"
+    with pytest.raises(KeyboardInterrupt):
+        build_style_bank(dataset, stylizer, output, part=4)
+    assert not output.exists()
+    bank = build_style_bank(dataset, stylizer, output, part=4)
+    assert encoded == [4, 4, 0, 2]
+    np.testing.assert_array_equal(bank.codes, expected)
+    np.testing.assert_array_equal(StyleBank.load(output).codes, expected)
+    assert [file.name for file in tmp_path.iterdir()] == ["styles.npz"]
+
+
+def test_convert_stylizer(tmp_path):
+    output = tmp_path / "copy.safetensors"
+    done = run("training.convert_stylizer", "--stylizer=compact", f"--output={output}")
+    assert done.returncode == 0, done.stderr
+    original = sassl_tf.load_stylizer("compact")
+    assert sassl_tf.load_stylizer("compact", output).fingerprint == original.fingerprint
+    assert original.fingerprint in done.stdout
+    done = run("training.convert_stylizer", f"--output={tmp_path / 'magenta.npz'}")
+    assert done.returncode != 0 and ".safetensors" in done.stderr
 
 
 def test_demo(tmp_path):
