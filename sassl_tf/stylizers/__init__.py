@@ -12,7 +12,7 @@ def load_stylizer(name, weights=None):
         name: "compact" (own weights, inside the package), "magenta" (the model of the paper,
             arbitrary-image-stylization v1-256) or "magenta-mobile" (its small sibling).
         weights: where they are. For "magenta" a TF Hub or Kaggle handle, a SavedModel folder or
-            Magenta's checkpoint; by default TF Hub, which downloads 90 MB once. For
+            Magenta's checkpoint; by default TF Hub (44 MB of weights, downloaded once). For
             "magenta-mobile" the folder of Magenta's two TensorFlow Lite files. For "compact" the
             package by default. For each of them a `.safetensors` file of `Stylizer.save`.
 

@@ -167,9 +167,14 @@ def _wait_for_lock(folder):
 
 
 def _download(url):
+    """Several processes may get here at once: tensorflow_hub then lets one go first.
+
+    Should that one be killed, another takes its place after 20 s or so, instead of 20 minutes.
+    """
     from tensorflow_hub import compressed_module_resolver
 
     resolver = compressed_module_resolver.HttpCompressedFileResolver()
+    resolver._lock_file_timeout_sec = lambda: PATIENCE
     with _open(resolver._append_compressed_format_query(url), resolver._context) as response:
         resolver._call_urlopen = lambda _: _Body(response)
         resolver(url)

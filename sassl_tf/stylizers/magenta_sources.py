@@ -42,6 +42,7 @@ def load_magenta_stylizer(weights=None):
 
 
 def _from_saved_model(folder, source):
+    hub.check_complete(folder)
     try:
         module = tf.saved_model.load(str(folder))
     except Exception as error:  # of many types, as the damage may be

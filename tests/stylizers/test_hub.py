@@ -337,7 +337,7 @@ def test_another_process_is_waited_for(server, module, cache, impatient, succeed
     lock.write_text("somehost.1234.abcd")
 
     def download():
-        for size in range(15):
+        for size in range(12):
             (temporary / "growing").write_bytes(b"x" * size)
             time.sleep(0.1)
         shutil.rmtree(temporary)
