@@ -23,13 +23,20 @@ lint: $(READY)
 demo: $(READY)
 	$(BIN)/python -m training.demo --dataset=$(DATASET) --workdir=$(RUNS)/demo
 
-# Fidelity needs Magenta's mobile model and held-out images; see benchmarks/stylizers.py.
+# Fidelity needs Magenta's mobile model and held-out images; see benchmarks/stylizers.py. HUB is the
+# SavedModel of v1-256: unless given, a stand-in of the same operations with made-up weights.
 SHARED ?= $(or $(SASSL_SHARED),../shared)
-bench: $(READY)
+HUB ?= build/hub_module
+STYLEAUG ?=
+bench: $(READY) $(HUB)/saved_model.pb
 	$(BIN)/python -m benchmarks.views --output=benchmarks/results/views.json
 	$(BIN)/python -m benchmarks.stylizers --mobile=$(SHARED)/magenta \
 		--content=$(SHARED)/data/imagenette128/val --styles=$(SHARED)/data/style256/test \
+		--hub=$(HUB) --photos=$(SHARED)/data/voc100/JPEGImages --styleaug=$(STYLEAUG) \
 		--output=benchmarks/results/stylizers.json
+
+build/hub_module/saved_model.pb: $(READY)
+	$(BIN)/python -m tests.stylizers.hub_module build/hub_module
 
 $(READY): requirements.lock setup.py
 	$(PYTHON) -m venv $(VENV)

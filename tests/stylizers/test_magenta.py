@@ -152,7 +152,7 @@ def test_damaged_folders_say_so(hub_folder, checkpoint, tmp_path):
     with pytest.raises(ValueError, match=f"SavedModel in {half} .*damaged or incomplete"):
         sassl_tf.load_stylizer("magenta", half)
     shard.unlink()
-    with pytest.raises(ValueError, match="it lacks variables/variables.data-00000-of-00001"):
+    with pytest.raises(ValueError, match=r"lacks variables/variables\.data-00000-of-00001"):
         sassl_tf.load_stylizer("magenta", half)
     cut = tmp_path / "cut"
     shutil.copytree(checkpoint, cut)
