@@ -128,15 +128,15 @@ class Stylizer:
         """î = T(i, z): the images in the style of the codes.
 
         Args:
-            images: float [B, H, W, 3] in [0, 1].
+            images: float [B or 1, H, W, 3] in [0, 1].
             codes: float [B or 1, code_size].
 
         Returns:
             float32 [B, H, W, 3] in [0, 1].
 
         Raises:
-            ValueError: `images` has not four axes and three channels, or `codes` not two axes
-                and `code_size` columns.
+            ValueError: `images` has not four axes and three channels, `codes` not two axes and
+                `code_size` columns, or there are not as many of both, nor 1 of either.
         """
         images = _as_images(images, "images")
         codes = tf.convert_to_tensor(codes, tf.float32)
@@ -146,8 +146,11 @@ class Stylizer:
                 f"[B or 1, {self.code_size}], as encode_style returns them."
             )
         rows, count = codes.shape[0], images.shape[0]
-        if None not in (rows, count) and rows not in (1, count):
-            raise ValueError(f"There are {rows} codes for {count} images; expected 1 or {count}.")
+        if None not in (rows, count) and rows != count and 1 not in (rows, count):
+            raise ValueError(
+                f"There are {rows} codes for {count} images; expected as many of the one as of the "
+                "other, or 1 of either."
+            )
         stylized = self._transfer([images, codes])
         height, width = _sides(images)
         return stylized[:, :height, :width]

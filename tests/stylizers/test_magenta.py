@@ -71,9 +71,13 @@ def test_small_styles_are_enlarged(magenta):
     np.testing.assert_allclose(graph(style), codes, atol=1e-4)
 
 
-def test_blending_needs_two_images_or_one(magenta):
-    with pytest.raises(ValueError, match="2 codes for 3 images; expected 1 or 3"):
-        magenta.stylize(images(3), np.zeros((2, 100), np.float32))
+def test_as_many_codes_as_images_or_one_of_either(magenta):
+    x, codes = images(3), magenta.encode_style(images(3, seed=1))
+    with pytest.raises(ValueError, match="2 codes for 3 images; expected as many"):
+        magenta.stylize(x, codes[:2])
+    for one in (magenta.stylize(x[:1], codes), magenta.stylize(x[:1].repeat(3, 0), codes)):
+        apart = [magenta.stylize(x[:1], codes[i : i + 1])[0] for i in range(3)]
+        np.testing.assert_allclose(one, np.stack(apart), atol=1e-4)
 
 
 def test_names_may_end_in_a_number_of_an_output(magenta, made_up):
