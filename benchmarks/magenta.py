@@ -61,7 +61,7 @@ def errors(ways, contents, batch=16):
         images = tf.constant(contents[start : start + batch])
         draws = ways["float32"].get_random_transformation((len(images),), (0, start))
         for way, layer in ways.items():
-            views[way].append(tf.function(layer.transform_images)(images, draws).numpy())
+            views[way].append(layer.transform_images(images, draws).numpy())
     views = {way: np.concatenate(parts) for way, parts in views.items()}
     exact = views.pop("float32")
     rows = []

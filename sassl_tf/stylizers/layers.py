@@ -49,7 +49,8 @@ class StyleNorm(keras.layers.Layer):
         return centred * ops.cast(scale, x.dtype) + ops.cast(beta, x.dtype)
 
     def _mean(self, x):
-        mean = ops.mean(x, axis=(1, 2))
+        # TensorFlow's own sums bfloat16 in float32; Keras's makes a float32 copy of x first.
+        mean = tf.reduce_mean(x, axis=(1, 2))
         if self.pixels > 1:
             by_pixel = ops.reshape(mean, (-1, self.pixels, x.shape[-1] // self.pixels))
             mean = ops.mean(by_pixel, axis=1)

@@ -21,12 +21,15 @@ RESIDUAL_BLOCKS = 5
 
 
 def _reflect(x, margin):
-    """REFLECT padding of height and width; 3 to 6 times as fast here as `ops.pad`."""
+    """REFLECT padding of height and width; by slices, several times as fast as `ops.pad`."""
     before, after = slice(1, margin + 1), slice(-margin - 1, -1)
-    rows = [ops.flip(x[:, before], 1), x, ops.flip(x[:, after], 1)]
-    x = ops.concatenate(rows, axis=1)
-    columns = [ops.flip(x[:, :, before], 2), x, ops.flip(x[:, :, after], 2)]
-    return ops.concatenate(columns, axis=2)
+
+    def mirrored(strip, axis):
+        return ops.flip(strip, axis) if margin > 1 else strip
+
+    x = ops.concatenate([mirrored(x[:, before], 1), x, mirrored(x[:, after], 1)], axis=1)
+    strips = mirrored(x[:, :, before], 2), mirrored(x[:, :, after], 2)
+    return ops.concatenate([strips[0], x, strips[1]], axis=2)
 
 
 def transfer_network(width=1.0, code_size=STYLE_CODE_SIZE):
