@@ -12,13 +12,22 @@ import tensorflow as tf
 
 def seconds_per_call(operation, repeats):
     """The median of `repeats` calls as a graph, after two that trace and warm up."""
-    graph = tf.function(operation)
-    durations = []
+    return seconds_in_turn({"": operation}, repeats)[""]
+
+
+def seconds_in_turn(operations, repeats):
+    """{name: seconds} of `{name: operation}`, as `seconds_per_call` has them, called in turn.
+
+    So a machine that is slower for a while is so for all of them, and their ratios hold.
+    """
+    graphs = {name: tf.function(operation) for name, operation in operations.items()}
+    durations = {name: [] for name in graphs}
     for _ in range(2 + repeats):
-        start = time.perf_counter()
-        _ = tf.nest.flatten(graph())[0].numpy()
-        durations.append(time.perf_counter() - start)
-    return statistics.median(durations[2:])
+        for name, graph in graphs.items():
+            start = time.perf_counter()
+            _ = tf.nest.flatten(graph())[0].numpy()
+            durations[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values[2:]) for name, values in durations.items()}
 
 
 def machine():
