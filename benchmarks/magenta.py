@@ -8,7 +8,7 @@ F of the content, blending with a style of a bank, T, interpolation.
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.timing import seconds_per_call
+from benchmarks.timing import seconds_in_turn
 from sassl_tf import SASSLAugmentation, StyleBank
 
 SIDE, STYLE_SIDE = 224, 256  # px
@@ -41,10 +41,11 @@ def speed(module, ways, repeats):
         calls = {"SavedModel": lambda c=content, s=style: module(c, s)}
         for way, layer in ways.items():
             calls[f"ours, {way}"] = lambda x=content, layer=layer: layer(x, seed=(0, 0))
-        times = {who: 1000 * seconds_per_call(call, repeats) / batch for who, call in calls.items()}
-        for who, milliseconds in times.items():
-            row = {"batch": batch, "who": who, "milliseconds_a_view": round(milliseconds, 1)}
-            ratio = times["SavedModel"] / milliseconds
+        times = seconds_in_turn(calls, repeats)
+        for who, seconds in times.items():
+            milliseconds = round(1000 * seconds / batch, 1)
+            row = {"batch": batch, "who": who, "milliseconds_a_view": milliseconds}
+            ratio = times["SavedModel"] / seconds
             rows.append({**row, "times_as_fast": round(ratio, 2)})
     return rows
 

@@ -27,7 +27,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import magenta, styleaug
-from benchmarks.timing import machine, seconds_per_call
+from benchmarks.timing import machine, seconds_in_turn
 from sassl_tf import SASSLAugmentation, StyleBank, load_stylizer
 from sassl_tf.files import replacing
 from sassl_tf.style_images import style_images
@@ -93,10 +93,9 @@ def speed(candidates, size):
     def run(layer):
         return lambda: layer(images, seed=seed)
 
-    return {
-        name: 1000 * seconds_per_call(run(layer), _REPEATS.value) / BATCH
-        for name, layer in candidates.items()
-    }
+    calls = {name: run(layer) for name, layer in candidates.items()}
+    times = seconds_in_turn(calls, _REPEATS.value)
+    return {name: 1000 * seconds / BATCH for name, seconds in times.items()}
 
 
 def main(_):
