@@ -4,6 +4,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPT = """
 import sys
@@ -57,16 +59,9 @@ print("passed")
 """
 
 
-def passes(stylizer):
+@pytest.mark.parametrize("stylizer", ["compact", "magenta"])
+def test_two_devices(stylizer):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, stylizer], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0 and "passed" in done.stdout, done.stderr
-
-
-def test_compact_on_two_devices():
-    passes("compact")
-
-
-def test_magenta_on_two_devices():
-    passes("magenta")

@@ -105,7 +105,7 @@ def failure(handle, kind):
     return message
 
 
-def refused(server, *words):
+def assert_refused(server, *words):
     """A failure on the network, with these words and what was tried; it leaves no traces."""
     message = failure(server.url, ConnectionError)
     folder = place(hub._cache_folder(server.url).parent, server.url)
@@ -169,7 +169,7 @@ def test_a_slow_download_is_not_cut_off(server, module, impatient):
             request.wfile.write(body[i : i + 10])
 
     server.answer = answer
-    hub.fetch(server.url)
+    assert (hub.fetch(server.url) / SHARD).read_bytes() == (module / SHARD).read_bytes()
 
 
 def test_kaggle_handles_are_pages_of_kaggle(server, module, monkeypatch):
@@ -198,9 +198,9 @@ def test_what_is_a_handle(tmp_path, monkeypatch):
 def test_a_page_instead_of_an_archive(server):
     page = b"<html><head><title>Sign in\n to  Wi-Fi</title></head><body>...</body></html>"
     server.answer = sending(page, kind="text/html; charset=utf-8")
-    refused(server, "is a page", "'Sign in to Wi-Fi'", "proxy")
+    assert_refused(server, "is a page", "'Sign in to Wi-Fi'", "proxy")
     server.answer = sending(b"Access   denied by policy", kind="text/plain")
-    refused(server, "is a page", "'Access denied by policy'")
+    assert_refused(server, "is a page", "'Access denied by policy'")
 
 
 def test_a_page_that_pretends(server):
@@ -210,27 +210,27 @@ def test_a_page_that_pretends(server):
 
 def test_refusals(server):
     server.answer = sending(b"nothing here", status=404)
-    refused(server, "HTTP Error 404")
+    assert_refused(server, "HTTP Error 404")
     server.answer = lambda request: None
-    refused(server, "closed connection without response")
+    assert_refused(server, "closed connection without response")
 
 
 def test_no_answer(server, impatient):
     done = threading.Event()
     server.answer = lambda request: done.wait(10)
-    refused(server, "no answer came within 1 s")
+    assert_refused(server, "no answer came within 1 s")
     done.set()
 
 
 def test_a_name_that_hangs(server, impatient, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(5))
-    refused(server, "no answer came within 1 s")
+    assert_refused(server, "no answer came within 1 s")
 
 
 def test_no_server(server, monkeypatch):
     server.shutdown()
     server.server_close()
-    refused(server, "Connection refused")
+    assert_refused(server, "Connection refused")
     monkeypatch.setenv("http_proxy", server.root)
     message = failure("http://module.invalid/1", ConnectionError)
     assert "the environment names a proxy" in message and "Connection refused" in message
