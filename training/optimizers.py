@@ -1,4 +1,4 @@
-"""LARS, and the learning-rate schedule of the self-supervised recipes."""
+"""LARS, SGD as PyTorch has it, and the learning-rate schedule of the self-supervised recipes."""
 
 import keras
 from keras import ops
@@ -45,7 +45,7 @@ class LARS(keras.optimizers.Optimizer):
         gradient = ops.cast(gradient, variable.dtype)
         if len(variable.shape) > 1:
             gradient = gradient + self.decay * variable
-            weight_norm, gradient_norm = ops.norm(variable), ops.norm(gradient)
+            weight_norm, gradient_norm = _norm(variable), _norm(gradient)
             moving = ops.logical_and(weight_norm > 0, gradient_norm > 0)
             safe_norm = ops.where(moving, gradient_norm, 1.0)
             trust = ops.where(moving, self.trust_coefficient * weight_norm / safe_norm, 1.0)
@@ -63,6 +63,50 @@ class LARS(keras.optimizers.Optimizer):
             "weight_decay": self.decay,
             "trust_coefficient": self.trust_coefficient,
         }
+
+
+def _norm(x):
+    """Of all its numbers (`ops.norm` takes no more than two axes, and a kernel has four)."""
+    return ops.sqrt(ops.sum(ops.square(x)))
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class SGD(keras.optimizers.Optimizer):
+    """Stochastic gradient descent as PyTorch has it, with which MoCo was trained.
+
+    g ← g + λ·w, for every weight; v ← m·v + g; w ← w - lr·v. Keras's own decays apart from the
+    gradient, and has the learning rate inside v.
+
+    Args:
+        learning_rate: number or schedule.
+        momentum: m.
+        weight_decay: λ.
+    """
+
+    def __init__(
+        self, learning_rate=0.03, momentum=0.9, weight_decay=1e-4, name="torch_sgd", **kwargs
+    ):
+        super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
+        self.momentum = momentum
+        self.decay = weight_decay
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        learning_rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype) + self.decay * variable
+        velocity = self.velocities[self._get_variable_index(variable)]
+        self.assign(velocity, self.momentum * velocity + gradient)
+        self.assign_sub(variable, learning_rate * velocity)
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("weight_decay")
+        return {**config, "momentum": self.momentum, "weight_decay": self.decay}
 
 
 def peak_learning_rate(base, scaling, batch_size):
@@ -93,6 +137,8 @@ def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
     )
     if config.name == "lars":
         return LARS(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
+    if config.name == "sgd":
+        return SGD(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     if config.name == "adamw":
         return keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
-    raise ValueError(f'optimizer.name is {config.name!r}; expected "lars" or "adamw".')
+    raise ValueError(f'optimizer.name is {config.name!r}; expected "lars", "sgd" or "adamw".')

@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.optimizers import LARS, build_optimizer, peak_learning_rate
+from training.optimizers import LARS, SGD, build_optimizer, peak_learning_rate
 
 
-def test_lars_is_the_papers_for_three_steps():
+@pytest.mark.parametrize("shape", [(4, 3), (3, 3, 2, 5)])
+def test_lars_is_the_papers_for_three_steps(shape):
     rng = np.random.default_rng(0)
-    kernel, bias = rng.normal(size=(4, 3)), rng.normal(size=3)
+    kernel, bias = rng.normal(size=shape), rng.normal(size=3)
     variables = [keras.Variable(kernel, name="kernel"), keras.Variable(bias, name="bias")]
     optimizer = LARS(0.5, momentum=0.9, weight_decay=0.01, trust_coefficient=0.02)
     optimizer.build(variables)
-    v_kernel, v_bias = np.zeros((4, 3)), np.zeros(3)
+    v_kernel, v_bias = np.zeros(shape), np.zeros(3)
     for _ in range(3):
-        g_kernel, g_bias = rng.normal(size=(4, 3)), rng.normal(size=3)
+        g_kernel, g_bias = rng.normal(size=shape), rng.normal(size=3)
         optimizer.apply([tf.constant(g, tf.float32) for g in (g_kernel, g_bias)], variables)
         decayed = g_kernel + 0.01 * kernel
-        trust = 0.02 * np.linalg.norm(kernel) / np.linalg.norm(decayed)
+        trust = 0.02 * np.sqrt((kernel**2).sum() / (decayed**2).sum())
         v_kernel = 0.9 * v_kernel + 0.5 * trust * decayed
         v_bias = 0.9 * v_bias + 0.5 * g_bias  # neither decayed nor adapted
         kernel, bias = kernel - v_kernel, bias - v_bias
@@ -43,6 +44,24 @@ def test_lars_round_trip():
     again = LARS.from_config(optimizer.get_config())
     assert again.get_config() == optimizer.get_config()
     assert (again.decay, again.momentum, again.trust_coefficient) == (0.3, 0.8, 0.1)
+
+
+def test_sgd_is_pytorchs_under_a_changing_learning_rate():
+    """v ← 0.9 v + (g + 0.01 w); w ← w - lr v: the learning rate is not inside the velocity."""
+    rng = np.random.default_rng(0)
+    w, v = rng.normal(size=(4, 3)), np.zeros((4, 3))
+    variable = keras.Variable(w)
+    rates = keras.optimizers.schedules.PiecewiseConstantDecay([0, 1], [0.5, 0.1, 0.2])
+    optimizer = SGD(rates, momentum=0.9, weight_decay=0.01)
+    optimizer.build([variable])
+    for rate in (0.5, 0.1, 0.2):
+        g = rng.normal(size=(4, 3))
+        optimizer.apply([tf.constant(g, tf.float32)], [variable])
+        v = 0.9 * v + g + 0.01 * w
+        w = w - rate * v
+    np.testing.assert_allclose(variable, w, atol=1e-5)
+    again = SGD.from_config(SGD(0.1, momentum=0.8, weight_decay=0.3).get_config())
+    assert (again.decay, again.momentum) == (0.3, 0.8)
 
 
 def test_scaling():
