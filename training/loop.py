@@ -134,7 +134,8 @@ def compiled_method(config, total_steps, steps_per_epoch):
     """The method, with its optimizer, both with all their variables."""
     # Seeded here, so that the initial weights are the same with and without SASSL.
     keras.utils.set_random_seed(config.seed)
-    method = build_method(config, build_encoder(config.encoder.name, config.encoder.stem))
+    encoder = build_encoder(config.encoder.name, config.encoder.stem)
+    method = build_method(config, encoder, total_steps)
     optimizer = build_optimizer(config.optimizer, config.batch_size, total_steps, steps_per_epoch)
     optimizer.build(method.trainable_variables)
     method.compile(optimizer)

@@ -5,14 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from training.configs import simclr
+from training.configs import byol, moco, simclr
+from training.configs.common import PRESETS
 from training.loop import build_augmentation, compiled_method
 from training.workdir import open_workdir
 
 
-@pytest.mark.parametrize("preset", simclr.PRESETS)
-def test_presets(preset):
-    config = simclr.get_config(preset)
+@pytest.mark.parametrize("method", [simclr, moco, byol])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets(method, preset):
+    config = method.get_config(preset)
+    assert method.__name__.endswith(config.method) and config.method in config
     json.loads(config.to_json())
     assert config.views.left.sassl == "before_jitter" and config.views.right.sassl == "none"
     augment = build_augmentation(config)
@@ -29,6 +32,26 @@ def test_the_papers_numbers():
     cifar = simclr.get_config("cifar10")
     assert cifar.encoder.stem == "cifar" and cifar.views.left.blur_probability == 0
     assert (cifar.views.left.brightness, cifar.views.left.hue) == (0.4, 0.1)
+
+
+def test_the_papers_numbers_of_the_others():
+    config = moco.get_config("imagenet")
+    assert (config.batch_size, config.epochs, config.optimizer.name) == (256, 200, "sgd")
+    assert (config.moco.queue_size, config.moco.momentum, config.moco.temperature) == (
+        65536,
+        0.999,
+        0.2,
+    )
+    assert config.views.left.crop_area == (0.2, 1.0)
+    config = byol.get_config("imagenet")
+    assert (config.epochs, config.optimizer.learning_rate, config.byol.base_momentum) == (
+        1000,
+        0.2,
+        0.996,
+    )
+    left, right = config.views.left, config.views.right
+    assert (left.blur_probability, right.blur_probability) == (1.0, 0.1)
+    assert (left.solarize_probability, right.solarize_probability) == (0.0, 0.2)
 
 
 def test_unknown_preset():

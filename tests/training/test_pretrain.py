@@ -18,9 +18,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 TOTAL_STEPS = 12
 
 
-def start(workdir, *flags):
+def start(workdir, *flags, method="simclr"):
     command = [sys.executable, "-m", "training.pretrain", f"--workdir={workdir}"]
-    config = "--config=training/configs/simclr.py:smoke"
+    config = f"--config=training/configs/{method}.py:smoke"
     return subprocess.Popen(
         [*command, config, *flags],
         cwd=ROOT,
@@ -86,12 +86,27 @@ def test_a_killed_run_ends_with_the_same_weights(finished, tmp_path):
     code, output = wait(start(tmp_path))
     assert code == 0, output
     assert "continuing at step" in output
-    expected = keras.saving.load_model(finished[0] / "encoder.keras").get_weights()
-    resumed = keras.saving.load_model(tmp_path / "encoder.keras").get_weights()
-    for ours, theirs in zip(resumed, expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_encoder(tmp_path, finished[0])
     losses = [[row["loss"] for row in read_metrics(d)] for d in (tmp_path, finished[0])]
     assert losses[0] == losses[1]
+
+
+def assert_same_encoder(workdir, expected):
+    resumed, whole = (keras.saving.load_model(w / "encoder.keras") for w in (workdir, expected))
+    for ours, theirs in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["byol", "moco"])
+def test_a_killed_run_of_the_other_methods(method, tmp_path):
+    code, output = wait(start(tmp_path / "whole", method=method))
+    assert code == 0, output
+    process = start(tmp_path / "killed", method=method)
+    kill_after(process, tmp_path / "killed", steps=8)
+    code, output = wait(start(tmp_path / "killed", method=method))
+    assert code == 0 and "continuing at step" in output, output
+    assert_same_encoder(tmp_path / "killed", tmp_path / "whole")
 
 
 def test_another_config_in_the_same_workdir_is_refused(finished):

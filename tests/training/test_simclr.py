@@ -83,4 +83,4 @@ def test_unknown_names():
     import ml_collections
 
     with pytest.raises(ValueError, match="simclr"):
-        build_method(ml_collections.ConfigDict({"method": "simmclr"}), tiny_encoder())
+        build_method(ml_collections.ConfigDict({"method": "simmclr"}), tiny_encoder(), 1)

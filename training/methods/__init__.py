@@ -1,8 +1,14 @@
 """Self-supervised methods, one file each."""
 
 
-def build_method(config, encoder):
+def build_method(config, encoder, total_steps):
     """The method that a config names, as a Keras model around an encoder.
+
+    Args:
+        config: of a run; `config.method` names the method, and a section of that name has its
+            arguments.
+        encoder: a Keras model, images to features [B, D].
+        total_steps: how long the run is, for schedules.
 
     Raises:
         ValueError: an unknown method.
@@ -11,4 +17,12 @@ def build_method(config, encoder):
         from training.methods.simclr import SimCLR
 
         return SimCLR(encoder, **config.simclr)
-    raise ValueError(f'method is {config.method!r}; there is "simclr".')
+    if config.method == "moco":
+        from training.methods.moco import MoCo
+
+        return MoCo(encoder, **config.moco)
+    if config.method == "byol":
+        from training.methods.byol import BYOL
+
+        return BYOL(encoder, total_steps, **config.byol)
+    raise ValueError(f'method is {config.method!r}; there are "simclr", "moco" and "byol".')

@@ -61,3 +61,11 @@ def uniformity(z):
     others = 1 - ops.eye(count)
     pairs = ops.cast(count * (count - 1), "float32")
     return ops.log(ops.sum(ops.exp(-2 * squared_distances) * others) / pairs)
+
+
+def spread(z):
+    """Standard deviation of unit rows, over images, times √D (Chen & He 2020, figure 2).
+
+    1 where they are spread evenly over the sphere, 0 where all are the same: collapse.
+    """
+    return ops.mean(ops.std(z, axis=0)) * z.shape[-1] ** 0.5

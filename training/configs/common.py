@@ -1,0 +1,124 @@
+"""What the configs of all methods share: the fields, and the budgets of the small presets.
+
+A method's file gives its own values on top: `METHOD.get_config(preset)`.
+"""
+
+import ml_collections
+
+PRESETS = ("smoke", "demo", "cifar10", "imagenette", "imagenet")
+
+# Of the smaller presets. Each of them starts from the method's ImageNet recipe.
+SMALL_MACHINE = {
+    "image_size": 64,
+    "batch_size": 128,
+    "epochs": 40.0,
+    "encoder": {"name": "resnet10_slim"},
+    # AdamW: LARS needs longer runs and larger batches.
+    "optimizer": {
+        "name": "adamw",
+        "learning_rate": 1e-3,
+        "learning_rate_scaling": "none",
+        "weight_decay": 1e-4,
+        "warmup_epochs": 2.0,
+    },
+    "checkpoint_every": 200,
+    "knn_every": 500,
+}
+BUDGETS = {
+    "imagenet": {},
+    "cifar10": {
+        "dataset": "tfds:cifar10",
+        "image_size": 32,
+        "batch_size": 512,
+        "encoder": {"name": "resnet18", "stem": "cifar"},
+        "knn_every": 2000,
+    },
+    "imagenette": {**SMALL_MACHINE, "dataset": "tfds:imagenette"},
+    # Some two minutes on two cores. Larger crops: small ones cut a shape's outline off.
+    "demo": {
+        **SMALL_MACHINE,
+        "dataset": "shapes",
+        "image_size": 48,
+        "epochs": 12.0,
+        "views": {side: {"crop_area": (0.4, 1.0)} for side in ("left", "right")},
+        "log_every": 10,
+        "checkpoint_every": 100,
+        "knn_every": 0,
+    },
+}
+# All of a run within 20 seconds on two cores; deterministic. For tests.
+BUDGETS["smoke"] = {
+    **BUDGETS["demo"],
+    "image_size": 32,
+    "batch_size": 32,
+    "epochs": 12 * 32 / 4000,
+    "deterministic": True,
+    "log_every": 2,
+    "checkpoint_every": 5,
+}
+
+
+def make_config(method, preset, recipe, presets):
+    """The config of a method's preset.
+
+    Args:
+        method: its name.
+        preset: one of `PRESETS`.
+        recipe: the method's ImageNet recipe, which all presets start from; its section for the
+            method's own arguments, `views` and `optimizer` among it.
+        presets: {preset: what it changes}, beside the budget that all methods share.
+
+    Raises:
+        ValueError: an unknown preset.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"There is no preset {preset!r}; there are {', '.join(PRESETS)}.")
+    config = base()
+    config.method = method
+    with config.unlocked():
+        config.update(recipe)
+    config.update(BUDGETS[preset])
+    config.update(presets.get(preset, {}))
+    return config
+
+
+def base():
+    """Every field that does not depend on the method."""
+    return ml_collections.ConfigDict(
+        {
+            "method": "",
+            "dataset": "folder:imagenet2012",  # with train and val in it
+            "data_dir": "",  # of TFDS; "" for its default
+            "image_size": 224,
+            "batch_size": 4096,  # over all replicas
+            "epochs": 100.0,
+            "seed": 0,
+            "encoder": {"name": "resnet50", "stem": "imagenet"},
+            "sassl": {
+                "enabled": True,
+                "stylizer": "compact",
+                "weights": "",  # of the stylizer, where its name is not enough
+                "styles": "default",  # or "in_batch", or the path of a style bank
+                "probability": 0.8,
+                "blending_factor": (0.1, 0.3),  # α
+                "interpolation_factor": (0.1, 0.3),  # β
+                "stylize_size": 0,  # px; 0 for full size
+                "encode_size": 0,  # px, of F alone; 0 for that of T
+                "precision": "",  # "float32" or "bfloat16"; "" for the stylizer's own choice
+            },
+            "optimizer": {
+                "name": "lars",
+                "learning_rate": 0.3,
+                "learning_rate_scaling": "linear",  # times batch / 256
+                "momentum": 0.9,
+                "weight_decay": 1e-6,
+                "warmup_epochs": 10.0,
+            },
+            "strategy": "auto",
+            "precision": "float32",  # or "mixed_bfloat16"
+            "deterministic": False,  # bit-identical runs, a little slower
+            "log_every": 50,  # steps
+            "checkpoint_every": 1000,  # steps
+            "knn_every": 5000,  # steps; 0 for the end only
+        }
+    )

@@ -1,0 +1,106 @@
+"""BYOL (Grill et al. 2020, arXiv 2006.07733)."""
+
+import math
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from training.methods.contrastive import alignment, normalize, spread
+from training.methods.momentum import follow, twin
+from training.strategy import replicas
+
+
+def head(name, input_dim, hidden_dim, output_dim):
+    """`hidden → BN → ReLU → output`, the output without bias or BN (networks.py, MLP)."""
+    network = keras.Sequential(
+        [
+            layers.Dense(hidden_dim),
+            layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
+            layers.ReLU(),
+            layers.Dense(output_dim, use_bias=False),
+        ],
+        name=name,
+    )
+    network.build((None, input_dim))
+    return network
+
+
+def target_momentum(base, step, total_steps):
+    """τ = 1 - (1 - τ_base)·(cos(πk/K) + 1)/2: from τ_base to 1 (section 3.3)."""
+    progress = ops.cast(step, "float32") / total_steps
+    return 1 - (1 - base) * (ops.cos(math.pi * progress) + 1) / 2
+
+
+def regression_loss(prediction, target):
+    """‖q̄ - z̄'‖² = 2 - 2·cos(q, z'), for each row (equation 2)."""
+    return ops.sum(ops.square(normalize(prediction) - normalize(target)), axis=-1)
+
+
+class BYOL(keras.Model):
+    """The online network predicts what a slowly moving target network says of the other view.
+
+    Args:
+        encoder: f_θ, images to features [B, D].
+        total_steps: K, of the schedule of τ.
+        hidden_dim, projection_dim: widths of the projector g and of the predictor q.
+        base_momentum: τ_base.
+
+    `trainable_variables` are θ alone; ξ, the target's, follow. Source:
+    google-deepmind/deepmind-research, byol/byol_experiment.py.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        total_steps,
+        hidden_dim=4096,
+        projection_dim=256,
+        base_momentum=0.996,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.projector = head("projector", encoder.output_shape[-1], hidden_dim, projection_dim)
+        self.predictor = head("predictor", projection_dim, hidden_dim, projection_dim)
+        self.target_encoder = twin(self.encoder)
+        self.target_projector = twin(self.projector)
+        self.total_steps = total_steps
+        self.base_momentum = base_momentum
+        self.built = True
+
+    @property
+    def trainable_variables(self):
+        networks = self.encoder, self.projector, self.predictor
+        return [variable for network in networks for variable in network.trainable_variables]
+
+    def call(self, images, training=False):
+        """The representation y = f_θ(x), which is what evaluation uses."""
+        return self.encoder(images, training=training)
+
+    def target(self, images):
+        """z' = g_ξ(f_ξ(x')), B x projection_dim; its batch norm sees this view alone."""
+        return self.target_projector(self.target_encoder(images, training=True), training=True)
+
+    def train_step(self, views):
+        # One view at a time, as in the source: batch norm is over images of one view. (The two
+        # views differ in distribution, so that one pass for both would not be the same.)
+        target_left, target_right = self.target(views["left"]), self.target(views["right"])
+        with tf.GradientTape() as tape:
+            z_left = self.projector(self.encoder(views["left"], training=True), training=True)
+            z_right = self.projector(self.encoder(views["right"], training=True), training=True)
+            loss = regression_loss(self.predictor(z_left, training=True), target_right)
+            loss += regression_loss(self.predictor(z_right, training=True), target_left)
+            loss = ops.mean(loss)
+            scaled_loss = self.optimizer.scale_loss(loss / replicas()[1])
+        gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        tau = target_momentum(self.base_momentum, self.optimizer.iterations, self.total_steps)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        follow(self.target_encoder, self.encoder, tau)
+        follow(self.target_projector, self.projector, tau)
+        return {
+            "loss": loss,
+            "alignment": alignment(normalize(z_left), normalize(z_right)),
+            "spread": spread(normalize(z_left)),
+            "target_momentum": tau,
+        }

@@ -1,0 +1,142 @@
+"""MoCo v2 (Chen et al. 2020, arXiv 2003.04297; He et al. 2019, arXiv 1911.05722)."""
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from training.methods.contrastive import normalize, spread
+from training.methods.momentum import follow, twin
+from training.strategy import global_batch, replicas
+
+
+def info_nce(q, k, queue, temperature):
+    """InfoNCE (He et al. 2019, equation 1): each query against its key and the queue.
+
+    Args:
+        q, k: unit rows [n, C]; row i of both is image i.
+        queue: unit rows [K, C], the negatives.
+        temperature: τ.
+
+    Returns:
+        The mean loss, and the share of queries whose own key is the nearest.
+    """
+    positive = ops.sum(q * k, axis=1, keepdims=True)  # n x 1
+    negative = ops.matmul(q, ops.transpose(queue))  # n x K
+    logits = ops.concatenate([positive, negative], axis=1) / temperature  # n x (1 + K)
+    loss = ops.logsumexp(logits, axis=1) - logits[:, 0]
+    return ops.mean(loss), ops.mean(ops.cast(ops.argmax(logits, axis=1) == 0, "float32"))
+
+
+class MoCo(keras.Model):
+    """A query finds the key of its image among those of a queue of earlier images.
+
+    Args:
+        encoder: f_q, images to features [B, D].
+        hidden_dim, projection_dim: of the MLP head, `hidden → ReLU → projection`, without BN.
+        queue_size: K; a multiple of the global batch.
+        momentum: m, of the key encoder.
+        temperature: τ.
+        batch_norm_groups: into how many parts the global batch is cut for batch normalisation.
+            Keys are shuffled before, so that a key's statistics are not those of its query, by
+            which it could be told (He et al. 2019, section 3.3). The source has one part for each
+            of 8 GPUs; its CIFAR demonstration 8 parts on one.
+
+    `trainable_variables` are the query's alone. Source: facebookresearch/moco, moco/builder.py.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        hidden_dim=2048,
+        projection_dim=128,
+        queue_size=65536,
+        momentum=0.999,
+        temperature=0.2,
+        batch_norm_groups=8,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.projector = keras.Sequential(
+            [layers.Dense(hidden_dim, activation="relu"), layers.Dense(projection_dim)],
+            name="projector",
+        )
+        self.projector.build(encoder.output_shape)
+        self.key_encoder = twin(self.encoder)
+        self.key_projector = twin(self.projector)
+        # Every replica computes the same queue from the gathered keys.
+        same = {"trainable": False, "aggregation": "only_first_replica", "autocast": False}
+        self.queue = self.add_weight(
+            (queue_size, projection_dim), "random_normal", "float32", name="queue", **same
+        )
+        self.queue.assign(normalize(self.queue))
+        self.pointer = self.add_weight((), "zeros", "int32", name="pointer", **same)
+        self.momentum = momentum
+        self.temperature = temperature
+        self.batch_norm_groups = batch_norm_groups
+        self.built = True
+
+    @property
+    def trainable_variables(self):
+        return self.encoder.trainable_variables + self.projector.trainable_variables
+
+    def call(self, images, training=False):
+        """The representation f_q(x), which is what evaluation uses."""
+        return self.encoder(images, training=training)
+
+    def train_step(self, views):
+        self._check_batch(views["left"])
+        follow(self.key_encoder, self.encoder, self.momentum)
+        follow(self.key_projector, self.projector, self.momentum)
+        k = ops.stop_gradient(self._keys(views["right"]))  # n x C
+        with tf.GradientTape() as tape:
+            q = self._encode_in_groups(self.encoder, self.projector, views["left"])  # n x C
+            loss, accuracy = info_nce(q, k, self.queue, self.temperature)
+            scaled_loss = self.optimizer.scale_loss(loss / replicas()[1])
+        gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        self._enqueue(global_batch(k))
+        return {"loss": loss, "contrastive_accuracy": accuracy, "spread": spread(q)}
+
+    def _keys(self, images):
+        """Unit keys of this replica's images, encoded in a shuffled order of the global batch."""
+        n = images.shape[0]
+        everything = global_batch(images)
+        # The same order on every replica, and after a restart: it depends on the step alone.
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(everything.shape[0]),
+            ops.stack([ops.cast(self.optimizer.iterations, "int32"), 0]),
+        )
+        replica, _ = replicas()
+        share = tf.gather(everything, tf.gather(order, replica * n + tf.range(n)))
+        k = self._encode_in_groups(self.key_encoder, self.key_projector, share)
+        back = tf.gather(tf.argsort(order), replica * n + tf.range(n))
+        return tf.gather(global_batch(k), back)
+
+    def _encode_in_groups(self, encoder, projector, images):
+        """Unit projections; batch normalisation sees one group at a time."""
+        _, count = replicas()
+        groups = max(1, self.batch_norm_groups // count)
+        h = [encoder(part, training=True) for part in ops.split(images, groups)]
+        return normalize(projector(ops.concatenate(h), training=True))
+
+    def _enqueue(self, k):
+        """The global batch's keys take the place of the oldest."""
+        places = self.pointer + ops.arange(k.shape[0])
+        self.queue.assign(ops.scatter_update(self.queue, places[:, None], k))
+        self.pointer.assign((self.pointer + k.shape[0]) % self.queue.shape[0])
+
+    def _check_batch(self, images):
+        if images.shape[0] is None:
+            raise ValueError("MoCo needs batches of a fixed size: batch with drop_remainder=True.")
+        _, count = replicas()
+        batch, groups, size = images.shape[0] * count, self.batch_norm_groups, self.queue.shape[0]
+        if size % batch:
+            raise ValueError(
+                f"queue_size is {size}; expected a multiple of the global batch, {batch}."
+            )
+        if groups > 1 and (batch % groups or batch == groups):
+            raise ValueError(
+                f"batch_norm_groups is {groups}; expected a divisor of the global batch, {batch}, "
+                "that leaves several images a group."
+            )
