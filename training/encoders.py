@@ -6,6 +6,8 @@ from their stages. What comes out holds only layers of Keras itself: it loads wi
 
 import keras
 
+from training.strategy import several_replicas
+
 # Filters and blocks of the four stages, and the kind of block (He et al. 2015, table 1). The last
 # two are for small images and small machines; KerasCV's basic block wants 64 filters at first.
 _RESNETS = {
@@ -18,13 +20,15 @@ _RESNETS = {
 }
 
 
-def build_encoder(name, stem="imagenet"):
+def build_encoder(name, stem="imagenet", synchronized_batch_norm=True):
     """f as a Keras model: float images [B, H, W, 3] in [0, 1] to features float32 [B, D].
 
     Args:
         name: of the backbone, "resnet18" for one.
         stem: "imagenet" (7×7 convolution of stride 2, max-pool of stride 2), or "cifar" (3×3 of
             stride 1, no pool), for images of some 32 px (Chen et al. 2020, appendix B.9).
+        synchronized_batch_norm: where the strategy has several replicas, normalise over the whole
+            global batch, as SimCLR and BYOL do, and not over each replica's share.
 
     Raises:
         ValueError: an unknown name or stem.
@@ -45,7 +49,15 @@ def build_encoder(name, stem="imagenet"):
     )
     # Cloning also turns KerasCV's class into a plain functional model.
     replace = _cifar_stem if stem == "cifar" else _same_layer
-    backbone = keras.models.clone_model(backbone, clone_function=replace)
+    synchronized = synchronized_batch_norm and several_replicas()
+
+    def clone(layer):
+        copy = replace(layer)
+        if isinstance(copy, keras.layers.BatchNormalization):
+            copy.synchronized = synchronized
+        return copy
+
+    backbone = keras.models.clone_model(backbone, clone_function=clone)
     images = keras.Input((None, None, 3), name="images")
     x = keras.layers.Rescaling(2.0, offset=-1.0, name="rescaling")(images)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(backbone(x))

@@ -51,7 +51,7 @@ def pretrain(config, workdir):
     augment = build_augmentation(config)
     workdir = open_workdir(workdir, config, fingerprints(dataset, augment))
 
-    strategy = make_strategy(config.strategy)
+    strategy = make_strategy(config.strategy, config.batch_size)
     with strategy.scope():
         method = compiled_method(config, total_steps, steps_per_epoch)
     checkpoints = Checkpoints(workdir, method)
@@ -134,7 +134,7 @@ def compiled_method(config, total_steps, steps_per_epoch):
     """The method, with its optimizer, both with all their variables."""
     # Seeded here, so that the initial weights are the same with and without SASSL.
     keras.utils.set_random_seed(config.seed)
-    encoder = build_encoder(config.encoder.name, config.encoder.stem)
+    encoder = build_encoder(**config.encoder)
     method = build_method(config, encoder, total_steps)
     optimizer = build_optimizer(config.optimizer, config.batch_size, total_steps, steps_per_epoch)
     optimizer.build(method.trainable_variables)

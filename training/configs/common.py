@@ -93,7 +93,7 @@ def base():
             "batch_size": 4096,  # over all replicas
             "epochs": 100.0,
             "seed": 0,
-            "encoder": {"name": "resnet50", "stem": "imagenet"},
+            "encoder": {"name": "resnet50", "stem": "imagenet", "synchronized_batch_norm": True},
             "sassl": {
                 "enabled": True,
                 "stylizer": "compact",
@@ -114,7 +114,7 @@ def base():
                 "weight_decay": 1e-6,
                 "warmup_epochs": 10.0,
             },
-            "strategy": "auto",
+            "strategy": "auto",  # or "one", "mirrored"
             "precision": "float32",  # or "mixed_bfloat16"
             "deterministic": False,  # bit-identical runs, a little slower
             "log_every": 50,  # steps

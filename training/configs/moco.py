@@ -28,6 +28,8 @@ __all__ = ["PRESETS", "get_config"]
 RECIPE = {
     "batch_size": 256,
     "epochs": 200.0,
+    # Its own parts of the batch are what its shuffling needs.
+    "encoder": {"synchronized_batch_norm": False},
     "moco": {
         "hidden_dim": 2048,
         "projection_dim": 128,

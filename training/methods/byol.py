@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.momentum import follow, twin
-from training.strategy import replicas
+from training.strategy import replicas, several_replicas
 
 
 def head(name, input_dim, hidden_dim, output_dim):
@@ -16,7 +16,7 @@ def head(name, input_dim, hidden_dim, output_dim):
     network = keras.Sequential(
         [
             layers.Dense(hidden_dim),
-            layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
+            layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=several_replicas()),
             layers.ReLU(),
             layers.Dense(output_dim, use_bias=False),
         ],

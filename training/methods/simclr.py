@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from training.methods.contrastive import alignment, normalize, nt_xent, uniformity
-from training.strategy import replicas
+from training.strategy import replicas, several_replicas
 
 
 class SimCLR(keras.Model):
@@ -24,14 +24,15 @@ class SimCLR(keras.Model):
     def __init__(self, encoder, hidden_dim=2048, projection_dim=128, temperature=0.1, **kwargs):
         super().__init__(**kwargs)
         self.encoder = encoder
+        batch_norm = {"momentum": 0.9, "epsilon": 1e-5, "synchronized": several_replicas()}
         self.projector = keras.Sequential(
             [
                 layers.Dense(hidden_dim, use_bias=False),
-                layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
+                layers.BatchNormalization(**batch_norm),
                 layers.ReLU(),
                 layers.Dense(projection_dim, use_bias=False),
                 # No β: the source leaves the output's mean at zero.
-                layers.BatchNormalization(momentum=0.9, epsilon=1e-5, center=False),
+                layers.BatchNormalization(**batch_norm, center=False),
             ],
             name="projector",
         )
