@@ -20,6 +20,7 @@ from training.methods import build_method
 from training.metrics import MetricsWriter
 from training.online_knn import OnlineKNN
 from training.optimizers import build_optimizer
+from training.preemption import Preempted, stop_requests
 from training.progress import Progress
 from training.strategy import make_strategy
 from training.workdir import open_workdir
@@ -40,6 +41,7 @@ def pretrain(config, workdir):
     Raises:
         ValueError: the config asks for something that does not exist, the workdir belongs to
             another config, or the weights are no longer finite.
+        Preempted: SIGTERM came; the step that was under way is saved.
     """
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
@@ -71,28 +73,31 @@ def pretrain(config, workdir):
     train_step = compiled_step(method, strategy)
     intervals = config.log_every, config.knn_every, config.checkpoint_every
     progress = Progress(start, total_steps, config.batch_size, steps_per_epoch)
-    for step in range(start + 1, total_steps + 1):
-        if step > start + 1:
-            with progress.waiting():
-                batch = next(iterator)
-        scalars = train_step(batch)
+    with stop_requests() as stop:
+        for step in range(start + 1, total_steps + 1):
+            if step > start + 1:
+                with progress.waiting():
+                    batch = next(iterator)
+            scalars = train_step(batch)
 
-        def due(every, step=step):
-            return step == total_steps or (every and step % every == 0)
+            def due(every, step=step):
+                return step == total_steps or (every and step % every == 0)
 
-        if due(config.log_every) or due(config.knn_every):
-            scalars = {name: float(value) for name, value in scalars.items()}
-            scalars["learning_rate"] = float(method.optimizer.learning_rate)
-            scalars.update(progress.measure(step))
-            if due(config.knn_every):
-                scalars.update(knn.evaluate())
-            progress.show(step, scalars)
-            metrics.write(step, scalars)
-        if due(config.checkpoint_every):
-            check_finite(method, step)
-            checkpoints.save(step)
-        if step == start + 1 or any(map(due, intervals)):
-            progress.restart(step)  # tracing, evaluation and saving are no training time
+            if due(config.log_every) or due(config.knn_every):
+                scalars = {name: float(value) for name, value in scalars.items()}
+                scalars["learning_rate"] = float(method.optimizer.learning_rate)
+                scalars.update(progress.measure(step))
+                if due(config.knn_every):
+                    scalars.update(knn.evaluate())
+                progress.show(step, scalars)
+                metrics.write(step, scalars)
+            if due(config.checkpoint_every) or stop.is_set():
+                check_finite(method, step)
+                checkpoints.save(step)
+            if stop.is_set() and step < total_steps:
+                raise Preempted(f"Stopped by SIGTERM; step {step} of {total_steps} is saved.")
+            if step == start + 1 or any(map(due, intervals)):
+                progress.restart(step)  # tracing, evaluation and saving are no training time
     metrics.close()
     encoder = workdir / "encoder.keras"
     with replacing(encoder) as beside:

@@ -22,6 +22,7 @@ def main(_):
     from absl import logging
 
     from training.loop import pretrain
+    from training.preemption import Preempted
 
     logging.set_verbosity(logging.WARNING)
     try:
@@ -29,6 +30,9 @@ def main(_):
     except KeyboardInterrupt:
         print("Interrupted; the same command continues from the last checkpoint.")
         raise SystemExit(130) from None
+    except Preempted as stopped:
+        print(f"{stopped} The same command continues.")
+        raise SystemExit(143) from None  # what a shell makes of SIGTERM
     print(f"Wrote {encoder}. Next: python -m evaluation.linear_probe --encoder={_WORKDIR.value}")
 
 

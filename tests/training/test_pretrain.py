@@ -44,14 +44,14 @@ def finished(tmp_path_factory):
     return workdir, output
 
 
-def kill_after(process, workdir, steps):
-    """SIGKILL as soon as a metrics row says that so many steps are done."""
+def kill_after(process, workdir, steps, how=signal.SIGKILL):
+    """Sends a signal as soon as a metrics row says that so many steps are done."""
     deadline = time.monotonic() + 240
     while not any(row["step"] >= steps for row in read_metrics(workdir)):
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
+    os.killpg(process.pid, how)
     process.wait()
 
 
@@ -95,6 +95,23 @@ def assert_same_encoder(workdir, expected):
     resumed, whole = (keras.saving.load_model(w / "encoder.keras") for w in (workdir, expected))
     for ours, theirs in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_sigterm_saves_first_and_a_damaged_checkpoint_falls_back(finished, tmp_path):
+    process = start(tmp_path, "--config.checkpoint_every=3")
+    kill_after(process, tmp_path, steps=4, how=signal.SIGTERM)
+    code, output = process.returncode, process.stdout.read()
+    assert code == 143 and "Stopped by SIGTERM; step" in output, output
+    stopped = int(output.partition("SIGTERM; step ")[2].split()[0])
+    assert stopped >= 4
+    newest = tmp_path / f"checkpoints/ckpt-{stopped}.data-00000-of-00001"
+    newest.write_bytes(newest.read_bytes()[:5000])
+    (tmp_path / "checkpoints/checkpoint").write_text("nonsense")
+    code, output = wait(start(tmp_path, "--config.checkpoint_every=3"))
+    assert code == 0, output
+    assert f"ckpt-{stopped} is damaged" in output
+    assert f"continuing at step {3 * ((stopped - 1) // 3)}" in output
+    assert_same_encoder(tmp_path, finished[0])
 
 
 @pytest.mark.slow
