@@ -103,9 +103,13 @@ class MoCo(keras.Model):
         n = images.shape[0]
         everything = global_batch(images)
         # The same order on every replica, and after a restart: it depends on the step alone.
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(everything.shape[0]),
-            ops.stack([ops.cast(self.optimizer.iterations, "int32"), 0]),
+        # (XLA has no shuffle.)
+        seed = ops.stack([ops.cast(self.optimizer.iterations, "int32"), 0])
+        order = tf.argsort(
+            tf.random.stateless_uniform(
+                everything.shape[:1], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+            ),
+            stable=True,
         )
         replica, _ = replicas()
         share = tf.gather(everything, tf.gather(order, replica * n + tf.range(n)))

@@ -1,0 +1,34 @@
+"""Every method's train step compiles with XLA, as a TPU needs it, and agrees with the plain one."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.training.test_momentum_methods import batch_normalized_encoder, byol, moco
+from tests.training.test_simclr import views
+from training.methods.simclr import SimCLR
+
+
+def simclr(encoder):
+    return SimCLR(encoder, hidden_dim=16, projection_dim=8, temperature=0.5)
+
+
+def two_steps(make, jit_compile):
+    keras.utils.set_random_seed(0)
+    method = make(batch_normalized_encoder())
+    method.compile(keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=False)
+    method.optimizer.build(method.trainable_variables)
+    step = tf.function(method.train_step, jit_compile=jit_compile)
+    batch = {side: tf.constant(view) for side, view in views(8).items()}
+    losses = [float(step(batch)["loss"]) for _ in range(2)]
+    return losses, [variable.numpy() for variable in method.variables]
+
+
+@pytest.mark.parametrize("make", [simclr, byol, lambda e: moco(e, batch_norm_groups=2)])
+def test_the_compiled_step_agrees(make):
+    plain_losses, plain = two_steps(make, jit_compile=False)
+    losses, compiled = two_steps(make, jit_compile=True)
+    np.testing.assert_allclose(losses, plain_losses, rtol=1e-4)
+    for ours, theirs in zip(compiled, plain, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
