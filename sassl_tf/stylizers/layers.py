@@ -67,6 +67,43 @@ class StyleNorm(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
+class ReflectPadding(keras.layers.Layer):
+    """REFLECT padding of height and width; by slices, several times as fast as `ops.pad`.
+
+    Args:
+        margin: in pixels.
+
+    Raises:
+        ValueError: a side is no longer than the margin (a slice of too few would go unnoticed).
+    """
+
+    def __init__(self, margin, **kwargs):
+        super().__init__(**{**kwargs, "autocast": False})  # in the dtype that comes
+        self.margin = margin
+
+    def call(self, x):
+        height, width = x.shape[1:3]
+        if any(side is not None and side <= self.margin for side in (height, width)):
+            raise ValueError(f"T got {height}×{width} pixels; expected more than {self.margin}.")
+        before, after = slice(1, self.margin + 1), slice(-self.margin - 1, -1)
+
+        def mirrored(strip, axis):
+            return ops.flip(strip, axis) if self.margin > 1 else strip
+
+        x = ops.concatenate([mirrored(x[:, before], 1), x, mirrored(x[:, after], 1)], axis=1)
+        strips = mirrored(x[:, :, before], 2), mirrored(x[:, :, after], 2)
+        return ops.concatenate([strips[0], x, strips[1]], axis=2)
+
+    def compute_output_shape(self, shape):
+        batch, height, width, channels = shape
+        sides = [side if side is None else side + 2 * self.margin for side in (height, width)]
+        return (batch, *sides, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "margin": self.margin}
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
 class UpsampledConv2D(keras.layers.Layer):
     """Nearest-neighbour ×2, REFLECT padding of 1 and a 3×3 convolution, in one step.
 

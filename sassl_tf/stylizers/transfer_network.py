@@ -12,24 +12,13 @@ from sassl_tf.stylizers.layers import (
     PATCH,
     DepthToSpace,
     PatchConv2D,
+    ReflectPadding,
     StyleNorm,
     UpsampledConv2D,
 )
 
 STYLE_CODE_SIZE = 100
 RESIDUAL_BLOCKS = 5
-
-
-def _reflect(x, margin):
-    """REFLECT padding of height and width; by slices, several times as fast as `ops.pad`."""
-    before, after = slice(1, margin + 1), slice(-margin - 1, -1)
-
-    def mirrored(strip, axis):
-        return ops.flip(strip, axis) if margin > 1 else strip
-
-    x = ops.concatenate([mirrored(x[:, before], 1), x, mirrored(x[:, after], 1)], axis=1)
-    strips = mirrored(x[:, :, before], 2), mirrored(x[:, :, after], 2)
-    return ops.concatenate([strips[0], x, strips[1]], axis=2)
 
 
 def transfer_network(width=1.0, code_size=STYLE_CODE_SIZE):
@@ -56,11 +45,11 @@ def transfer_network(width=1.0, code_size=STYLE_CODE_SIZE):
         ("contract.conv2", medium, 3, 2),
         ("contract.conv3", large, 3, 2),
     ):
-        x = _reflect(x, size // 2)
+        x = ReflectPadding(size // 2)(x)
         x = keras.layers.Conv2D(filters, size, stride, activation="relu", name=name)(x)
 
     def residual(x, name):
-        x = keras.layers.Conv2D(large, 3, use_bias=False, name=name)(_reflect(x, 1))
+        x = keras.layers.Conv2D(large, 3, use_bias=False, name=name)(ReflectPadding(1)(x))
         return style_norm(x, name)
 
     for block in range(1, RESIDUAL_BLOCKS + 1):
@@ -69,7 +58,7 @@ def transfer_network(width=1.0, code_size=STYLE_CODE_SIZE):
     for name, filters in (("expand.conv1.conv", medium), ("expand.conv2.conv", small)):
         x = ops.relu(style_norm(UpsampledConv2D(filters, name=name)(x), name))
     name = "expand.conv3.conv"
-    x = ops.cast(PatchConv2D(3, 9, name=name)(_reflect(x, 4)), "float32")
+    x = ops.cast(PatchConv2D(3, 9, name=name)(ReflectPadding(4)(x)), "float32")
     x = ops.sigmoid(style_norm(x, name, PATCH**2))
     x = DepthToSpace(name="image", dtype="float32")(x)
     return keras.Model([content, code], x, name="transfer_network")

@@ -71,6 +71,12 @@ def test_small_styles_are_enlarged(magenta):
     np.testing.assert_allclose(graph(style), codes, atol=1e-4)
 
 
+def test_too_small_for_the_padding(magenta):
+    assert magenta.stylize(images(1, 5, 8), np.zeros((1, 100), np.float32)).shape == (1, 5, 8, 3)
+    with pytest.raises(ValueError, match="4×16 pixels; expected more than 4"):
+        magenta.stylize(images(1, 4, 16), np.zeros((1, 100), np.float32))
+
+
 def test_as_many_codes_as_images_or_one_of_either(magenta):
     x, codes = images(3), magenta.encode_style(images(3, seed=1))
     with pytest.raises(ValueError, match="2 codes for 3 images; expected as many"):
