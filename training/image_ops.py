@@ -159,7 +159,7 @@ def _hue_of(planes, value, chroma):
     return _select(tf.equal(value, red), from_red, not_red)
 
 
-def random_resized_crop_box(shape, area, ratio, seed):
+def tensorflow_crop_box(shape, area, ratio, seed):
     """The box of a random resized crop: int32 scalars (top, left, height, width).
 
     `shape` is the image's, [H, W, 3]; `area` is the range of the crop's share of the image and
@@ -167,8 +167,7 @@ def random_resized_crop_box(shape, area, ratio, seed):
     fits is found.
 
     The law is SimCLR's and BYOL's (TensorFlow's sample_distorted_bounding_box): ratio and height
-    are uniform, so small crops are likelier than under torchvision's law, where the area is
-    uniform and the ratio log-uniform.
+    are uniform, so small crops are likelier than under torchvision's law.
     """
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
@@ -181,6 +180,36 @@ def random_resized_crop_box(shape, area, ratio, seed):
         use_image_if_no_bounding_boxes=True,
     )
     return begin[0], begin[1], size[0], size[1]
+
+
+def torchvision_crop_box(shape, area, ratio, seed):
+    """As `tensorflow_crop_box`, under the law of MoCo and SimSiam (torchvision's
+    RandomResizedCrop): the area is uniform and the ratio log-uniform. If no box of ten fits, the
+    largest in the image's centre whose ratio is in range.
+    """
+    image_height, image_width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
+    draws = tf.random.stateless_uniform([2 * _CROP_ATTEMPTS + 2], seed)
+    areas, ratios, place = tf.split(draws, [_CROP_ATTEMPTS, _CROP_ATTEMPTS, 2])
+    areas = image_height * image_width * (area[0] + areas * (area[1] - area[0]))
+    ratios = ratio[0] * tf.pow(ratio[1] / ratio[0], ratios)
+
+    # The last, which is taken where no attempt fits, always does.
+    nearest_ratio = tf.clip_by_value(image_width / image_height, *ratio)
+    fallback_height = tf.minimum(image_height, image_width / nearest_ratio)
+    heights = tf.concat([tf.sqrt(areas / ratios), fallback_height[None]], axis=0)
+    widths = tf.concat([tf.sqrt(areas * ratios), fallback_height[None] * nearest_ratio], axis=0)
+    heights, widths = tf.round(heights), tf.round(widths)
+    fits = (heights >= 1) & (heights <= image_height) & (widths >= 1) & (widths <= image_width)
+    chosen = tf.argmax(tf.cast(fits, tf.int32))
+    height, width = heights[chosen], widths[chosen]
+
+    place = tf.where(chosen < _CROP_ATTEMPTS, place, 0.5)
+    top = tf.floor(place[0] * (image_height - height + 1))
+    left = tf.floor(place[1] * (image_width - width + 1))
+    return tuple(tf.cast(side, tf.int32) for side in (top, left, height, width))
+
+
+CROP_SAMPLERS = {"tensorflow": tensorflow_crop_box, "torchvision": torchvision_crop_box}
 
 
 def crop_and_resize(image, top, left, height, width, size):

@@ -81,32 +81,54 @@ class SGD(keras.optimizers.Optimizer):
         learning_rate: number or schedule.
         momentum: m.
         weight_decay: λ.
+        constant_for: part of a path, "predictor" for one; weights whose path holds it have
+            `constant_rate` instead of the schedule's (SimSiam, section 4.1).
+        constant_rate: a number.
     """
 
     def __init__(
-        self, learning_rate=0.03, momentum=0.9, weight_decay=1e-4, name="torch_sgd", **kwargs
+        self,
+        learning_rate=0.03,
+        momentum=0.9,
+        weight_decay=1e-4,
+        constant_for="",
+        constant_rate=0.0,
+        name="torch_sgd",
+        **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
         self.momentum = momentum
         self.decay = weight_decay
+        self.constant_for = constant_for
+        self.constant_rate = constant_rate
 
     def build(self, variables):
         if self.built:
             return
         super().build(variables)
         self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
+        self._held = [bool(self.constant_for) and self.constant_for in v.path for v in variables]
 
     def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        if self._held[index]:
+            learning_rate = self.constant_rate
         learning_rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype) + self.decay * variable
-        velocity = self.velocities[self._get_variable_index(variable)]
+        velocity = self.velocities[index]
         self.assign(velocity, self.momentum * velocity + gradient)
         self.assign_sub(variable, learning_rate * velocity)
 
     def get_config(self):
         config = super().get_config()
         config.pop("weight_decay")
-        return {**config, "momentum": self.momentum, "weight_decay": self.decay}
+        return {
+            **config,
+            "momentum": self.momentum,
+            "weight_decay": self.decay,
+            "constant_for": self.constant_for,
+            "constant_rate": self.constant_rate,
+        }
 
 
 def peak_learning_rate(base, scaling, batch_size):
@@ -125,8 +147,13 @@ def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
     """The optimizer of a config, with linear warm-up from 0 and cosine decay to 0.
 
     Raises:
-        ValueError: an unknown optimizer or scaling.
+        ValueError: an unknown optimizer or scaling, or `constant_for` with another than "sgd".
     """
+    if config.constant_for and config.name != "sgd":
+        raise ValueError(
+            f'optimizer.constant_for is {config.constant_for!r}, which optimizer.name "sgd" alone '
+            f"knows, not {config.name!r}. Set --config.optimizer.constant_for=''."
+        )
     warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), total_steps - 1)
     peak = peak_learning_rate(config.learning_rate, config.learning_rate_scaling, batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -138,7 +165,13 @@ def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
     if config.name == "lars":
         return LARS(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     if config.name == "sgd":
-        return SGD(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
+        return SGD(
+            schedule,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            constant_for=config.constant_for,
+            constant_rate=peak,
+        )
     if config.name == "adamw":
         return keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
     raise ValueError(f'optimizer.name is {config.name!r}; expected "lars", "sgd" or "adamw".')

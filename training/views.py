@@ -33,6 +33,7 @@ def view_config(**overrides):
         {
             "crop_area": (0.08, 1.0),
             "crop_ratio": (3 / 4, 4 / 3),
+            "crop_sampler": "tensorflow",  # or "torchvision"
             "flip_probability": 0.5,
             "jitter_probability": 0.8,
             "brightness": 0.8,
@@ -64,7 +65,11 @@ def simclr_views(strength=1.0, blur_probability=0.5):
 
 def moco_v2_views():
     """MoCo v2: both views alike. Source: facebookresearch/moco, main_moco.py, `--aug-plus`."""
-    numbers = {"crop_area": (0.2, 1.0), **_jitter(0.4, 0.4, 0.4, 0.1)}
+    numbers = {
+        "crop_area": (0.2, 1.0),
+        "crop_sampler": "torchvision",
+        **_jitter(0.4, 0.4, 0.4, 0.1),
+    }
     return _pair(numbers, numbers)
 
 
@@ -102,14 +107,13 @@ def draw_view(config, image_shape, seed, augment=None):
     `image_shape` is that of the whole image, [H, W, 3], and `seed` int32 [2]. Where the view is
     stylized and the layer `augment` is given, `draws["sassl"]` is what it draws for one image.
     """
+    sampler = _crop_sampler(config.crop_sampler)
     jitter_apply, *factors, first, second, third, fourth = _uniforms(seed, "jitter", 9)
     brightness, contrast, saturation, hue = factors
     blur_apply, blur_sigma = _uniforms(seed, "blur", 2)
     draws = {
         "crop": tf.stack(
-            image_ops.random_resized_crop_box(
-                image_shape, config.crop_area, config.crop_ratio, _named_seed(seed, "crop")
-            )
+            sampler(image_shape, config.crop_area, config.crop_ratio, _named_seed(seed, "crop"))
         ),
         "flip": _uniforms(seed, "flip", 1)[0] < config.flip_probability,
         "jitter": jitter_apply < config.jitter_probability,
@@ -127,6 +131,14 @@ def draw_view(config, image_shape, seed, augment=None):
         sassl_seed = _named_seed(seed, "sassl")
         draws["sassl"] = augment.get_random_transformation(shape=(), seed=sassl_seed)
     return draws
+
+
+def _crop_sampler(name):
+    if name not in image_ops.CROP_SAMPLERS:
+        raise ValueError(
+            f"The view's crop_sampler is {name!r}; expected one of {[*image_ops.CROP_SAMPLERS]}."
+        )
+    return image_ops.CROP_SAMPLERS[name]
 
 
 def _named_seed(seed, name):

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from training.configs import byol, moco, simclr
+from training.configs import byol, moco, simclr, simsiam
 from training.configs.common import PRESETS
 from training.loop import build_augmentation, compiled_method
 from training.workdir import open_workdir
 
 
-@pytest.mark.parametrize("method", [simclr, moco, byol])
+@pytest.mark.parametrize("method", [simclr, moco, byol, simsiam])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets(method, preset):
     config = method.get_config(preset)
@@ -42,7 +42,8 @@ def test_the_papers_numbers_of_the_others():
         0.999,
         0.2,
     )
-    assert config.views.left.crop_area == (0.2, 1.0)
+    view = config.views.left
+    assert (view.crop_area, view.crop_sampler) == ((0.2, 1.0), "torchvision")
     config = byol.get_config("imagenet")
     assert (config.epochs, config.optimizer.learning_rate, config.byol.base_momentum) == (
         1000,
@@ -52,6 +53,19 @@ def test_the_papers_numbers_of_the_others():
     left, right = config.views.left, config.views.right
     assert (left.blur_probability, right.blur_probability) == (1.0, 0.1)
     assert (left.solarize_probability, right.solarize_probability) == (0.0, 0.2)
+
+
+def test_the_papers_numbers_of_simsiam():
+    config = simsiam.get_config("imagenet")
+    assert (config.batch_size, config.epochs, config.optimizer.learning_rate) == (512, 100, 0.05)
+    assert (config.simsiam.hidden_dim, config.simsiam.projection_dim) == (512, 2048)
+    method = compiled_method(config, 100, 10)
+    rates = method.optimizer
+    held = [v.path for v in method.trainable_variables if rates.constant_for in v.path]
+    assert len(held) == 5 and rates.constant_rate == 0.05 * 2
+    config.optimizer.name = "lars"
+    with pytest.raises(ValueError, match="constant_for is 'predictor'"):
+        compiled_method(config, 100, 10)
 
 
 def test_unknown_preset():

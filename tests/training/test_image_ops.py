@@ -7,6 +7,7 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.stats
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,15 +177,16 @@ def test_nan_stays_in_its_image():
         )
 
 
-def crop_boxes(shape, area, ratio, count):
+def crop_boxes(sampler, shape, area, ratio, count):
     boxes = tf.function(
-        lambda seed: tf.stack(image_ops.random_resized_crop_box(shape, area, ratio, seed))
+        lambda seed: tf.stack(image_ops.CROP_SAMPLERS[sampler](shape, area, ratio, seed))
     )
     return np.stack([boxes(tf.constant([seed, 7])) for seed in range(count)])
 
 
-def test_crop_boxes_keep_to_their_ranges_and_vary():
-    boxes = crop_boxes((200, 300, 3), (0.2, 0.6), (3 / 4, 4 / 3), 300)
+@pytest.mark.parametrize("sampler", image_ops.CROP_SAMPLERS)
+def test_crop_boxes_keep_to_their_ranges_and_vary(sampler):
+    boxes = crop_boxes(sampler, (200, 300, 3), (0.2, 0.6), (3 / 4, 4 / 3), 300)
     top, left, height, width = boxes.T
     assert np.all((top >= 0) & (left >= 0) & (top + height <= 200) & (left + width <= 300))
     share, ratio = height * width / 60_000, width / height
@@ -193,9 +195,33 @@ def test_crop_boxes_keep_to_their_ranges_and_vary():
     assert len(np.unique(boxes, axis=0)) > 290
 
 
-def test_impossible_crop_is_the_whole_image():
-    boxes = crop_boxes((10, 1000, 3), (0.9, 1.0), (3 / 4, 4 / 3), 3)
-    np.testing.assert_array_equal(boxes, [[0, 0, 10, 1000]] * 3)
+def torchvision_boxes(height, width, area, ratio, count):
+    """torchvision's RandomResizedCrop.get_params, as its documentation tells the law."""
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        for _ in range(10):
+            pixels = height * width * rng.uniform(*area)
+            aspect = np.exp(rng.uniform(*np.log(ratio)))
+            w, h = round(np.sqrt(pixels * aspect)), round(np.sqrt(pixels / aspect))
+            if w <= width and h <= height:
+                yield rng.integers(height - h + 1), rng.integers(width - w + 1), h, w
+                break
+
+
+def test_torchvisions_law():
+    ours = crop_boxes("torchvision", (120, 160, 3), (0.2, 1.0), (3 / 4, 4 / 3), 2000)
+    theirs = np.array([*torchvision_boxes(120, 160, (0.2, 1.0), (3 / 4, 4 / 3), 4000)])
+    for a, b in zip(ours.T, theirs.T, strict=True):
+        assert scipy.stats.ks_2samp(a, b).pvalue > 1e-3
+    tensorflows = crop_boxes("tensorflow", (120, 160, 3), (0.2, 1.0), (3 / 4, 4 / 3), 2000)
+    assert scipy.stats.ks_2samp(ours[:, 2], tensorflows[:, 2]).pvalue < 1e-3
+
+
+def test_impossible_crop():
+    """TensorFlow's law takes the whole image, torchvision's the centre within the ratio."""
+    impossible = (10, 1000, 3), (0.9, 1.0), (3 / 4, 4 / 3), 3
+    np.testing.assert_array_equal(crop_boxes("tensorflow", *impossible), [[0, 0, 10, 1000]] * 3)
+    np.testing.assert_array_equal(crop_boxes("torchvision", *impossible), [[0, 494, 10, 13]] * 3)
 
 
 def test_crop_and_resize():

@@ -1,4 +1,4 @@
-"""BYOL and MoCo v2: losses by hand, what moves and what does not, and that they learn."""
+"""BYOL, MoCo v2 and SimSiam: losses by hand, what moves and what does not, and that they learn."""
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ from training.methods.byol import BYOL, regression_loss, target_momentum
 from training.methods.contrastive import normalize, spread
 from training.methods.moco import MoCo, info_nce
 from training.methods.momentum import follow, twin
+from training.methods.simsiam import SimSiam, distance
 from training.optimizers import LARS
 
 
@@ -45,6 +46,11 @@ def moco(encoder=None, **arguments):
     sizes = {"hidden_dim": 16, "projection_dim": 8, "queue_size": 24, "momentum": 0.9}
     method = MoCo(encoder or tiny_encoder(), **{**sizes, "batch_norm_groups": 1, **arguments})
     return method
+
+
+def simsiam(encoder=None):
+    keras.utils.set_random_seed(0)
+    return SimSiam(encoder or tiny_encoder(), hidden_dim=32, projection_dim=8)
 
 
 def tensors(count):
@@ -233,8 +239,47 @@ def test_a_batch_that_does_not_fit_the_queue_or_the_groups():
         method.train_step(tensors(8))
 
 
+# SimSiam.
+
+
+def test_a_simsiam_step_written_out():
+    """L = D(p1, stopgrad z2)/2 + D(p2, stopgrad z1)/2, and plain SGD."""
+    method = simsiam()
+    method.compile(keras.optimizers.SGD(0.1))
+    batch, before = tensors(6), values(method.trainable_variables)
+    held = {s: method.projector(method.encoder(batch[s]), training=True).numpy() for s in batch}
+    with tf.GradientTape() as tape:
+        p = {}
+        for side in batch:
+            z = method.projector(method.encoder(batch[side], training=True), training=True)
+            p[side] = method.predictor(z, training=True)
+        cosines = [
+            tf.reduce_sum(tf.math.l2_normalize(p[s], 1) * unit(held[other]), 1)
+            for s, other in (("left", "right"), ("right", "left"))
+        ]
+        loss = -tf.reduce_mean(cosines)
+    gradients = tape.gradient(loss, method.trainable_variables)
+    np.testing.assert_allclose(method.train_step(batch)["loss"], loss, rtol=1e-5)
+    moved = [b - 0.1 * g.numpy() for b, g in zip(before, gradients, strict=True)]
+    assert_equal(values(method.trainable_variables), moved, atol=1e-6)
+
+
+def test_the_distance_of_equal_and_opposite_directions():
+    rows = random_rows(5, 8)
+    np.testing.assert_allclose(distance(rows, 3 * rows), -1, rtol=1e-6)
+    np.testing.assert_allclose(distance(rows, -rows), 1, rtol=1e-6)
+
+
+# All.
+
+
 @pytest.mark.parametrize(
-    "make", [lambda: byol(total_steps=600), lambda: moco(batch_norm_groups=4, queue_size=64)]
+    "make",
+    [
+        lambda: byol(total_steps=600),
+        lambda: moco(batch_norm_groups=4, queue_size=64),
+        simsiam,
+    ],
 )
 def test_they_learn(make):
     method = make()
@@ -242,13 +287,17 @@ def test_they_learn(make):
     dataset = (
         tf.data.Dataset.from_tensor_slices(views(256)).batch(32, drop_remainder=True).repeat(25)
     )
+    first = float(method.train_step(next(iter(dataset)))["loss"])
     history = method.fit(dataset, epochs=3, verbose=0).history
-    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    first, last = max(first, history["loss"][0]), history["loss"][-1]
+    assert last < first - 0.15 * abs(first)  # SimSiam's goes down to -1, the others' to 0
     assert history["spread"][-1] > 0.05
     assert method.predict(views()["left"], verbose=0).shape == (32, 8)
 
 
-@pytest.mark.parametrize("make", [byol, lambda encoder: moco(encoder, batch_norm_groups=2)])
+@pytest.mark.parametrize(
+    "make", [byol, lambda encoder: moco(encoder, batch_norm_groups=2), simsiam]
+)
 def test_a_checkpoint_has_all_of_their_state(make, tmp_path):
     """Two steps, a checkpoint, two steps; and the last two again from the checkpoint."""
 

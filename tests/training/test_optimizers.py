@@ -64,6 +64,17 @@ def test_sgd_is_pytorchs_under_a_changing_learning_rate():
     assert (again.decay, again.momentum) == (0.3, 0.8)
 
 
+def test_sgd_holds_the_rate_of_what_is_named():
+    moving, held = keras.Variable([1.0], name="w"), keras.Variable([1.0], name="predictor_w")
+    rates = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.5, 0.1])
+    optimizer = SGD(rates, 0.0, 0.0, constant_for="predictor", constant_rate=0.5)
+    optimizer.build([moving, held])
+    for _ in range(2):
+        optimizer.apply([tf.constant([0.1])] * 2, [moving, held])
+    np.testing.assert_allclose([moving[0], held[0]], [1 - 0.05 - 0.01, 1 - 0.05 - 0.05], rtol=1e-6)
+    assert SGD.from_config(optimizer.get_config()).constant_for == "predictor"
+
+
 def test_scaling():
     assert peak_learning_rate(0.3, "linear", 4096) == pytest.approx(4.8)
     assert peak_learning_rate(0.075, "sqrt", 4096) == pytest.approx(4.8)
@@ -78,6 +89,7 @@ def test_warm_up_and_cosine():
             "learning_rate": 0.3,
             "learning_rate_scaling": "linear",
             "momentum": 0.9,
+            "constant_for": "",
             "weight_decay": 1e-6,
             "warmup_epochs": 10,
         }

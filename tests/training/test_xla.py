@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.test_momentum_methods import batch_normalized_encoder, byol, moco
+from tests.training.test_momentum_methods import batch_normalized_encoder, byol, moco, simsiam
 from tests.training.test_simclr import views
 from training.methods.simclr import SimCLR
 
@@ -25,7 +25,7 @@ def two_steps(make, jit_compile):
     return losses, [variable.numpy() for variable in method.variables]
 
 
-@pytest.mark.parametrize("make", [simclr, byol, lambda e: moco(e, batch_norm_groups=2)])
+@pytest.mark.parametrize("make", [simclr, byol, lambda e: moco(e, batch_norm_groups=2), simsiam])
 def test_the_compiled_step_agrees(make):
     plain_losses, plain = two_steps(make, jit_compile=False)
     losses, compiled = two_steps(make, jit_compile=True)

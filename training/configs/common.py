@@ -113,6 +113,8 @@ def base():
                 "momentum": 0.9,
                 "weight_decay": 1e-6,
                 "warmup_epochs": 10.0,
+                # Of "sgd": weights whose path holds this keep the first learning rate.
+                "constant_for": "",
             },
             "strategy": "auto",  # or "one", "mirrored"
             "precision": "float32",  # or "mixed_bfloat16"

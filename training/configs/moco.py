@@ -12,8 +12,7 @@
 | imagenet | folder:imagenet2012, 224 px | resnet50 | 200 | 256 |
 
 Sources: Chen et al. 2020 (arXiv 2003.04297); facebookresearch/moco, README.md (`--mlp --moco-t 0.2
---aug-plus --cos`) and main_moco.py. `cifar10`: K, m and the optimizer of lightly's benchmark. One
-thing differs: the crop box follows TensorFlow's sampler, not torchvision's (docs/input.md).
+--aug-plus --cos`) and main_moco.py. `cifar10`: K, m and the optimizer of lightly's benchmark.
 
 Accuracy to expect: ImageNet 67.5 % linear at 200 epochs (facebookresearch/moco, without SASSL);
 CIFAR-10 89.9 % kNN at 800 epochs, at the best epoch on the test set (lightly). Neither `cifar10`

@@ -25,4 +25,10 @@ def build_method(config, encoder, total_steps):
         from training.methods.byol import BYOL
 
         return BYOL(encoder, total_steps, **config.byol)
-    raise ValueError(f'method is {config.method!r}; there are "simclr", "moco" and "byol".')
+    if config.method == "simsiam":
+        from training.methods.simsiam import SimSiam
+
+        return SimSiam(encoder, **config.simsiam)
+    raise ValueError(
+        f'method is {config.method!r}; there are "simclr", "moco", "byol" and "simsiam".'
+    )

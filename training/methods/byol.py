@@ -7,8 +7,9 @@ import tensorflow as tf
 from keras import layers, ops
 
 from training.methods.contrastive import alignment, normalize, spread
+from training.methods.descent import descend
 from training.methods.momentum import follow, twin
-from training.strategy import replicas, several_replicas
+from training.strategy import several_replicas
 
 
 def head(name, input_dim, hidden_dim, output_dim):
@@ -92,10 +93,9 @@ class BYOL(keras.Model):
             loss = regression_loss(self.predictor(z_left, training=True), target_right)
             loss += regression_loss(self.predictor(z_right, training=True), target_left)
             loss = ops.mean(loss)
-            scaled_loss = self.optimizer.scale_loss(loss / replicas()[1])
-        gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        # τ of this step, before the optimizer counts it.
         tau = target_momentum(self.base_momentum, self.optimizer.iterations, self.total_steps)
-        self.optimizer.apply(gradients, self.trainable_variables)
+        descend(self, tape, loss)
         follow(self.target_encoder, self.encoder, tau)
         follow(self.target_projector, self.projector, tau)
         return {

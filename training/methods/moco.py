@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from training.methods.contrastive import normalize, spread
+from training.methods.descent import descend
 from training.methods.momentum import follow, twin
 from training.strategy import global_batch, replicas
 
@@ -92,9 +93,7 @@ class MoCo(keras.Model):
         with tf.GradientTape() as tape:
             q = self._encode_in_groups(self.encoder, self.projector, views["left"])  # n x C
             loss, accuracy = info_nce(q, k, self.queue, self.temperature)
-            scaled_loss = self.optimizer.scale_loss(loss / replicas()[1])
-        gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        self.optimizer.apply(gradients, self.trainable_variables)
+        descend(self, tape, loss)
         self._enqueue(global_batch(k))
         return {"loss": loss, "contrastive_accuracy": accuracy, "spread": spread(q)}
 

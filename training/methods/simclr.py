@@ -5,7 +5,8 @@ import tensorflow as tf
 from keras import layers, ops
 
 from training.methods.contrastive import alignment, normalize, nt_xent, uniformity
-from training.strategy import replicas, several_replicas
+from training.methods.descent import descend
+from training.strategy import several_replicas
 
 
 class SimCLR(keras.Model):
@@ -52,10 +53,7 @@ class SimCLR(keras.Model):
             z = normalize(self.projector(h, training=True))  # 2n x projection_dim
             z_left, z_right = z[:n], z[n:]
             loss, accuracy = nt_xent(z_left, z_right, self.temperature)
-            # The optimizer adds up the replicas' gradients.
-            scaled_loss = self.optimizer.scale_loss(loss / replicas()[1])
-        gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        self.optimizer.apply(gradients, self.trainable_variables)
+        descend(self, tape, loss)
         return {
             "loss": loss,
             "contrastive_accuracy": accuracy,

@@ -1,0 +1,36 @@
+"""The gradient step that all methods share."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from training.strategy import replicas
+
+
+def descend(method, tape, loss):
+    """Takes one step of the method's optimizer down the gradient of a loss.
+
+    Args:
+        method: a compiled Keras model.
+        tape: the `tf.GradientTape` that saw the loss.
+        loss: the mean over this replica's share of the batch, a float32 scalar.
+    """
+    variables = method.trainable_variables
+    _, count = replicas()
+    # The optimizer adds up the replicas' gradients. Under mixed_float16 it also scales the loss.
+    scale = method.optimizer.scale_loss(ops.ones(()) / count)
+    gradients = tape.gradient(loss, variables, output_gradients=scale)
+    if count > 1 and isinstance(method.optimizer, keras.optimizers.LossScaleOptimizer):
+        gradients = _overflow_everywhere(gradients)
+    method.optimizer.apply(gradients, variables)
+
+
+def _overflow_everywhere(gradients):
+    """NaN on every replica where one has overflowed, so that all of them leave out the step.
+
+    Keras looks at each replica's own gradients before they are added up.
+    """
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
+    context = tf.distribute.get_replica_context()
+    overflows = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.float32))
+    return [tf.where(overflows > 0, tf.cast(float("nan"), g.dtype), g) for g in gradients]

@@ -1,0 +1,75 @@
+"""SimSiam (Chen & He 2020, arXiv 2011.10566)."""
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from training.methods.contrastive import alignment, normalize, spread
+from training.methods.descent import descend
+from training.strategy import several_replicas
+
+
+class SimSiam(keras.Model):
+    """Each view predicts the other's projection, which is held still: no target network.
+
+    Args:
+        encoder: the backbone of f, images to features [B, D].
+        hidden_dim: width of the predictor h, `hidden → BN → ReLU → projection`, a bottleneck.
+        projection_dim: width of the projection z, and of the prediction p.
+
+    The projector is `D → BN → ReLU → D → BN → ReLU → projection → BN`, the last without γ and β.
+    Source: facebookresearch/simsiam, simsiam/builder.py.
+    """
+
+    def __init__(self, encoder, hidden_dim=512, projection_dim=2048, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        width = encoder.output_shape[-1]
+
+        def dense(units):  # no bias where batch norm follows
+            return layers.Dense(units, use_bias=False)
+
+        def batch_norm(**arguments):
+            return layers.BatchNormalization(
+                momentum=0.9, epsilon=1e-5, synchronized=several_replicas(), **arguments
+            )
+
+        self.projector = keras.Sequential(
+            [
+                *(dense(width), batch_norm(), layers.ReLU()),
+                *(dense(width), batch_norm(), layers.ReLU()),
+                *(dense(projection_dim), batch_norm(center=False, scale=False)),
+            ],
+            name="projector",
+        )
+        self.predictor = keras.Sequential(
+            [dense(hidden_dim), batch_norm(), layers.ReLU(), layers.Dense(projection_dim)],
+            name="predictor",
+        )
+        self.projector.build((None, width))
+        self.predictor.build((None, projection_dim))
+        self.built = True
+
+    def call(self, images, training=False):
+        """The representation, which is what evaluation uses."""
+        return self.encoder(images, training=training)
+
+    def train_step(self, views):
+        with tf.GradientTape() as tape:
+            # One view at a time, as in the source: batch norm is over images of one view.
+            z_left = self.projector(self.encoder(views["left"], training=True), training=True)
+            z_right = self.projector(self.encoder(views["right"], training=True), training=True)
+            p_left, p_right = (self.predictor(z, training=True) for z in (z_left, z_right))
+            loss = distance(p_left, z_right) / 2 + distance(p_right, z_left) / 2
+        descend(self, tape, loss)
+        z_left, z_right = normalize(z_left), normalize(z_right)
+        return {
+            "loss": loss,
+            "alignment": alignment(z_left, z_right),
+            "spread": spread(z_left),
+        }
+
+
+def distance(p, z):
+    """D(p, stopgrad(z)) = -cos(p, z), the mean over rows (equations 1 and 3)."""
+    return -ops.mean(ops.sum(normalize(p) * ops.stop_gradient(normalize(z)), axis=-1))
