@@ -1,8 +1,9 @@
-"""Files that are either whole or not there."""
+"""Files, and folders, that are either whole or not there."""
 
 import contextlib
 import os
 import pathlib
+import shutil
 
 
 @contextlib.contextmanager
@@ -18,4 +19,6 @@ def replacing(path):
         yield beside
         os.replace(beside, path)
     finally:
+        if beside.is_dir():
+            shutil.rmtree(beside)
         beside.unlink(missing_ok=True)

@@ -1,6 +1,8 @@
 """Checkpoints: everything of a run that has state, in the workdir."""
 
+import os
 import pathlib
+import shutil
 
 import tensorflow as tf
 
@@ -10,22 +12,25 @@ from training.logs import say
 class Checkpoints:
     """Saves and restores a method, its optimizer and the step.
 
-    The input needs no state: it is a function of the step. TensorFlow writes each checkpoint beside
-    the others and renames it when it is whole.
+    The input needs no state: it is a function of the step. A checkpoint is written beside the
+    others and renamed when it is whole.
 
     Args:
         workdir: the run's folder.
         method: a built Keras model whose optimizer is built too.
-        max_to_keep: how many of the latest are kept.
+        keep: how many of the latest are kept.
+        keep_every: those of steps divisible by it are kept as well; 0 for none.
+        options: a `tf.train.CheckpointOptions`.
     """
 
-    def __init__(self, workdir, method, max_to_keep=2):
+    def __init__(self, workdir, method, keep=2, keep_every=0, options=None):
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
         self._checkpoint = tf.train.Checkpoint(
             method=method, optimizer=method.optimizer, step=self.step
         )
         self._folder = pathlib.Path(workdir) / "checkpoints"
-        self._manager = tf.train.CheckpointManager(self._checkpoint, self._folder, max_to_keep)
+        self._keep, self._keep_every = keep, keep_every
+        self._options = options
 
     def restore(self):
         """Restores the latest checkpoint that can be read; returns the step to go on from, or 0.
@@ -33,12 +38,11 @@ class Checkpoints:
         Raises:
             ValueError: there are checkpoints, and none of them can be read.
         """
-        # By the files there are, not by TensorFlow's list of them, which may be damaged as well.
-        numbers = [int(path.stem.rpartition("-")[2]) for path in self._folder.glob("ckpt-*.index")]
-        for number in sorted(numbers, reverse=True):
-            path = self._folder / f"ckpt-{number}"
+        steps = self._steps()
+        for step in reversed(steps):
+            path = self._folder / f"ckpt-{step}"
             try:
-                status = self._checkpoint.read(str(path))
+                status = self._checkpoint.read(str(path), self._options)
                 # A weight without a value in the checkpoint is an error, not a fresh weight.
                 status.assert_existing_objects_matched()
             except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
@@ -46,13 +50,50 @@ class Checkpoints:
                 say(f"The checkpoint {path} is damaged ({reason}): trying the one before.")
                 continue
             return int(self.step.numpy())
-        if numbers:
+        if steps:
             raise ValueError(
-                f"None of the {len(numbers)} checkpoints in {self._folder} can be read. Restore "
+                f"None of the {len(steps)} checkpoints in {self._folder} can be read. Restore "
                 "the folder, or start again with another workdir."
             )
         return 0
 
     def save(self, step):
+        """Writes the checkpoint of a step, then removes those that are not to be kept.
+
+        Raises:
+            OSError: it could not be written; the earlier ones are as they were.
+        """
         self.step.assign(step)
-        self._manager.save(checkpoint_number=step)
+        beside = self._folder / f".ckpt-{step}"
+        try:
+            shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed here
+            beside.mkdir(parents=True)
+            self._checkpoint.write(str(beside / f"ckpt-{step}"), self._options)
+            # The index comes last: a checkpoint without one does not count.
+            for file in sorted(beside.iterdir(), key=lambda file: file.suffix == ".index"):
+                os.replace(file, self._folder / file.name)
+            beside.rmdir()
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            reason = str(error).partition("\n")[0][:200]
+            raise OSError(
+                f"The checkpoint of step {step} could not be written to {self._folder} ({reason}). "
+                f"Those of the steps {self._steps()} are whole. Make room, or the folder writable; "
+                "the same command continues from the last of them."
+            ) from error
+        self._remove_old()
+
+    def _steps(self):
+        """Of the checkpoints there are, ascending."""
+        files = self._folder.glob("ckpt-*.index")
+        return sorted(int(file.stem.rpartition("-")[2]) for file in files)
+
+    def _remove_old(self):
+        for step in self._steps()[: -self._keep]:
+            if not (self._keep_every and step % self._keep_every == 0):
+                # The index first: what is left, if this is broken off, does not count.
+                (self._folder / f"ckpt-{step}.index").unlink()
+                for file in self._folder.glob(f"ckpt-{step}.*"):
+                    file.unlink()
+        for leftover in self._folder.glob(".ckpt-*"):
+            shutil.rmtree(leftover, ignore_errors=True)

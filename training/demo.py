@@ -20,11 +20,13 @@ from absl import app, flags, logging
 from evaluation import knn, linear_probe
 from sassl_tf import plot
 from sassl_tf.datasets import load_dataset
+from training.assembly import build_augmentation
 from training.configs import simclr
 from training.input_pipeline import view_batches
 from training.logs import say
-from training.loop import build_augmentation, first_views, pretrain
+from training.loop import pretrain
 from training.metrics import read_metrics
+from training.pictures import first_views
 
 _DATASET = flags.DEFINE_string("dataset", "shapes", "shapes, folder:PATH or tfds:NAME.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Of prepared TFDS datasets.")

@@ -1,15 +1,18 @@
-"""Encoders: KerasCV ResNet backbones, pooled, as plain Keras models.
+"""Encoders: KerasCV ResNet backbones, pooled, as plain Keras models; or any other by its path.
 
 KerasCV's named presets ask a server even when no weights are wanted, so the backbones are built
 from their stages. What comes out holds only layers of Keras itself: it loads without KerasCV.
 """
 
+import importlib
+
 import keras
 
 from training.strategy import several_replicas
 
-# Filters and blocks of the four stages, and the kind of block (He et al. 2015, table 1). The last
-# two are for small images and small machines; KerasCV's basic block wants 64 filters at first.
+# Filters and blocks of the four stages, and the kind of block (He et al. 2015, table 1); with "v2"
+# at the end that of He et al. 2016. The last two are for small images and small machines; KerasCV's
+# basic block wants 64 filters at first.
 _RESNETS = {
     "resnet18": ((64, 128, 256, 512), (2, 2, 2, 2), "basic_block"),
     "resnet34": ((64, 128, 256, 512), (3, 4, 6, 3), "basic_block"),
@@ -20,60 +23,109 @@ _RESNETS = {
 }
 
 
-def build_encoder(name, stem="imagenet", synchronized_batch_norm=True):
+def build_encoder(name, stem="imagenet", width=1.0, synchronized_batch_norm=True, arguments=None):
     """f as a Keras model: float images [B, H, W, 3] in [0, 1] to features float32 [B, D].
 
     Args:
-        name: of the backbone, "resnet18" for one.
-        stem: "imagenet" (7×7 convolution of stride 2, max-pool of stride 2), or "cifar" (3×3 of
-            stride 1, no pool), for images of some 32 px (Chen et al. 2020, appendix B.9).
+        name: of the backbone, "resnet18" or "resnet50v2" for two; or "package.module:function", a
+            function that returns a Keras model, images [B, H, W, 3] in [0, 1] to [B, h, w, D] or
+            [B, D].
+        stem: of a ResNet, "imagenet" (7×7 convolution of stride 2, max-pool of stride 2), or
+            "cifar" (3×3 of stride 1, no pool), for images of some 32 px (Chen et al. 2020,
+            appendix B.9).
+        width: of a ResNet, times the filters of every convolution.
         synchronized_batch_norm: where the strategy has several replicas, normalise over the whole
             global batch, as SimCLR and BYOL do, and not over each replica's share.
+        arguments: of the function, by name.
 
     Raises:
-        ValueError: an unknown name or stem.
+        ValueError: an unknown name or stem, a path that leads nowhere or to something else, or
+            arguments that do not belong to what is named.
     """
-    if name not in _RESNETS:
-        raise ValueError(f"encoder.name is {name!r}; expected one of {sorted(_RESNETS)}.")
+    if ":" in name:
+        if stem != "imagenet" or width != 1:
+            raise ValueError(f"encoder.stem and encoder.width are for ResNets, not for {name}.")
+        backbone, scaled = _imported(name, dict(arguments or {})), lambda images: images
+    else:
+        if arguments:
+            raise ValueError(f"encoder.arguments are for module:function, not for {name!r}.")
+        backbone = _resnet(name, stem, width)
+        scaled = keras.layers.Rescaling(2.0, offset=-1.0, name="rescaling")
+
+    for layer in _layers(backbone):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = synchronized_batch_norm and several_replicas()
+    images = keras.Input(backbone.input_shape[1:], name="images")
+    x = backbone(scaled(images))
+    if len(x.shape) == 4:
+        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    # Float32 out of a mixed-precision network, for whoever uses the features.
+    x = keras.layers.Activation("linear", dtype="float32", name="features")(x)
+    return keras.Model(images, x, name=name.rpartition(":")[2])
+
+
+def _layers(model):
+    """All of them, those inside of models in a model too."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+
+
+def _resnet(name, stem, width):
+    """A backbone of Keras layers, images in [-1, 1] to feature maps."""
+    from keras_cv.models import ResNetBackbone, ResNetV2Backbone
+
+    # KerasCV's second version has no stages of one block.
+    second = [f"{known}v2" for known, (_, blocks, _) in _RESNETS.items() if min(blocks) > 1]
+    if name not in [*_RESNETS, *second]:
+        raise ValueError(
+            f"encoder.name is {name!r}; expected one of {', '.join(sorted([*_RESNETS, *second]))}, "
+            "or module:function."
+        )
     if stem not in ("imagenet", "cifar"):
         raise ValueError(f'encoder.stem is {stem!r}; expected "imagenet" or "cifar".')
-    from keras_cv.models import ResNetBackbone
-
-    filters, blocks, block_type = _RESNETS[name]
-    backbone = ResNetBackbone(
+    filters, blocks, block_type = _RESNETS[name.removesuffix("v2")]
+    backbone = (ResNetV2Backbone if name.endswith("v2") else ResNetBackbone)(
         stackwise_filters=list(filters),
         stackwise_blocks=list(blocks),
         stackwise_strides=[1, 2, 2, 2],
         include_rescaling=False,
         block_type=block_type,
     )
-    # Cloning also turns KerasCV's class into a plain functional model.
-    replace = _cifar_stem if stem == "cifar" else _same_layer
-    synchronized = synchronized_batch_norm and several_replicas()
 
     def clone(layer):
-        copy = replace(layer)
-        if isinstance(copy, keras.layers.BatchNormalization):
-            copy.synchronized = synchronized
-        return copy
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Conv2D):
+            config["filters"] = max(1, round(width * config["filters"]))
+        if stem == "cifar" and layer.name.startswith("conv1_conv"):
+            config.update(kernel_size=3, strides=1, padding="same")
+        if stem == "cifar" and layer.name.startswith("pool1_pool"):
+            return keras.layers.Activation("linear", name=layer.name)
+        return layer.__class__.from_config(config)
 
-    backbone = keras.models.clone_model(backbone, clone_function=clone)
-    images = keras.Input((None, None, 3), name="images")
-    x = keras.layers.Rescaling(2.0, offset=-1.0, name="rescaling")(images)
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(backbone(x))
-    # Float32 out of a mixed-precision network, for whoever uses the features.
-    x = keras.layers.Activation("linear", dtype="float32", name="features")(x)
-    return keras.Model(images, x, name=name)
-
-
-def _same_layer(layer):
-    return layer.__class__.from_config(layer.get_config())
+    # Cloning also turns KerasCV's class into a plain functional model.
+    return keras.models.clone_model(backbone, clone_function=clone)
 
 
-def _cifar_stem(layer):
-    if layer.name.startswith("conv1_conv"):
-        config = {**layer.get_config(), "kernel_size": 3, "strides": 1, "padding": "same"}
-        return keras.layers.Conv2D.from_config(config)
-    if layer.name.startswith("pool1_pool"):
-        return keras.layers.Activation("linear", name=layer.name)
-    return _same_layer(layer)
+def _imported(path, arguments):
+    """The Keras model that "package.module:function" returns."""
+    module_name, _, function_name = path.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"encoder.name is {path!r}, and there is no such function ({error}). Expected "
+            "module:function, with the module on PYTHONPATH."
+        ) from error
+    model = function(**arguments)
+    if not isinstance(model, keras.Model) or len(getattr(model, "inputs", None) or ()) != 1:
+        raise ValueError(
+            f"{path} returned {type(model).__name__}; expected a functional or Sequential Keras "
+            "model of one input."
+        )
+    if len(model.input_shape) != 4 or model.input_shape[-1] != 3:
+        raise ValueError(f"{path} takes {model.input_shape}; expected images [B, H, W, 3].")
+    if not hasattr(model, "output_shape") or len(model.output_shape) not in (2, 4):
+        raise ValueError(f"{path} returns {model.output_shape}; expected [B, h, w, D] or [B, D].")
+    return model

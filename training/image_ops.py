@@ -8,12 +8,13 @@ The operations mean what they mean in SimCLR's second implementation (google-res
 tf2/data_util.py, impl "simclrv2"), whose colour operations are those of tf.image.
 """
 
+import numpy as np
 import tensorflow as tf
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # the numbers that `color_jitter`'s order holds
 
 _LUMA = (0.2989, 0.5870, 0.1140)  # the weights of tf.image.rgb_to_grayscale
-_WHOLE_IMAGE = tf.zeros([1, 0, 4]).numpy()  # no object has to be in the crop
+_WHOLE_IMAGE = np.zeros([1, 0, 4], np.float32)  # no object has to be in the crop
 _CROP_ATTEMPTS = 10
 
 

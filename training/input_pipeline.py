@@ -36,7 +36,26 @@ def shuffled_index(position, count, epoch_length, seed):
     return epoch, tf.random.experimental.index_shuffle(place, key, count - 1)
 
 
-def view_batches(dataset, config, augment=None, start_step=0):
+def distributed_batches(strategy, dataset, config, augment, start_step):
+    """`view_batches` for a strategy: every replica gets its share of the global batch, every
+    host makes the views of its own replicas alone."""
+
+    def batches(context):
+        return view_batches(
+            dataset,
+            config,
+            augment,
+            start_step,
+            share=(context.input_pipeline_id, context.num_input_pipelines),
+            replica_batch_size=context.get_per_replica_batch_size(config.batch_size),
+        )
+
+    return strategy.distribute_datasets_from_function(batches)
+
+
+def view_batches(
+    dataset, config, augment=None, start_step=0, share=(0, 1), replica_batch_size=None
+):
     """An endless dataset of batches of views.
 
     Args:
@@ -44,6 +63,9 @@ def view_batches(dataset, config, augment=None, start_step=0):
         config: a pretraining config: `seed`, `batch_size`, `image_size`, `views`.
         augment: the `SASSLAugmentation` of views whose config asks for it, else None.
         start_step: the first batch is that of this step.
+        share: (number, count) of the host: of each global batch, cut into `count` parts, it makes
+            the part of this number.
+        replica_batch_size: how many images a batch has; None: the host's part.
 
     Returns:
         A `tf.data.Dataset` of dicts: "left" and "right", float32 [B, image_size, image_size, 3]
@@ -52,18 +74,22 @@ def view_batches(dataset, config, augment=None, start_step=0):
     Raises:
         ValueError: the batch is larger than the dataset.
     """
+    number, hosts = share
     count, size, batch_size = len(dataset), config.image_size, config.batch_size
+    part = batch_size // hosts
     epoch_length = batches_per_epoch(dataset, config) * batch_size
 
-    def load(position):
+    def load(place):
+        # The host's images come one after the other; its part of a batch lies among the others'.
+        position = place // part * batch_size + number * part + place % part
         _, index = shuffled_index(position, count, epoch_length, config.seed)
         image = dataset.example(index)["image"]
         # Two folds, since a fold takes 32 bits and positions may need more.
         seed = tf.random.fold_in(tf.constant([config.seed, 0]), position // 2**31)
         seed = tf.random.fold_in(seed, position % 2**31)
         element = {"index": index}
-        for number, side in enumerate(SIDES):
-            view_seed = tf.random.fold_in(seed, number)
+        for salt, side in enumerate(SIDES):
+            view_seed = tf.random.fold_in(seed, salt)
             draws = draw_view(config.views[side], tf.shape(image), view_seed, augment)
             view = crop_view(image, draws, size)
             element[side] = {"image": view, "draws": draws}
@@ -75,11 +101,11 @@ def view_batches(dataset, config, augment=None, start_step=0):
             element[side] = finish_views(view["image"], view["draws"], config.views[side], augment)
         return element
 
-    positions = tf.data.Dataset.range(start_step * batch_size, tf.int64.max)
+    places = tf.data.Dataset.range(start_step * part, tf.int64.max)
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
     return (
-        positions.map(load, **parallel)
-        .batch(batch_size, drop_remainder=True)
+        places.map(load, **parallel)
+        .batch(replica_batch_size or part, drop_remainder=True)
         .map(finish, **parallel)
         .prefetch(tf.data.AUTOTUNE)
     )

@@ -1,39 +1,36 @@
 """The pretraining loop: one function from a config and a workdir to an encoder."""
 
-import warnings
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from sassl_tf import plot
-from sassl_tf.augmentation import SASSLAugmentation
 from sassl_tf.datasets import load_dataset
-from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.files import replacing
-from sassl_tf.stylizers import load_stylizer
+from training.assembly import build_augmentation, compiled_method, fingerprints
 from training.checkpoints import Checkpoints
-from training.encoders import build_encoder
-from training.input_pipeline import SIDES, batches_per_epoch, view_batches
+from training.input_pipeline import batches_per_epoch, distributed_batches
 from training.logs import say
-from training.methods import build_method
-from training.metrics import MetricsWriter
-from training.online_knn import OnlineKNN
-from training.optimizers import build_optimizer
-from training.preemption import Preempted, stop_requests
-from training.progress import Progress
-from training.strategy import make_strategy
+from training.preemption import Preempted, stop_requests, stop_wanted
+from training.profiler import Profiler
+from training.strategy import (
+    across_workers,
+    check_batch_size,
+    checkpoint_options,
+    is_chief,
+    make_strategy,
+)
+from training.watch import Watch
 from training.workdir import open_workdir
 
-PICTURED_IMAGES = 8
 
-
-def pretrain(config, workdir):
+def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0):
     """Pretrains an encoder, continuing where the workdir's last checkpoint stands.
 
     Args:
         config: see `training/configs`.
-        workdir: folder of the run; made if need be.
+        workdir: folder of the run; made if need be. All workers must see the same.
+        strategy, tpu: where it runs; see `training.strategy.make_strategy`.
+        profile_steps: how many steps are traced for TensorBoard's profiler.
 
     Returns:
         The path of `encoder.keras`.
@@ -41,8 +38,11 @@ def pretrain(config, workdir):
     Raises:
         ValueError: the config asks for something that does not exist, the workdir belongs to
             another config, or the weights are no longer finite.
+        OSError: the workdir cannot be written.
         Preempted: SIGTERM came; the step that was under way is saved.
     """
+    strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
+    check_batch_size(strategy, config.batch_size)
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -51,57 +51,61 @@ def pretrain(config, workdir):
     steps_per_epoch = batches_per_epoch(dataset, config)
     total_steps = max(1, round(config.epochs * steps_per_epoch))
     augment = build_augmentation(config)
-    workdir = open_workdir(workdir, config, fingerprints(dataset, augment))
+    chief = is_chief(strategy)
+    workdir = open_workdir(workdir, config, fingerprints(dataset, augment), write=chief)
 
-    strategy = make_strategy(config.strategy, config.batch_size)
     with strategy.scope():
         method = compiled_method(config, total_steps, steps_per_epoch)
-    checkpoints = Checkpoints(workdir, method)
+    checkpoints = Checkpoints(
+        workdir,
+        method,
+        keep=config.keep_checkpoints,
+        keep_every=config.keep_checkpoint_every,
+        options=checkpoint_options(strategy),
+    )
     start = checkpoints.restore()
-    metrics = MetricsWriter(workdir, start)
-    knn = OnlineKNN(method.encoder, dataset, config)
-
-    batches = view_batches(dataset, config, augment, start_step=start)
-    iterator = iter(strategy.experimental_distribute_dataset(batches))
-    batch = next(iterator)
-    local = tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
-    views = draw_views(first_views(dataset, local, PICTURED_IMAGES), config.dataset)
-    plot.save(views, workdir / "views.png")
-    metrics.write_picture(start, "views", plot.pixels(views))
+    check_same_start(strategy, start)
     say(summary(config, dataset, start, total_steps))
 
+    watch = Watch(workdir, method, dataset, config, start, total_steps, steps_per_epoch, chief)
+    profiler = Profiler(workdir, start, profile_steps if chief else 0)
+    iterator = iter(distributed_batches(strategy, dataset, config, augment, start))
+    batch = next(iterator)
+    watch.picture(start, first_share(strategy, batch))
     train_step = compiled_step(method, strategy)
-    intervals = config.log_every, config.knn_every, config.checkpoint_every
-    progress = Progress(start, total_steps, config.batch_size, steps_per_epoch)
+
     with stop_requests() as stop:
         for step in range(start + 1, total_steps + 1):
-            if step > start + 1:
-                with progress.waiting():
-                    batch = next(iterator)
-            scalars = train_step(batch)
-
-            def due(every, step=step):
-                return step == total_steps or (every and step % every == 0)
-
-            if due(config.log_every) or due(config.knn_every):
+            with profiler.step(step):
+                scalars = train_step(batch)
+            last = step == total_steps
+            log, measure, save = (
+                last or (every and step % every == 0)
+                for every in (config.log_every, config.knn_every, config.checkpoint_every)
+            )
+            if log or measure:
                 scalars = {name: float(value) for name, value in scalars.items()}
-                scalars["learning_rate"] = float(method.optimizer.learning_rate)
-                scalars.update(progress.measure(step))
-                if due(config.knn_every):
-                    scalars.update(knn.evaluate())
-                progress.show(step, scalars)
-                metrics.write(step, scalars)
-            if due(config.checkpoint_every) or stop.is_set():
-                check_finite(method, step)
-                checkpoints.save(step)
-            if stop.is_set() and step < total_steps:
+                check_loss(scalars["loss"], step)
+                watch.report(step, scalars, representation=measure)
+            stopping = stop_wanted(strategy, stop, step)
+            if save or stopping:
+                check_weights(method, step)
+                if chief:
+                    checkpoints.save(step)
+                across_workers(strategy, 0)  # all wait until it is written
+            if stopping and not last:
                 raise Preempted(f"Stopped by SIGTERM; step {step} of {total_steps} is saved.")
-            if step == start + 1 or any(map(due, intervals)):
-                progress.restart(step)  # tracing, evaluation and saving are no training time
-    metrics.close()
+            if step == start + 1 or log or measure or save:
+                watch.progress.restart(step)  # tracing, measuring and saving are no training time
+            if not last:
+                with watch.progress.waiting():
+                    batch = next(iterator)
+    watch.close()
     encoder = workdir / "encoder.keras"
-    with replacing(encoder) as beside:
-        method.encoder.save(beside)
+    if chief:
+        with replacing(encoder) as beside:
+            method.encoder.save(beside)
+    across_workers(strategy, 0)
     return encoder
 
 
@@ -112,57 +116,6 @@ def summary(config, dataset, start, total_steps):
         f"{config.batch_size}, SASSL {'on' if config.sassl.enabled else 'off'}"
     )
     return f"{line}, continuing at step {start}" if start else line
-
-
-def fingerprints(dataset, augment):
-    """What a run must find again to continue, beside its config."""
-    found = {"images": len(dataset)}
-    if augment is not None:
-        found["stylizer"] = augment.stylizer.fingerprint
-        bank = augment.style_bank
-        found["styles"] = "in_batch" if bank is None else fingerprint_of(bank.codes.tobytes())
-    return found
-
-
-def check_finite(method, step):
-    """Raises a ValueError where a weight is not a number, before it gets into a checkpoint."""
-    broken = [v.path for v in method.variables if not np.isfinite(v.numpy()).all()]
-    if broken:
-        raise ValueError(
-            f"{len(broken)} weights are not finite after step {step}, {broken[0]} among them. "
-            "Earlier checkpoints are whole. Start again with a lower optimizer.learning_rate, or "
-            "look at views.png for broken input."
-        )
-
-
-def compiled_method(config, total_steps, steps_per_epoch):
-    """The method, with its optimizer, both with all their variables."""
-    # Seeded here, so that the initial weights are the same with and without SASSL.
-    keras.utils.set_random_seed(config.seed)
-    encoder = build_encoder(**config.encoder)
-    method = build_method(config, encoder, total_steps)
-    optimizer = build_optimizer(config.optimizer, config.batch_size, total_steps, steps_per_epoch)
-    optimizer.build(method.trainable_variables)
-    method.compile(optimizer)
-    return method
-
-
-def build_augmentation(config):
-    """The SASSL layer of a config, or None where it is switched off."""
-    if not config.sassl.enabled:
-        return None
-    sassl = config.sassl
-    return SASSLAugmentation(
-        stylizer=load_stylizer(sassl.stylizer, sassl.weights or None),
-        styles=sassl.styles,
-        probability=sassl.probability,
-        blending_factor=sassl.blending_factor,
-        interpolation_factor=sassl.interpolation_factor,
-        stylize_size=sassl.stylize_size or None,
-        encode_size=sassl.encode_size or None,
-        precision=sassl.precision or None,
-        value_range=(0, 1),
-    )
 
 
 def compiled_step(method, strategy):
@@ -179,24 +132,37 @@ def compiled_step(method, strategy):
     return train_step
 
 
-def draw_views(columns, name):
-    """A picture of views, to see what goes in; warns of images that are all but black."""
-    brightest = columns["original"].max()
-    if brightest <= 1 / 255:
-        warnings.warn(
-            f"The first images of {name} have no value above {255 * brightest:g} of 255: if the "
-            "files hold values in [0, 1], or masks, scale them to [0, 255] first.",
-            stacklevel=2,
+def first_share(strategy, batch):
+    """What the first replica of this process has of a batch."""
+    return tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
+
+
+def check_same_start(strategy, start):
+    """Raises a ValueError where the workers found different checkpoints."""
+    starts = across_workers(strategy, start)
+    if len(set(starts)) > 1:
+        raise ValueError(
+            f"The workers would continue at the steps {starts.astype(int).tolist()}: their workdir "
+            "must be one folder that all hosts share."
         )
-    return plot.image_grid(columns)
 
 
-def first_views(dataset, batch, count):
-    """{"original", "left", "right"}, float32 [count, size, size, 3], of a batch's first images."""
-    views = {side: batch[side][:count].numpy() for side in SIDES}
-    sides = views["left"].shape[1:3]
-    originals = [
-        tf.image.resize(dataset.image(index), sides, antialias=True) / 255.0
-        for index in batch["index"][:count]
-    ]
-    return {"original": np.stack(originals), **views}
+def check_loss(loss, step):
+    """Raises a ValueError where the loss is not a number."""
+    if not np.isfinite(loss):
+        raise ValueError(_diverged(f"The loss is {loss} after step {step}."))
+
+
+def check_weights(method, step):
+    """Raises a ValueError where a weight is not a number, before it gets into a checkpoint."""
+    broken = [v.path for v in method.variables if not np.isfinite(v.numpy()).all()]
+    if broken:
+        found = f"{len(broken)} weights are not finite after step {step}, {broken[0]} among them."
+        raise ValueError(_diverged(found))
+
+
+def _diverged(found):
+    return (
+        f"{found} Earlier checkpoints are whole. Start again with a lower "
+        "optimizer.learning_rate, or look at views.png for broken input."
+    )

@@ -4,6 +4,10 @@ import contextlib
 import signal
 import threading
 
+from training.strategy import across_workers, worker
+
+AGREE_EVERY = 10  # steps after which several workers ask each other
+
 
 class Preempted(Exception):
     """The run was told to stop, and has saved where it is."""
@@ -24,3 +28,17 @@ def stop_requests():
         yield requested
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def stop_wanted(strategy, requested, step):
+    """Whether the run stops after a step; several workers stop after the same one, all of them.
+
+    Args:
+        strategy: of the run.
+        requested: what `stop_requests` yielded, in this process.
+        step: the number of the step.
+    """
+    _, count = worker(strategy)
+    if count == 1:
+        return requested.is_set()
+    return step % AGREE_EVERY == 0 and bool(across_workers(strategy, requested.is_set()).any())

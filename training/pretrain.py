@@ -4,7 +4,7 @@
         --config.dataset=folder:PATH --workdir=runs/simclr
 
 Any field of the config can be set with `--config.field=value`. The same command continues a run
-that was interrupted.
+that was interrupted. docs/training.md tells how to run on several GPUs, hosts or a TPU.
 """
 
 import os
@@ -14,8 +14,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import app, flags
 from ml_collections import config_flags
 
+from training.strategy import STRATEGIES
+
 _CONFIG = config_flags.DEFINE_config_file("config", None, "training/configs/METHOD.py:PRESET")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "auto",
+    STRATEGIES,
+    "Where it runs: one device; mirrored over the GPUs of this host; multi_worker, over those of "
+    "the hosts in TF_CONFIG; tpu; auto is mirrored where there are several GPUs, else one.",
+)
+_TPU = flags.DEFINE_string("tpu", "", "Name or address of the TPU; 'local' on its host.")
+_PROFILE_STEPS = flags.DEFINE_integer(
+    "profile_steps", 0, "Traces so many steps for TensorBoard's profiler.", lower_bound=0
+)
 
 
 def main(_):
@@ -26,7 +39,9 @@ def main(_):
 
     logging.set_verbosity(logging.WARNING)
     try:
-        encoder = pretrain(_CONFIG.value, _WORKDIR.value)
+        encoder = pretrain(
+            _CONFIG.value, _WORKDIR.value, _STRATEGY.value, _TPU.value, _PROFILE_STEPS.value
+        )
     except KeyboardInterrupt:
         print("Interrupted; the same command continues from the last checkpoint.")
         raise SystemExit(130) from None

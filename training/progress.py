@@ -35,12 +35,15 @@ class Progress:
         self._waited += time.monotonic() - start
 
     def measure(self, step):
-        """{"epoch", "images_per_second", "input_wait_share"} of the stretch that ends at a step."""
-        seconds = max(time.monotonic() - self._time, 1e-9)
+        """Of the stretch that ends at a step: {"epoch", "images_per_second", "step_seconds"}, and
+        what of the latter goes to waiting for input and what to computing."""
+        seconds, steps = max(time.monotonic() - self._time, 1e-9), max(step - self._step, 1)
         return {
             "epoch": round(step / self._steps_per_epoch, 3),
-            "images_per_second": (step - self._step) * self._batch_size / seconds,
-            "input_wait_share": self._waited / seconds,
+            "images_per_second": steps * self._batch_size / seconds,
+            "step_seconds": seconds / steps,
+            "input_wait_seconds": self._waited / steps,
+            "compute_seconds": (seconds - self._waited) / steps,
         }
 
     def show(self, step, scalars):

@@ -1,32 +1,129 @@
-"""Where training runs: the tf.distribute strategy, and what crosses its replicas."""
+"""Where training runs: the tf.distribute strategy, its workers, and what crosses its replicas."""
 
+import functools
+import json
+import os
+
+import numpy as np
 import tensorflow as tf
 
+from training.logs import say
 
-def make_strategy(name, batch_size):
-    """The strategy of a name.
+STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
+CLUSTER_EXAMPLE = json.dumps(
+    {
+        "cluster": {"worker": ["host0:2222", "host1:2222"]},
+        "task": {"type": "worker", "index": 0},
+    }
+)
+
+
+def make_strategy(name, tpu=""):
+    """The strategy of a name; for several hosts, before anything else of TensorFlow runs.
 
     Args:
-        name: "one" device; "mirrored", over all GPUs, or all logical CPUs where there is none; or
-            "auto": mirrored where there are several GPUs, else one.
-        batch_size: over all replicas.
+        name: "one" device; "mirrored", over all GPUs of this host, or all logical CPUs where
+            there is none; "multi_worker", over those of all hosts in TF_CONFIG; "tpu"; or "auto":
+            mirrored where there are several GPUs, else one.
+        tpu: for "tpu", its name or address; "local" for the one of this host, "" to look for it.
 
     Raises:
-        ValueError: another name, or a batch that does not part into as many as there are replicas.
+        ValueError: another name, a TF_CONFIG that is missing or makes no sense, or no TPU.
     """
-    if name not in ("auto", "one", "mirrored"):
-        raise ValueError(f'strategy is {name!r}; expected "auto", "one" or "mirrored".')
+    if name not in STRATEGIES:
+        raise ValueError(f"strategy is {name!r}; expected one of {', '.join(STRATEGIES)}.")
+    if name == "multi_worker":
+        return _multi_worker()
+    if name == "tpu":
+        return _tpu(tpu)
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     if name == "one" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
     cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
-    strategy = tf.distribute.MirroredStrategy(gpus or cpus)
+    return tf.distribute.MirroredStrategy(gpus or cpus)
+
+
+def _multi_worker():
+    text = os.environ.get("TF_CONFIG", "")
+    try:
+        config = json.loads(text)
+        workers, task = config["cluster"]["worker"], config["task"]
+        known = task["type"] == "worker" and 0 <= task["index"] < len(workers)
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise ValueError(
+            f"strategy is 'multi_worker', and TF_CONFIG is {text!r}; expected, on the first of two "
+            f"hosts, {CLUSTER_EXAMPLE}: the same hosts everywhere, and each host's own index."
+        )
+    say(f"Worker {task['index']} waits for the others of {', '.join(workers)}.")
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _tpu(name):
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise ValueError(
+            f"No TPU could be reached under --tpu={name!r} ({reason}). Give its name or address, "
+            "or 'local' on a TPU host, and use a TensorFlow with TPU support (tensorflow-tpu)."
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def check_batch_size(strategy, batch_size):
+    """Raises a ValueError if a global batch does not part into as many as there are replicas."""
     count = strategy.num_replicas_in_sync
     if batch_size % count:
         raise ValueError(
             f"batch_size is {batch_size}; expected a multiple of the {count} replicas."
         )
-    return strategy
+
+
+def checkpoint_options(strategy):
+    """A `tf.train.CheckpointOptions`: files are this host's, even if the variables are a TPU's."""
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    return tf.train.CheckpointOptions(experimental_io_device="/job:localhost" if on_tpu else None)
+
+
+# Workers: the processes that train together. A TPU pod has one that drives them all.
+
+
+def worker(strategy):
+    """(this process's number, how many there are)."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 0, 1
+    resolver = strategy.cluster_resolver
+    return resolver.task_id, len(resolver.cluster_spec().as_dict()["worker"])
+
+
+def is_chief(strategy):
+    """Whether this process is the one that writes the run's files."""
+    return worker(strategy)[0] == 0
+
+
+def across_workers(strategy, value):
+    """A number's values in all processes, in their order: a NumPy array. All must call it."""
+    number, count = worker(strategy)
+    if count == 1:
+        return np.array([value])
+    own = tf.one_hot(number, count, dtype=tf.float64) * tf.cast(value, tf.float64)
+    return _mean_of_all_replicas(strategy)(own).numpy() * count
+
+
+@functools.cache
+def _mean_of_all_replicas(strategy):
+    @tf.function
+    def mean(own):
+        return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(lambda: own), axis=None)
+
+    return mean
+
+
+# Replicas: the devices that a batch is shared among.
 
 
 def several_replicas():
@@ -41,11 +138,17 @@ def replicas():
 
 
 def global_batch(x):
-    """The rows of all replicas, in their order; gradients flow back to every one of them."""
-    context = tf.distribute.get_replica_context()
-    count = context.num_replicas_in_sync
+    """The rows of all replicas, in their order; gradients flow back to every one of them.
+
+    A sum in which each replica has its own place, as in google-research/simclr, tf2/objective.py:
+    unlike a gather it runs on every strategy and keeps the shape static.
+    """
+    replica, count = replicas()
     if count == 1:
         return x
-    rows = context.all_gather(x, axis=0)
-    # The gather forgets how many rows there are.
-    return rows if x.shape[0] is None else tf.ensure_shape(rows, (count * x.shape[0], *x.shape[1:]))
+    shape = tf.concat([[count], tf.shape(x)], axis=0)
+    places = tf.scatter_nd([[replica]], x[None], shape)  # count x n x ...
+    context = tf.distribute.get_replica_context()
+    rows = context.all_reduce(tf.distribute.ReduceOp.SUM, places)
+    n = -1 if x.shape[0] is None else count * x.shape[0]
+    return tf.reshape(rows, [n, *x.shape[1:]])

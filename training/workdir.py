@@ -6,7 +6,7 @@ import pathlib
 from sassl_tf.files import replacing
 
 
-def open_workdir(workdir, config, fingerprints=None):
+def open_workdir(workdir, config, fingerprints=None, write=True):
     """Makes the folder and writes `config.json`, or checks that it holds the same config.
 
     A run without a checkpoint has nothing to lose: another config may take its place.
@@ -16,12 +16,18 @@ def open_workdir(workdir, config, fingerprints=None):
         config: a ConfigDict.
         fingerprints: what else must be the same for the run to continue, JSON-ready; kept in the
             file under "fingerprints".
+        write: False only checks, in workers that are not the chief.
 
     Raises:
         ValueError: the folder belongs to a run with another config; says what differs.
+        OSError: it cannot be made or written.
     """
-    workdir = pathlib.Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
+    if "://" in str(workdir):
+        raise ValueError(
+            f"workdir is {str(workdir)!r}; expected a folder. Mount the bucket (gcsfuse, s3fs) and "
+            "give the folder."
+        )
+    workdir = pathlib.Path(workdir).expanduser()
     path = workdir / "config.json"
     new = json.loads(config.to_json())
     if fingerprints:
@@ -35,9 +41,15 @@ def open_workdir(workdir, config, fingerprints=None):
                 f"{workdir} holds a run with another config:\n  {listed}\n"
                 "Continue it with the same config, or choose another --workdir."
             )
-    else:
-        with replacing(path) as beside:
-            beside.write_text(json.dumps(new, indent=2) + "\n")
+    elif write:
+        try:
+            with replacing(path) as beside:
+                beside.write_text(json.dumps(new, indent=2) + "\n")
+        except OSError as error:
+            raise OSError(
+                f"The workdir {workdir} cannot be written ({error}). Choose another --workdir, or "
+                "make it writable."
+            ) from error
     return workdir
 
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from training.assembly import build_augmentation, compiled_method
 from training.configs import byol, moco, simclr, simsiam
 from training.configs.common import PRESETS
-from training.loop import build_augmentation, compiled_method
 from training.workdir import open_workdir
 
 

@@ -37,6 +37,21 @@ def test_a_run_may_start_anywhere(dataset):
     assert_equal(whole[7:], batches(dataset, start=7, count=5, augment=augment))
 
 
+def test_hosts_and_replicas_share_the_batches_of_one(dataset):
+    """Two hosts of two replicas each: every replica its quarter of the global batch, in order."""
+    whole = batches(dataset, start=3, count=6)
+    config = make_config()
+    hosts = [
+        view_batches(dataset, config, start_step=3, share=(number, 2), replica_batch_size=2)
+        for number in range(2)
+    ]
+    quarters = [list(host.take(12).as_numpy_iterator()) for host in hosts]
+    for step, expected in enumerate(whole):
+        parts = [quarters[host][2 * step + replica] for host in (0, 1) for replica in (0, 1)]
+        for name, values in expected.items():
+            np.testing.assert_array_equal(np.concatenate([p[name] for p in parts]), values)
+
+
 def test_the_seed_decides(dataset):
     assert_equal(batches(dataset, seed=3), batches(dataset, seed=3))
     assert (batches(dataset)[0]["left"] != batches(dataset, seed=1)[0]["left"]).any()

@@ -11,7 +11,9 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from training.export_encoder import export_encoder
 from training.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -61,8 +63,11 @@ def test_what_a_run_leaves_behind(finished):
     assert [row["step"] for row in rows] == list(range(2, TOTAL_STEPS + 1, 2))
     for name in ("loss", "alignment", "uniformity", "learning_rate", "images_per_second"):
         assert all(np.isfinite(row[name]) for row in rows)
-    assert 0 <= rows[-1]["knn_accuracy"] <= 100
-    for name in ("config.json", "views.png", "encoder.keras", "checkpoints/checkpoint"):
+    for row in rows:
+        parts = row["input_wait_seconds"] + row["compute_seconds"]
+        assert 0 <= row["input_wait_seconds"] < row["step_seconds"] == pytest.approx(parts)
+    assert 0 <= rows[-1]["knn_accuracy"] <= 100 and 1 <= rows[-1]["effective_rank"] <= 256
+    for name in ("config.json", "views.png", "encoder.keras", "checkpoints/ckpt-12.index"):
         assert (workdir / name).is_file()
     assert list(workdir.glob("events.out.tfevents.*"))
     assert "left" in output and "evaluation.linear_probe" in output
@@ -79,7 +84,22 @@ def test_the_encoder_is_plain_keras(finished):
     assert features.shape == (2, 256) and np.isfinite(features).all()
 
 
+def test_the_encoder_as_a_saved_model(finished, tmp_path):
+    images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    expected = keras.saving.load_model(finished[0] / "encoder.keras")(images)
+    export_encoder(finished[0], tmp_path / "exported")
+    assert [file.name for file in tmp_path.iterdir()] == ["exported"]
+    model = tf.saved_model.load(tmp_path / "exported")
+    np.testing.assert_allclose(model.serve(images), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="is there already"):
+        export_encoder(finished[0], tmp_path / "exported")
+
+
 def test_a_killed_run_ends_with_the_same_weights(finished, tmp_path):
+    process = start(tmp_path)
+    time.sleep(np.random.default_rng().uniform(1, 6))  # somewhere in its start
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
     process = start(tmp_path)
     kill_after(process, tmp_path, steps=8)
     assert not (tmp_path / "encoder.keras").exists()
@@ -106,7 +126,6 @@ def test_sigterm_saves_first_and_a_damaged_checkpoint_falls_back(finished, tmp_p
     assert stopped >= 4
     newest = tmp_path / f"checkpoints/ckpt-{stopped}.data-00000-of-00001"
     newest.write_bytes(newest.read_bytes()[:5000])
-    (tmp_path / "checkpoints/checkpoint").write_text("nonsense")
     code, output = wait(start(tmp_path, "--config.checkpoint_every=3"))
     assert code == 0, output
     assert f"ckpt-{stopped} is damaged" in output

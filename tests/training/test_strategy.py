@@ -1,94 +1,135 @@
-"""Two replicas with half the batch each against one device, for every method.
+"""Two replicas, or two workers, with half the batch each against one device, for every method."""
 
-In a process of its own: logical devices are set before TensorFlow starts, and MirroredStrategy
-works once in a process.
-"""
-
+import json
+import os
 import pathlib
+import re
+import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.strategy import make_strategy
+from training.preemption import stop_wanted
+from training.strategy import across_workers, check_batch_size, make_strategy
 
 ROOT = pathlib.Path(__file__).parents[2]
-SCRIPT = """
-import keras, numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from training.loop import compiled_step
-from training.methods.byol import BYOL
-from training.methods.moco import MoCo
-from training.methods.simclr import SimCLR
-from training.methods.simsiam import SimSiam
-from training.optimizers import SGD
-from training.strategy import make_strategy
-
-BATCH = 16
-
-def encoder(synchronized):
-    return keras.Sequential([
-        keras.Input((16, 16, 3)),
-        keras.layers.Conv2D(8, 3, strides=2, use_bias=False),
-        keras.layers.BatchNormalization(synchronized=synchronized),
-        keras.layers.ReLU(),
-        keras.layers.GlobalAveragePooling2D(),
-    ])
-
-METHODS = {
-    "simclr": lambda several: SimCLR(encoder(several), 16, 8, 0.5),
-    "simsiam": lambda several: SimSiam(encoder(several), 32, 8),
-    "byol": lambda several: BYOL(encoder(several), 100, 16, 8, 0.9),
-    # Two groups on one device are the two replicas' shares.
-    "moco": lambda several: MoCo(encoder(False), 16, 8, 64, 0.9, 0.2, batch_norm_groups=2),
-}
-rng = np.random.default_rng(0)
-views = {side: rng.random((3 * BATCH, 16, 16, 3), np.float32) for side in ("left", "right")}
-dataset = tf.data.Dataset.from_tensor_slices(views).batch(BATCH, drop_remainder=True)
-
-def three_steps(name, strategy):
-    with strategy.scope():
-        keras.utils.set_random_seed(0)
-        method = METHODS[name](strategy.num_replicas_in_sync > 1)
-        optimizer = SGD(0.1, momentum=0.9, weight_decay=1e-3)
-        optimizer.build(method.trainable_variables)
-        method.compile(optimizer)
-    step = compiled_step(method, strategy)
-    batches = strategy.experimental_distribute_dataset(dataset)
-    losses = [float(step(batch)["loss"]) for batch in batches]
-    # Moving statistics of groups that are not synchronized follow another order of averaging.
-    compared = [v for v in method.variables if "moving" not in v.path or name != "moco"]
-    copies = [strategy.experimental_local_results(v.value) for v in compared]
-    return losses, [[copy.numpy() for copy in variable] for variable in copies]
-
-one = {name: three_steps(name, make_strategy("one", BATCH)) for name in METHODS}
-mirrored = make_strategy("mirrored", BATCH)
-assert mirrored.num_replicas_in_sync == 2
-for name, (losses, variables) in one.items():
-    two_losses, two_variables = three_steps(name, mirrored)
-    np.testing.assert_allclose(two_losses, losses, rtol=1e-5, atol=1e-6, err_msg=name)
-    for copies, (alone,) in zip(two_variables, variables, strict=True):
-        for copy in copies:
-            np.testing.assert_allclose(copy, alone, atol=2e-5, err_msg=name)
-print("passed")
-"""
 
 
-def test_two_replicas_give_the_losses_and_weights_of_one():
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=False
+def start(*arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    assert done.returncode == 0 and "passed" in done.stdout, done.stderr
+
+
+def two_workers(*arguments, each=lambda index: ()):
+    """Starts a module in two processes on this machine that know of each other."""
+    sockets = [socket.socket() for _ in range(2)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    workers = [f"localhost:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    tasks = [{"type": "worker", "index": index} for index in range(2)]
+    configs = [json.dumps({"cluster": {"worker": workers}, "task": task}) for task in tasks]
+    return [
+        start(*arguments, *each(index), TF_CONFIG=config) for index, config in enumerate(configs)
+    ]
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    output = tmp_path_factory.mktemp("one") / "one.npz"
+    finish(start("tests.training.three_steps", "one", output))
+    return np.load(output)
+
+
+def assert_same(found, expected):
+    assert set(found) == set(expected)
+    for name in expected.keys() - {"replicas", "workers"}:
+        for copy in [found[name]] if "loss" in name else found[name]:
+            alone = expected[name] if "loss" in name else expected[name][0]
+            np.testing.assert_allclose(copy, alone, atol=2e-5, rtol=1e-5, err_msg=name)
+
+
+def test_two_replicas_give_the_losses_and_weights_of_one(one, tmp_path):
+    finish(start("tests.training.three_steps", "mirrored", tmp_path / "two.npz"))
+    two = np.load(tmp_path / "two.npz")
+    assert (one["replicas"], two["replicas"]) == (1, 2)
+    assert_same(two, one)
+
+
+def test_two_workers_give_the_losses_and_weights_of_one(one, tmp_path):
+    processes = two_workers(
+        "tests.training.three_steps", "multi_worker", each=lambda i: [tmp_path / f"{i}.npz"]
+    )
+    for index, process in enumerate(processes):
+        finish(process)
+        found = np.load(tmp_path / f"{index}.npz")
+        assert found["replicas"] == 2 and found["workers"].tolist() == [7, 7]
+        assert_same(found, one)
 
 
 def test_one_device_is_the_default_here():
     for name in ("auto", "one"):
         if len(tf.config.list_logical_devices("GPU")) < 2 or name == "one":
-            assert make_strategy(name, 7).num_replicas_in_sync == 1
+            strategy = make_strategy(name)
+            check_batch_size(strategy, 7)
+            assert across_workers(strategy, 3).tolist() == [3]
+
+
+def test_a_batch_that_does_not_part():
+    class FourReplicas:
+        num_replicas_in_sync = 4
+
+    check_batch_size(FourReplicas, 8)
+    with pytest.raises(ValueError, match="batch_size is 6; expected a multiple of the 4 replicas"):
+        check_batch_size(FourReplicas, 6)
 
 
 def test_unknown_strategy():
-    with pytest.raises(ValueError, match='expected "auto", "one" or "mirrored"'):
-        make_strategy("tpus", 8)
+    with pytest.raises(ValueError, match="expected one of auto, one, mirrored, multi_worker, tpu"):
+        make_strategy("tpus")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'],
+)
+def test_a_tf_config_that_makes_no_sense(text, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match=re.escape('hosts, {"cluster"')):
+        make_strategy("multi_worker")
+
+
+def test_no_tpu():
+    done = start(
+        "training.pretrain",
+        "--config=training/configs/simclr.py:smoke",
+        "--workdir=unused",
+        "--strategy=tpu",
+        "--tpu=local",
+    )
+    output, _ = done.communicate(timeout=120)
+    assert done.returncode != 0 and "No TPU could be reached under --tpu='local'" in output
+
+
+def test_one_worker_stops_at_once():
+    class Requested:
+        def is_set(self):
+            return True
+
+    assert stop_wanted(make_strategy("one"), Requested(), step=3)

@@ -93,7 +93,13 @@ def base():
             "batch_size": 4096,  # over all replicas
             "epochs": 100.0,
             "seed": 0,
-            "encoder": {"name": "resnet50", "stem": "imagenet", "synchronized_batch_norm": True},
+            "encoder": {
+                "name": "resnet50",  # or of another ResNet, or "module:function"
+                "stem": "imagenet",  # or "cifar"
+                "width": 1.0,
+                "synchronized_batch_norm": True,
+                "arguments": {},  # of the function
+            },
             "sassl": {
                 "enabled": True,
                 "stylizer": "compact",
@@ -116,11 +122,12 @@ def base():
                 # Of "sgd": weights whose path holds this keep the first learning rate.
                 "constant_for": "",
             },
-            "strategy": "auto",  # or "one", "mirrored"
-            "precision": "float32",  # or "mixed_bfloat16"
+            "precision": "float32",  # or "mixed_bfloat16", "mixed_float16"
             "deterministic": False,  # bit-identical runs, a little slower
             "log_every": 50,  # steps
             "checkpoint_every": 1000,  # steps
-            "knn_every": 5000,  # steps; 0 for the end only
+            "keep_checkpoints": 2,  # the latest
+            "keep_checkpoint_every": 0,  # steps; these are kept for ever; 0 for none
+            "knn_every": 5000,  # steps, also of the features' rank and spread; 0: at the end only
         }
     )

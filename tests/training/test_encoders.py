@@ -1,0 +1,107 @@
+"""Encoders: KerasCV's ResNets in all their forms, and models of one's own."""
+
+import keras
+import numpy as np
+import pytest
+
+from training.encoders import build_encoder
+
+IMAGES = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+
+
+def feature_maps(encoder):
+    backbone = next(layer for layer in encoder.layers if isinstance(layer, keras.Model))
+    return backbone(IMAGES)
+
+
+@pytest.mark.parametrize(("stem", "side"), [("imagenet", 1), ("cifar", 4)])
+@pytest.mark.parametrize("name", ["resnet18", "resnet18v2"])
+def test_stems(name, stem, side):
+    """At 32 px the stages end at 1×1 and 4×4, which the pooling hides: look before it."""
+    encoder = build_encoder(name, stem, width=0.25)
+    assert feature_maps(encoder).shape == (2, side, side, 128)
+    assert encoder(IMAGES).shape == (2, 128)
+
+
+def test_the_encoder_takes_unit_images():
+    """[0, 1] goes in, [-1, 1] reaches the backbone."""
+    rescaling = build_encoder("resnet10_slim").get_layer("rescaling")
+    np.testing.assert_allclose(rescaling(np.float32([0, 0.5, 1])), [-1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    # torchvision's counts without the classifier.
+    [("resnet18", 11_176_512), ("resnet34", 21_284_672), ("resnet50", 23_508_032)],
+)
+def test_they_have_the_papers_parameters(name, parameters):
+    encoder = build_encoder(name)
+    # KerasCV's basic block projects in no first stage, its bottleneck does, as the paper's.
+    assert sum(np.prod(v.shape) for v in encoder.trainable_variables) == parameters
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50v2"])
+def test_width(name):
+    narrow, wide = build_encoder(name, width=0.25), build_encoder(name, width=0.5)
+    assert wide.output_shape[-1] == 2 * narrow.output_shape[-1]
+    kernels = [w.trainable_variables[0].shape for w in (narrow, wide)]  # of the stem
+    assert [kernel[-1] for kernel in kernels] == [16, 32]
+    assert wide(IMAGES).shape == (2, wide.output_shape[-1])
+
+
+def test_it_loads_as_plain_keras(tmp_path):
+    encoder = build_encoder("resnet18v2", "cifar", width=0.25)
+    encoder.save(tmp_path / "encoder.keras")
+    again = keras.saving.load_model(tmp_path / "encoder.keras")
+    np.testing.assert_array_equal(again(IMAGES), encoder(IMAGES))
+
+
+def of_ones_own(units=5):
+    images = keras.Input((32, 32, 3))
+    return keras.Model(images, keras.layers.Conv2D(units, 3)(images))
+
+
+def with_another_input():
+    return keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+
+
+def no_model():
+    return "nothing"
+
+
+def test_a_model_by_its_import_path():
+    path = f"{__name__}:of_ones_own"
+    keras.utils.set_random_seed(0)
+    encoder = build_encoder(path)
+    assert encoder.output_shape == (None, 5) and encoder.name == "of_ones_own"
+    keras.utils.set_random_seed(0)
+    expected = np.mean(of_ones_own()(IMAGES), axis=(1, 2))
+    np.testing.assert_allclose(encoder(IMAGES), expected, atol=1e-5)
+    assert build_encoder(path, arguments={"units": 7}).output_shape == (None, 7)
+
+
+def test_a_model_of_keras_applications():
+    encoder = build_encoder(
+        "keras.applications:MobileNetV3Small",
+        arguments={"include_top": False, "weights": None, "input_shape": (32, 32, 3)},
+    )
+    assert encoder(IMAGES).shape == (2, 576)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "resnet19"}, "resnet18"),
+        ({"name": "resnet10_slimv2"}, "resnet101v2"),
+        ({"name": "resnet18", "stem": "stem"}, "imagenet"),
+        ({"name": "resnet18", "arguments": {"units": 3}}, "are for module:function"),
+        ({"name": "no.such.module:build"}, "No module named 'no'"),
+        ({"name": "keras.applications:ResNet0"}, "has no attribute 'ResNet0'"),
+        ({"name": f"{__name__}:of_ones_own", "width": 2.0}, "are for ResNets"),
+        ({"name": f"{__name__}:with_another_input"}, r"expected images \[B, H, W, 3\]"),
+        ({"name": f"{__name__}:no_model"}, "returned str"),
+    ],
+)
+def test_mistakes(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_encoder(**arguments)

@@ -1,0 +1,89 @@
+"""Trains every method for three steps under a strategy, and writes what came of it.
+
+    python -m tests.training.three_steps STRATEGY OUTPUT.npz [PRECISION]
+
+In a process of its own: logical devices are set before TensorFlow starts, and MirroredStrategy
+works once in a process. "mirrored" is two logical CPUs; "multi_worker" asks TF_CONFIG.
+"""
+
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from training.loop import compiled_step
+from training.methods.byol import BYOL
+from training.methods.moco import MoCo
+from training.methods.simclr import SimCLR
+from training.methods.simsiam import SimSiam
+from training.optimizers import SGD
+from training.strategy import across_workers, make_strategy
+
+BATCH = 16
+
+
+def encoder(synchronized):
+    return keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Conv2D(8, 3, strides=2, use_bias=False),
+            keras.layers.BatchNormalization(synchronized=synchronized),
+            keras.layers.ReLU(),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+
+
+METHODS = {
+    "simclr": lambda several: SimCLR(encoder(several), 16, 8, 0.5),
+    "simsiam": lambda several: SimSiam(encoder(several), 32, 8),
+    "byol": lambda several: BYOL(encoder(several), 100, 16, 8, 0.9),
+    # Two groups on one device are the two replicas' shares.
+    "moco": lambda several: MoCo(encoder(False), 16, 8, 64, 0.9, 0.2, batch_norm_groups=2),
+}
+
+
+def batches(context):
+    """Each pipeline's replicas get their parts of the global batch, in order."""
+    rng = np.random.default_rng(0)
+    views = {side: rng.random((3 * BATCH, 16, 16, 3), np.float32) for side in ("left", "right")}
+    part = BATCH // context.num_input_pipelines
+    dataset = tf.data.Dataset.from_tensor_slices(views).batch(part, drop_remainder=True)
+    dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
+    return dataset.rebatch(context.get_per_replica_batch_size(BATCH))
+
+
+def three_steps(name, strategy):
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        method = METHODS[name](strategy.num_replicas_in_sync > 1)
+        method.compile(SGD(0.1, momentum=0.9, weight_decay=1e-3))
+        method.optimizer.build(method.trainable_variables)
+    step = compiled_step(method, strategy)
+    iterator = iter(strategy.distribute_datasets_from_function(batches))
+    found = {f"{name}/loss": [float(step(next(iterator))["loss"]) for _ in range(3)]}
+    for number, variable in enumerate(method.variables):
+        # Moving statistics of groups that are not synchronized follow another order of averaging.
+        if name != "moco" or "moving" not in variable.path:
+            copies = strategy.experimental_local_results(variable.value)
+            found[f"{name}/{number}"] = np.stack([copy.numpy() for copy in copies])
+    return found
+
+
+def main(strategy, output, precision="float32"):
+    if strategy == "mirrored":
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        devices = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, devices)
+    strategy = make_strategy(strategy)
+    keras.config.set_dtype_policy(precision)
+    found = {"replicas": strategy.num_replicas_in_sync}
+    found["workers"] = across_workers(strategy, 7)
+    for name in METHODS:
+        found.update(three_steps(name, strategy))
+    np.savez(output, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,49 @@
+"""An encoder as a TensorFlow SavedModel, for serving without Keras.
+
+    python -m training.export_encoder --encoder=runs/simclr --output=exported/simclr
+
+Then `model = tf.saved_model.load(output)` and `model.serve(images)`: float32 [B, H, W, 3] in [0, 1]
+to features [B, D].
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pathlib
+
+from absl import app, flags
+
+from sassl_tf.files import replacing
+
+_ENCODER = flags.DEFINE_string("encoder", None, "A .keras file or a workdir.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to make.", required=True)
+
+
+def export_encoder(encoder_path, output):
+    """Writes the SavedModel of an encoder into a new folder.
+
+    Args:
+        encoder_path: a `.keras` file, or the workdir of a pretraining.
+        output: the folder; it must not exist yet.
+
+    Raises:
+        ValueError: the folder exists, or there is no encoder.
+    """
+    from evaluation.encoders import load_encoder
+
+    output = pathlib.Path(output)
+    if output.exists():
+        raise ValueError(f"{output} is there already; give the name of a new folder.")
+    encoder = load_encoder(encoder_path)
+    with replacing(output) as beside:
+        encoder.export(str(beside), verbose=False)
+
+
+def main(_):
+    export_encoder(_ENCODER.value, _OUTPUT.value)
+    print(f"Wrote {_OUTPUT.value}.")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,32 @@
+"""Pictures of what goes into a run."""
+
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from sassl_tf import plot
+from training.input_pipeline import SIDES
+
+
+def draw_views(columns, name):
+    """A picture of views, to see what goes in; warns of images that are all but black."""
+    brightest = columns["original"].max()
+    if brightest <= 1 / 255:
+        warnings.warn(
+            f"The first images of {name} have no value above {255 * brightest:g} of 255: if the "
+            "files hold values in [0, 1], or masks, scale them to [0, 255] first.",
+            stacklevel=2,
+        )
+    return plot.image_grid(columns)
+
+
+def first_views(dataset, batch, count):
+    """{"original", "left", "right"}, float32 [count, size, size, 3], of a batch's first images."""
+    views = {side: batch[side][:count].numpy() for side in SIDES}
+    sides = views["left"].shape[1:3]
+    originals = [
+        tf.image.resize(dataset.image(index), sides, antialias=True) / 255.0
+        for index in batch["index"][:count]
+    ]
+    return {"original": np.stack(originals), **views}

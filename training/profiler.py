@@ -1,0 +1,35 @@
+"""A trace of a few steps, for TensorBoard's profiler."""
+
+import contextlib
+
+import tensorflow as tf
+
+STEPS_BEFORE = 10  # tracing and filling of buffers are over
+
+
+class Profiler:
+    """Traces `count` steps, from the tenth after the start on, into the workdir.
+
+    Args:
+        workdir: the run's folder; its TensorBoard shows the trace.
+        start: how many steps are done.
+        count: how many are traced; 0 for none.
+    """
+
+    def __init__(self, workdir, start, count):
+        self._folder = str(workdir)
+        self._first = start + STEPS_BEFORE + 1
+        self._last = self._first + count - 1
+
+    @contextlib.contextmanager
+    def step(self, number):
+        """Around a step."""
+        if not self._first <= number <= self._last:
+            yield
+            return
+        if number == self._first:
+            tf.profiler.experimental.start(self._folder)
+        with tf.profiler.experimental.Trace("train", step_num=number, _r=1):
+            yield
+        if number == self._last:
+            tf.profiler.experimental.stop()
