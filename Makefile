@@ -1,6 +1,8 @@
 # Every target sets up what it needs: the first command in a fresh clone may be any of them.
 PYTHON ?= python3
-VENV := .venv
+# Another TensorFlow than the pinned one, in an environment of its own: make test TENSORFLOW=2.20
+TENSORFLOW ?=
+VENV := .venv$(TENSORFLOW)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATASET ?= shapes
@@ -42,6 +44,8 @@ $(READY): requirements.lock setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -r requirements.lock
+	$(if $(TENSORFLOW),$(BIN)/pip install --quiet "tensorflow==$(TENSORFLOW).*" \
+		"tf-keras==$(TENSORFLOW).*" "tensorboard==$(TENSORFLOW).*")
 	$(BIN)/pip install --quiet --no-deps -e .
 	touch $(READY)
 
@@ -51,4 +55,4 @@ lock:
 		--no-emit-trusted-host --no-header --no-emit-find-links --output-file=requirements.lock setup.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf .venv* build dist *.egg-info

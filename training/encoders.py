@@ -23,7 +23,18 @@ _RESNETS = {
 }
 
 
-def build_encoder(name, stem="imagenet", width=1.0, synchronized_batch_norm=True, arguments=None):
+# KerasCV has 0.99 and 1.001e-5; SimCLR, BYOL, MoCo and SimSiam were trained with these.
+BATCH_NORM = {"momentum": 0.9, "epsilon": 1e-5}
+
+
+def build_encoder(
+    name,
+    stem="imagenet",
+    width=1.0,
+    zero_init_residual=False,
+    synchronized_batch_norm=True,
+    arguments=None,
+):
     """f as a Keras model: float images [B, H, W, 3] in [0, 1] to features float32 [B, D].
 
     Args:
@@ -34,6 +45,8 @@ def build_encoder(name, stem="imagenet", width=1.0, synchronized_batch_norm=True
             "cifar" (3×3 of stride 1, no pool), for images of some 32 px (Chen et al. 2020,
             appendix B.9).
         width: of a ResNet, times the filters of every convolution.
+        zero_init_residual: of a ResNet of the first version; the last γ of each block starts at 0,
+            so that the block starts as the identity.
         synchronized_batch_norm: where the strategy has several replicas, normalise over the whole
             global batch, as SimCLR and BYOL do, and not over each replica's share.
         arguments: of the function, by name.
@@ -49,7 +62,7 @@ def build_encoder(name, stem="imagenet", width=1.0, synchronized_batch_norm=True
     else:
         if arguments:
             raise ValueError(f"encoder.arguments are for module:function, not for {name!r}.")
-        backbone = _resnet(name, stem, width)
+        backbone = _resnet(name, stem, width, zero_init_residual)
         scaled = keras.layers.Rescaling(2.0, offset=-1.0, name="rescaling")
 
     for layer in _layers(backbone):
@@ -72,7 +85,7 @@ def _layers(model):
             yield from _layers(layer)
 
 
-def _resnet(name, stem, width):
+def _resnet(name, stem, width, zero_init_residual):
     """A backbone of Keras layers, images in [-1, 1] to feature maps."""
     from keras_cv.models import ResNetBackbone, ResNetV2Backbone
 
@@ -94,8 +107,14 @@ def _resnet(name, stem, width):
         block_type=block_type,
     )
 
+    last_of_block = "_3_bn" if block_type == "block" else "_2_bn"
+
     def clone(layer):
         config = layer.get_config()
+        if isinstance(layer, keras.layers.BatchNormalization):
+            config.update(BATCH_NORM)
+            if zero_init_residual and layer.name.endswith(last_of_block):
+                config["gamma_initializer"] = "zeros"
         if isinstance(layer, keras.layers.Conv2D):
             config["filters"] = max(1, round(width * config["filters"]))
         if stem == "cifar" and layer.name.startswith("conv1_conv"):

@@ -16,9 +16,6 @@ from absl import app, flags
 
 from sassl_tf.files import replacing
 
-_ENCODER = flags.DEFINE_string("encoder", None, "A .keras file or a workdir.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to make.", required=True)
-
 
 def export_encoder(encoder_path, output):
     """Writes the SavedModel of an encoder into a new folder.
@@ -41,9 +38,12 @@ def export_encoder(encoder_path, output):
 
 
 def main(_):
-    export_encoder(_ENCODER.value, _OUTPUT.value)
-    print(f"Wrote {_OUTPUT.value}.")
+    values = flags.FLAGS
+    export_encoder(values.encoder, values.output)
+    print(f"Wrote {values.output}.")
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("encoder", None, "A .keras file or a workdir.", required=True)
+    flags.DEFINE_string("output", None, "Folder to make.", required=True)
     app.run(main)

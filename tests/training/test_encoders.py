@@ -49,6 +49,27 @@ def test_width(name):
     assert wide(IMAGES).shape == (2, wide.output_shape[-1])
 
 
+@pytest.mark.parametrize("name", ["resnet10", "resnet50"])
+def test_a_block_may_start_as_the_identity(name):
+    """After the first block with zero γ there is only its shortcut, through the ReLU."""
+    gammas = [
+        variable
+        for variable in build_encoder(name, zero_init_residual=True).trainable_variables
+        if "gamma" in variable.path
+    ]
+    zeros = [g for g in gammas if np.all(g.numpy() == 0)]
+    assert len(zeros) == {"resnet10": 4, "resnet50": 16}[name]  # one a block
+    assert all("bn/gamma" in g.path for g in zeros)
+    plain = build_encoder(name).trainable_variables
+    assert all(np.all(g.numpy() == 1) for g in plain if "gamma" in g.path)
+
+
+def test_batch_normalization_is_that_of_the_sources():
+    (backbone,) = [m for m in build_encoder("resnet10_slim").layers if isinstance(m, keras.Model)]
+    norms = [m for m in backbone.layers if isinstance(m, keras.layers.BatchNormalization)]
+    assert norms and {(norm.momentum, norm.epsilon) for norm in norms} == {(0.9, 1e-5)}
+
+
 def test_it_loads_as_plain_keras(tmp_path):
     encoder = build_encoder("resnet18v2", "cifar", width=0.25)
     encoder.save(tmp_path / "encoder.keras")

@@ -33,6 +33,7 @@ from training.views import byol_views
 __all__ = ["PRESETS", "get_config"]
 
 RECIPE = {
+    "encoder": {"zero_init_residual": True},
     "epochs": 1000.0,
     "byol": {"hidden_dim": 4096, "projection_dim": 256, "base_momentum": 0.996},
     "views": byol_views().to_dict(),

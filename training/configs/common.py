@@ -12,7 +12,7 @@ SMALL_MACHINE = {
     "image_size": 64,
     "batch_size": 128,
     "epochs": 40.0,
-    "encoder": {"name": "resnet10_slim"},
+    "encoder": {"name": "resnet10_slim", "zero_init_residual": False},
     # AdamW: LARS needs longer runs and larger batches.
     "optimizer": {
         "name": "adamw",
@@ -97,6 +97,7 @@ def base():
                 "name": "resnet50",  # or of another ResNet, or "module:function"
                 "stem": "imagenet",  # or "cifar"
                 "width": 1.0,
+                "zero_init_residual": False,
                 "synchronized_batch_norm": True,
                 "arguments": {},  # of the function
             },

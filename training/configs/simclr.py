@@ -25,6 +25,7 @@ from training.views import simclr_views
 __all__ = ["PRESETS", "get_config"]
 
 RECIPE = {
+    "encoder": {"zero_init_residual": True},
     "simclr": {"hidden_dim": 2048, "projection_dim": 128, "temperature": 0.1},
     "views": simclr_views().to_dict(),
 }

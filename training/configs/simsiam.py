@@ -12,9 +12,8 @@
 | imagenet | folder:imagenet2012, 224 px | resnet50 | 100 | 512 |
 
 Sources: Chen & He 2020 (arXiv 2011.10566), section 3 and appendix D (CIFAR);
-facebookresearch/simsiam, main_simsiam.py with `--fix-pred-lr`, views of MoCo v2. Two things differ:
-the source starts the last γ of each residual block at zero; and for CIFAR its projector has two
-layers, ours three.
+facebookresearch/simsiam, main_simsiam.py with `--fix-pred-lr`, views of MoCo v2. For CIFAR its
+projector has two layers, ours three.
 
 Accuracy to expect: ImageNet 68.1 % linear at 100 epochs (facebookresearch/simsiam, without SASSL).
 Neither `cifar10` nor `imagenet` has been run here. SASSL's paper did not try SimSiam.
@@ -26,6 +25,7 @@ from training.views import moco_v2_views
 __all__ = ["PRESETS", "get_config"]
 
 RECIPE = {
+    "encoder": {"zero_init_residual": True},
     "batch_size": 512,
     "epochs": 100.0,
     "simsiam": {"hidden_dim": 512, "projection_dim": 2048},
