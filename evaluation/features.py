@@ -86,7 +86,7 @@ def _extract(encoder, dataset, image_size, batch_size, progress):
     signature = tf.TensorSpec([None, image_size, image_size, 3], tf.float32)
 
     # One trace for all batches, the smaller last one included.
-    @tf.function(input_signature=[signature])
+    @tf.function(input_signature=[signature], autograph=False)
     def encode(images):
         return tf.cast(encoder(images, training=False), tf.float32)
 

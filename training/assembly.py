@@ -46,7 +46,7 @@ def compiled_method(config, total_steps, steps_per_epoch):
 
 def fingerprints(dataset, augment):
     """What a run must find again to continue, beside its config."""
-    found = {"images": len(dataset)}
+    found = {"images": len(dataset), "listing": dataset.listing}
     if augment is not None:
         found["stylizer"] = augment.stylizer.fingerprint
         bank = augment.style_bank

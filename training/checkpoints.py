@@ -18,15 +18,22 @@ class Checkpoints:
     Args:
         workdir: the run's folder.
         method: a built Keras model whose optimizer is built too.
-        keep: how many of the latest are kept.
+        keep: how many of the latest are kept, 1 at least.
         keep_every: those of steps divisible by it are kept as well; 0 for none.
         options: a `tf.train.CheckpointOptions`.
+
+    Raises:
+        ValueError: `keep` is not 1 at least.
     """
 
     def __init__(self, workdir, method, keep=2, keep_every=0, options=None):
+        if keep < 1:
+            raise ValueError(f"keep_checkpoints is {keep}; expected 1 or more.")
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
+        # Of layers such as Dropout; TensorFlow does not find them by itself.
+        seeds = [v.value for v in method.variables if "seed_generator_state" in v.path]
         self._checkpoint = tf.train.Checkpoint(
-            method=method, optimizer=method.optimizer, step=self.step
+            method=method, optimizer=method.optimizer, step=self.step, seeds=seeds
         )
         self._folder = pathlib.Path(workdir) / "checkpoints"
         self._keep, self._keep_every = keep, keep_every
@@ -81,16 +88,20 @@ class Checkpoints:
                 f"Those of the steps {self._steps()} are whole. Make room, or the folder writable; "
                 "the same command continues from the last of them."
             ) from error
-        self._remove_old()
+        self._remove_old(step)
 
     def _steps(self):
         """Of the checkpoints there are, ascending."""
         files = self._folder.glob("ckpt-*.index")
         return sorted(int(file.stem.rpartition("-")[2]) for file in files)
 
-    def _remove_old(self):
-        for step in self._steps()[: -self._keep]:
-            if not (self._keep_every and step % self._keep_every == 0):
+    def _remove_old(self, newest):
+        """Those before the latest; and any after it, damaged ones that `restore` had to pass."""
+        steps = self._steps()
+        good = [step for step in steps if step <= newest]
+        for step in steps:
+            kept_for_ever = self._keep_every and step % self._keep_every == 0
+            if step > newest or (step not in good[-self._keep :] and not kept_for_ever):
                 # The index first: what is left, if this is broken off, does not count.
                 (self._folder / f"ckpt-{step}.index").unlink()
                 for file in self._folder.glob(f"ckpt-{step}.*"):

@@ -40,7 +40,8 @@ def build_encoder(
     Args:
         name: of the backbone, "resnet18" or "resnet50v2" for two; or "package.module:function", a
             function that returns a Keras model, images [B, H, W, 3] in [0, 1] to [B, h, w, D] or
-            [B, D].
+            [B, D]: of features, so those of keras.applications need include_top=False,
+            weights=None and, where they have it, include_preprocessing=False.
         stem: of a ResNet, "imagenet" (7×7 convolution of stride 2, max-pool of stride 2), or
             "cifar" (3×3 of stride 1, no pool), for images of some 32 px (Chen et al. 2020,
             appendix B.9).
@@ -137,7 +138,10 @@ def _imported(path, arguments):
             f"encoder.name is {path!r}, and there is no such function ({error}). Expected "
             "module:function, with the module on PYTHONPATH."
         ) from error
-    model = function(**arguments)
+    try:
+        model = function(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{path} could not be called with {arguments} ({error}).") from error
     if not isinstance(model, keras.Model) or len(getattr(model, "inputs", None) or ()) != 1:
         raise ValueError(
             f"{path} returned {type(model).__name__}; expected a functional or Sequential Keras "

@@ -14,8 +14,8 @@ import tensorflow as tf
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # the numbers that `color_jitter`'s order holds
 
 _LUMA = (0.2989, 0.5870, 0.1140)  # the weights of tf.image.rgb_to_grayscale
-_WHOLE_IMAGE = np.zeros([1, 0, 4], np.float32)  # no object has to be in the crop
-_CROP_ATTEMPTS = 10
+_WHOLE_IMAGE = np.array([[[0, 0, 1, 1]]], np.float32)  # the object of which the crop must hold some
+_CROP_ATTEMPTS = 10  # torchvision's
 
 
 def _select(condition, yes, no):
@@ -168,16 +168,17 @@ def tensorflow_crop_box(shape, area, ratio, seed):
     fits is found.
 
     The law is SimCLR's and BYOL's (TensorFlow's sample_distorted_bounding_box): ratio and height
-    are uniform, so small crops are likelier than under torchvision's law.
+    are uniform, so small crops are likelier than under torchvision's law; but, as there, none
+    below a tenth of the image, whatever `area` says.
     """
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
         _WHOLE_IMAGE,
         seed,
-        min_object_covered=0.0,
+        min_object_covered=0.1,
         aspect_ratio_range=ratio,
         area_range=area,
-        max_attempts=_CROP_ATTEMPTS,
+        max_attempts=100,
         use_image_if_no_bounding_boxes=True,
     )
     return begin[0], begin[1], size[0], size[1]

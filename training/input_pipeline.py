@@ -79,6 +79,8 @@ def view_batches(
     part = batch_size // hosts
     epoch_length = batches_per_epoch(dataset, config) * batch_size
 
+    # Nothing here needs AutoGraph, which would take seconds to read all that is called.
+    @tf.autograph.experimental.do_not_convert
     def load(place):
         # The host's images come one after the other; its part of a batch lies among the others'.
         position = place // part * batch_size + number * part + place % part
@@ -95,6 +97,7 @@ def view_batches(
             element[side] = {"image": view, "draws": draws}
         return element
 
+    @tf.autograph.experimental.do_not_convert
     def finish(element):
         for side in SIDES:
             view = element[side]

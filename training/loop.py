@@ -1,5 +1,7 @@
 """The pretraining loop: one function from a config and a workdir to an encoder."""
 
+import contextlib
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -64,7 +66,7 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0):
         options=checkpoint_options(strategy),
     )
     start = checkpoints.restore()
-    check_same_start(strategy, start)
+    check_workers_agree(strategy, start, dataset)
     say(summary(config, dataset, start, total_steps))
 
     watch = Watch(workdir, method, dataset, config, start, total_steps, steps_per_epoch, chief)
@@ -74,7 +76,7 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0):
     watch.picture(start, first_share(strategy, batch))
     train_step = compiled_step(method, strategy)
 
-    with stop_requests() as stop:
+    with stop_requests() as stop, contextlib.closing(profiler):
         for step in range(start + 1, total_steps + 1):
             with profiler.step(step):
                 scalars = train_step(batch)
@@ -83,11 +85,11 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0):
                 last or (every and step % every == 0)
                 for every in (config.log_every, config.knn_every, config.checkpoint_every)
             )
+            stopping = stop_wanted(strategy, stop, step)
             if log or measure:
                 scalars = {name: float(value) for name, value in scalars.items()}
                 check_loss(scalars["loss"], step)
-                watch.report(step, scalars, representation=measure)
-            stopping = stop_wanted(strategy, stop, step)
+                watch.report(step, scalars, representation=measure and not stopping)
             if save or stopping:
                 check_weights(method, step)
                 if chief:
@@ -121,7 +123,7 @@ def summary(config, dataset, start, total_steps):
 def compiled_step(method, strategy):
     """`batch -> scalars`, on every replica of the strategy; scalars are means over replicas."""
 
-    @tf.function
+    @tf.function(autograph=False)  # it would take seconds to read Keras, and change nothing
     def train_step(batch):
         scalars = strategy.run(method.train_step, args=(batch,))
         return {
@@ -137,13 +139,20 @@ def first_share(strategy, batch):
     return tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
 
 
-def check_same_start(strategy, start):
-    """Raises a ValueError where the workers found different checkpoints."""
+def check_workers_agree(strategy, start, dataset):
+    """Raises a ValueError where the workers found different checkpoints or different images."""
     starts = across_workers(strategy, start)
     if len(set(starts)) > 1:
         raise ValueError(
             f"The workers would continue at the steps {starts.astype(int).tolist()}: their workdir "
             "must be one folder that all hosts share."
+        )
+    listings = across_workers(strategy, int(dataset.listing[:12], 16))  # exact in a float64
+    if len(set(listings)) > 1:
+        counts = across_workers(strategy, len(dataset)).astype(int).tolist()
+        raise ValueError(
+            f"The workers have different images under {dataset.name} ({counts} of them): names or "
+            "sizes of the files differ. Copy the same data to every host."
         )
 
 
@@ -163,6 +172,6 @@ def check_weights(method, step):
 
 def _diverged(found):
     return (
-        f"{found} Earlier checkpoints are whole. Start again with a lower "
-        "optimizer.learning_rate, or look at views.png for broken input."
+        f"{found} No checkpoint holds it. Start again with a lower optimizer.learning_rate and "
+        "another --workdir, or look at views.png for broken input."
     )

@@ -4,6 +4,8 @@ import contextlib
 
 import tensorflow as tf
 
+from training.logs import say
+
 STEPS_BEFORE = 10  # tracing and filling of buffers are over
 
 
@@ -20,6 +22,7 @@ class Profiler:
         self._folder = str(workdir)
         self._first = start + STEPS_BEFORE + 1
         self._last = self._first + count - 1
+        self._running = self._written = False
 
     @contextlib.contextmanager
     def step(self, number):
@@ -29,7 +32,19 @@ class Profiler:
             return
         if number == self._first:
             tf.profiler.experimental.start(self._folder)
+            self._running = True
         with tf.profiler.experimental.Trace("train", step_num=number, _r=1):
             yield
         if number == self._last:
-            tf.profiler.experimental.stop()
+            self._stop()
+
+    def close(self):
+        """Writes what the end of the run has cut off; says where there is nothing to write."""
+        if self._running:
+            self._stop()
+        elif self._first <= self._last and not self._written:
+            say(f"Nothing was traced: the run ended before step {self._first}.")
+
+    def _stop(self):
+        tf.profiler.experimental.stop()
+        self._running, self._written = False, True

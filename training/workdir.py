@@ -32,7 +32,7 @@ def open_workdir(workdir, config, fingerprints=None, write=True):
     new = json.loads(config.to_json())
     if fingerprints:
         new["fingerprints"] = fingerprints
-    if path.exists() and any(workdir.glob("checkpoints/*")):
+    if path.exists() and any(workdir.glob("checkpoints/ckpt-*.index")):
         old = json.loads(path.read_text())
         differences = sorted(_differences(old, new))
         if differences:

@@ -26,6 +26,8 @@ class ImageDataset:
         labels: int64 [N], indices into `class_names`; -1 where there is no label.
         fingerprint: short hexadecimal hash of what the dataset holds.
         read: int64 [] tensor to uint8 [H, W, 3] tensor; what `image` calls.
+        listing: short hexadecimal hash of which image has which number, the same for every copy of
+            the data; of files the names and sizes, while `fingerprint` has their times too.
     """
 
     name: str
@@ -34,8 +36,10 @@ class ImageDataset:
     labels: np.ndarray
     fingerprint: str
     read: Callable[[tf.Tensor], tf.Tensor]
+    listing: str = ""
 
     def __post_init__(self):
+        object.__setattr__(self, "listing", self.listing or self.fingerprint)
         labels = np.asarray(self.labels, np.int64)
         object.__setattr__(self, "labels", labels)
         # Made here and captured by `example`: made there, it would be written into every graph.
@@ -86,6 +90,7 @@ class ImageDataset:
             labels=self.labels[indices],
             fingerprint=fingerprint_of(self.fingerprint, indices.tobytes()),
             read=lambda index: self.read(tf.gather(positions, index)),
+            listing=fingerprint_of(self.listing, indices.tobytes()),
         )
 
 

@@ -82,6 +82,7 @@ def _dataset(path, root, split, files, labels, class_names):
     paths = _paths([files[i] for i in good])
     # Times too: an image replaced by one of the same size is another image.
     held = itertools.chain.from_iterable((names[i], *stats[i]) for i in good)
+    listed = itertools.chain.from_iterable((names[i], stats[i][0]) for i in good)
     return ImageDataset(
         name=f"folder:{path}",
         split=split,
@@ -89,6 +90,7 @@ def _dataset(path, root, split, files, labels, class_names):
         labels=labels[good],
         fingerprint=fingerprint_of(*class_names, *held),
         read=lambda index: _read(paths, index),
+        listing=fingerprint_of(*class_names, *listed),
     )
 
 

@@ -67,6 +67,23 @@ def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, capsys):
         restored(tmp_path)
 
 
+def test_damaged_newer_ones_do_not_push_out_what_is_saved_after_them(tmp_path):
+    save(tmp_path, 10, 15, 20, keep=3)
+    for step in (15, 20):
+        (tmp_path / f"checkpoints/ckpt-{step}.index").write_bytes(b"")
+    network = model()
+    checkpoints = Checkpoints(tmp_path, network, keep=2)
+    assert checkpoints.restore() == 10
+    network.layers[0].bias.assign(np.full(2000, 12))
+    checkpoints.save(12)
+    assert steps_in(tmp_path) == [10, 12] and restored(tmp_path) == (12, 12)
+
+
+def test_none_to_keep(tmp_path):
+    with pytest.raises(ValueError, match="keep_checkpoints is 0"):
+        save(tmp_path, 1, keep=0)
+
+
 def test_a_full_disk_leaves_the_older_ones_whole(tmp_path):
     """Files may not grow over 5 kB, so that a write fails half way as on a full disk."""
     checkpoints = save(tmp_path, 1, 2)

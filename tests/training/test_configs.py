@@ -8,6 +8,7 @@ import pytest
 from training.assembly import build_augmentation, compiled_method
 from training.configs import byol, moco, simclr, simsiam
 from training.configs.common import PRESETS
+from training.optimizers import peak_learning_rate
 from training.workdir import open_workdir
 
 
@@ -68,6 +69,31 @@ def test_the_papers_numbers_of_simsiam():
         compiled_method(config, 100, 10)
 
 
+@pytest.mark.parametrize(
+    ("method", "preset", "peak", "weight_decay", "warmup"),
+    [
+        # Chen et al. 2020: 0.3·4096/256; google-research/simclr, README: 1.0, times 512/256.
+        (simclr, "imagenet", 4.8, 1e-6, 10),
+        (simclr, "cifar10", 2.0, 1e-4, 10),
+        # facebookresearch/moco; lightly: 0.06·512/128.
+        (moco, "imagenet", 0.03, 1e-4, 0),
+        (moco, "cifar10", 0.24, 5e-4, 0),
+        # Grill et al. 2020: 0.2·4096/256.
+        (byol, "imagenet", 3.2, 1.5e-6, 10),
+        # Chen & He 2020: 0.05·512/256; appendix D: 0.03·512/256.
+        (simsiam, "imagenet", 0.1, 1e-4, 0),
+        (simsiam, "cifar10", 0.06, 5e-4, 0),
+    ],
+)
+def test_the_papers_learning_rates(method, preset, peak, weight_decay, warmup):
+    config = method.get_config(preset)
+    optimizer = config.optimizer
+    scaling = optimizer.learning_rate_scaling
+    found = peak_learning_rate(optimizer.learning_rate, scaling, config.batch_size)
+    assert found == pytest.approx(peak)
+    assert (optimizer.weight_decay, optimizer.warmup_epochs) == (weight_decay, warmup)
+
+
 def test_unknown_preset():
     with pytest.raises(ValueError, match="smoke, demo, cifar10"):
         simclr.get_config("imagenete")
@@ -82,7 +108,7 @@ def test_a_workdir_belongs_to_its_config(tmp_path):
     config.views.left.brightness = 0.1
     open_workdir(tmp_path / "run", config)  # no checkpoint yet
     (tmp_path / "run" / "checkpoints").mkdir()
-    (tmp_path / "run" / "checkpoints" / "checkpoint").touch()
+    (tmp_path / "run" / "checkpoints" / "ckpt-5.index").touch()
     config.views.left.hue = 0.3
     with pytest.raises(ValueError, match=r"views\.left\.hue: there 0\.2, here 0\.3"):
         open_workdir(tmp_path / "run", config)

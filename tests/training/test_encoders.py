@@ -104,9 +104,15 @@ def test_a_model_by_its_import_path():
 def test_a_model_of_keras_applications():
     encoder = build_encoder(
         "keras.applications:MobileNetV3Small",
-        arguments={"include_top": False, "weights": None, "input_shape": (32, 32, 3)},
+        arguments={
+            "include_top": False,
+            "weights": None,
+            "include_preprocessing": False,
+            "input_shape": (32, 32, 3),
+        },
     )
-    assert encoder(IMAGES).shape == (2, 576)
+    features = encoder(IMAGES)
+    assert features.shape == (2, 576) and np.any(features[0] != features[1])
 
 
 @pytest.mark.parametrize(
@@ -118,6 +124,8 @@ def test_a_model_of_keras_applications():
         ({"name": "resnet18", "arguments": {"units": 3}}, "are for module:function"),
         ({"name": "no.such.module:build"}, "No module named 'no'"),
         ({"name": "keras.applications:ResNet0"}, "has no attribute 'ResNet0'"),
+        ({"name": f"{__name__}:of_ones_own", "arguments": {"unit": 3}}, "could not be called"),
+        ({"name": "keras.applications:resnet50"}, "could not be called"),
         ({"name": f"{__name__}:of_ones_own", "width": 2.0}, "are for ResNets"),
         ({"name": f"{__name__}:with_another_input"}, r"expected images \[B, H, W, 3\]"),
         ({"name": f"{__name__}:no_model"}, "returned str"),

@@ -4,7 +4,9 @@ import random
 import signal
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.training.test_pretrain import assert_same_encoder, start, wait
 from tests.training.test_strategy import two_workers
@@ -63,6 +65,25 @@ def test_two_workers_stop_together_and_continue(tmp_path):
     outputs = train(tmp_path / "stopped")
     assert all(f"continuing at step {int(*steps)}" in output for output in outputs)
     assert_same_encoder(tmp_path / "stopped", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_workers_that_have_different_images(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
+    for host in range(2):
+        (tmp_path / str(host)).mkdir()
+        for number in range(40 - host):
+            Image.fromarray(pixels[number]).save(tmp_path / str(host) / f"{number}.png")
+    config = "--config=training/configs/simclr.py:smoke"
+    processes = two_workers(
+        "training.pretrain",
+        *(config, "--strategy=multi_worker", f"--workdir={tmp_path / 'run'}"),
+        each=lambda index: [f"--config.dataset=folder:{tmp_path / str(index)}"],
+    )
+    for process in processes:
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode != 0
+        assert "The workers have different images" in output and "[40, 39]" in output
 
 
 @pytest.mark.slow

@@ -37,8 +37,7 @@ CHANGES = {
         "simclr": {"temperature": 0.5},
         "views": simclr_views(strength=0.5, blur_probability=0.0).to_dict(),
         "optimizer": {
-            "learning_rate": 1.0,
-            "learning_rate_scaling": "none",
+            "learning_rate": 1.0,  # times B/256, as always in the source
             "weight_decay": 1e-4,
         },
     },
