@@ -42,6 +42,8 @@ def _dequantize(array, detail):
     scales, zero_points = parameters["scales"], parameters["zero_points"]
     if not len(scales):
         return array.astype(np.float32)
+    # TensorFlow 2.20 gives one zero point for all scales, 2.21 one for each.
+    zero_points = np.broadcast_to(zero_points, scales.shape)
     shape = [1] * array.ndim
     if len(scales) > 1:
         shape[parameters["quantized_dimension"]] = len(scales)
