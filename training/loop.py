@@ -48,67 +48,99 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0):
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+    run = Run(config, workdir, strategy, profile_steps)
+    run.train()
+    return run.save_encoder()
 
-    dataset = load_dataset(config.dataset, "train", config.data_dir or None)
-    steps_per_epoch = batches_per_epoch(dataset, config)
-    total_steps = max(1, round(config.epochs * steps_per_epoch))
-    augment = build_augmentation(config)
-    chief = is_chief(strategy)
-    workdir = open_workdir(workdir, config, fingerprints(dataset, augment), write=chief)
 
-    with strategy.scope():
-        method = compiled_method(config, total_steps, steps_per_epoch)
-    checkpoints = Checkpoints(
-        workdir,
-        method,
-        keep=config.keep_checkpoints,
-        keep_every=config.keep_checkpoint_every,
-        options=checkpoint_options(strategy),
-    )
-    start = checkpoints.restore()
-    check_workers_agree(strategy, start, dataset)
-    say(summary(config, dataset, start, total_steps))
+class Run:
+    """What a pretraining is made of, restored to its last checkpoint."""
 
-    watch = Watch(workdir, method, dataset, config, start, total_steps, steps_per_epoch, chief)
-    profiler = Profiler(workdir, start, profile_steps if chief else 0)
-    iterator = iter(distributed_batches(strategy, dataset, config, augment, start))
-    batch = next(iterator)
-    watch.picture(start, first_share(strategy, batch))
-    train_step = compiled_step(method, strategy)
+    def __init__(self, config, workdir, strategy, profile_steps):
+        self.config, self.strategy, self.chief = config, strategy, is_chief(strategy)
+        dataset = load_dataset(config.dataset, "train", config.data_dir or None)
+        steps_per_epoch = batches_per_epoch(dataset, config)
+        self.total_steps = max(1, round(config.epochs * steps_per_epoch))
+        augment = build_augmentation(config)
+        found = fingerprints(dataset, augment)
+        self.workdir = open_workdir(workdir, config, found, write=self.chief)
 
-    with stop_requests() as stop, contextlib.closing(profiler):
-        for step in range(start + 1, total_steps + 1):
-            with profiler.step(step):
-                scalars = train_step(batch)
-            last = step == total_steps
-            log, measure, save = (
-                last or (every and step % every == 0)
-                for every in (config.log_every, config.knn_every, config.checkpoint_every)
-            )
-            stopping = stop_wanted(strategy, stop, step)
-            if log or measure:
-                scalars = {name: float(value) for name, value in scalars.items()}
-                check_loss(scalars["loss"], step)
-                watch.report(step, scalars, representation=measure and not stopping)
-            if save or stopping:
-                check_weights(method, step)
-                if chief:
-                    checkpoints.save(step)
-                across_workers(strategy, 0)  # all wait until it is written
-            if stopping and not last:
-                raise Preempted(f"Stopped by SIGTERM; step {step} of {total_steps} is saved.")
-            if step == start + 1 or log or measure or save:
-                watch.progress.restart(step)  # tracing, measuring and saving are no training time
-            if not last:
+        with strategy.scope():
+            self.method = compiled_method(config, self.total_steps, steps_per_epoch)
+        self.train_step = compiled_step(self.method, strategy)
+        self.checkpoints = Checkpoints(
+            self.workdir,
+            self.method,
+            keep=config.keep_checkpoints,
+            keep_every=config.keep_checkpoint_every,
+            options=checkpoint_options(strategy),
+        )
+        self.start = self.checkpoints.restore()
+        check_workers_agree(strategy, self.start, dataset)
+        say(summary(config, dataset, self.start, self.total_steps))
+
+        self.batches = distributed_batches(strategy, dataset, config, augment, self.start)
+        self.profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
+        self.watch = Watch(
+            self.workdir,
+            self.method,
+            dataset,
+            config,
+            self.start,
+            self.total_steps,
+            steps_per_epoch,
+            self.chief,
+        )
+
+    def train(self):
+        """Takes the steps that are left."""
+        config, watch = self.config, self.watch
+        batches = iter(self.batches)
+        batch = next(batches)
+        watch.picture(self.start, first_share(self.strategy, batch))
+        with stop_requests() as stop, contextlib.closing(self.profiler):
+            for step in range(self.start + 1, self.total_steps + 1):
+                with self.profiler.step(step):
+                    scalars = self.train_step(batch)
+                last = step == self.total_steps
+                log, measure, save = (
+                    last or (every and step % every == 0)
+                    for every in (config.log_every, config.knn_every, config.checkpoint_every)
+                )
+                stopping = stop_wanted(self.strategy, stop, step)
+                if log or measure:
+                    scalars = {name: float(value) for name, value in scalars.items()}
+                    check_loss(scalars["loss"], step)
+                    watch.report(step, scalars, representation=measure and not stopping)
+                if save or stopping:
+                    self.save_checkpoint(step)
+                if last:
+                    break
+                if stopping:
+                    raise Preempted(
+                        f"Stopped by SIGTERM; step {step} of {self.total_steps} is saved."
+                    )
+                if step == self.start + 1 or log or measure or save:
+                    watch.progress.restart(step)  # all of these are no training time
                 with watch.progress.waiting():
-                    batch = next(iterator)
-    watch.close()
-    encoder = workdir / "encoder.keras"
-    if chief:
-        with replacing(encoder) as beside:
-            method.encoder.save(beside)
-    across_workers(strategy, 0)
-    return encoder
+                    batch = next(batches)
+        watch.close()
+
+    def save_checkpoint(self, step):
+        """Writes a checkpoint, for which all workers wait."""
+        check_weights(self.method, step)
+        if self.chief:
+            self.checkpoints.save(step)
+        across_workers(self.strategy, 0)
+
+    def save_encoder(self):
+        """Writes `encoder.keras`, for which all workers wait, and returns its path."""
+        path = self.workdir / "encoder.keras"
+        if self.chief:
+            with replacing(path) as beside:
+                self.method.encoder.save(beside)
+        across_workers(self.strategy, 0)
+        return path
 
 
 def summary(config, dataset, start, total_steps):
