@@ -17,7 +17,7 @@ from training.methods.byol import BYOL
 from training.methods.moco import MoCo
 from training.methods.simclr import SimCLR
 from training.methods.simsiam import SimSiam
-from training.optimizers import SGD
+from training.optimizers import LARS, SGD
 from training.strategy import across_workers, make_strategy
 
 BATCH = 16
@@ -43,6 +43,14 @@ METHODS = {
     "moco": lambda several: MoCo(encoder(False), 16, 8, 64, 0.9, 0.2, batch_norm_groups=2),
 }
 
+# Each with its source's; LARS also looks at the norm of the whole batch's gradient.
+OPTIMIZERS = {
+    "simclr": lambda: LARS(1.0, weight_decay=1e-3, trust_coefficient=0.1),
+    "byol": lambda: LARS(1.0, weight_decay=1e-3, trust_coefficient=0.1),
+    "simsiam": lambda: SGD(0.1, weight_decay=1e-3),
+    "moco": lambda: SGD(0.1, weight_decay=1e-3),
+}
+
 
 def batches(context):
     """Each pipeline's replicas get their parts of the global batch, in order."""
@@ -58,7 +66,7 @@ def three_steps(name, strategy):
     with strategy.scope():
         keras.utils.set_random_seed(0)
         method = METHODS[name](strategy.num_replicas_in_sync > 1)
-        method.compile(SGD(0.1, momentum=0.9, weight_decay=1e-3))
+        method.compile(OPTIMIZERS[name]())
         method.optimizer.build(method.trainable_variables)
     step = compiled_step(method, strategy)
     iterator = iter(strategy.distribute_datasets_from_function(batches))
