@@ -18,6 +18,7 @@ from evaluation.encoders import default_image_size, encoder_fingerprint, load_en
 from evaluation.features import extract_features
 from sassl_tf.datasets import load_dataset
 from sassl_tf.files import replacing
+from training.workdir import this_command
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 
@@ -128,6 +129,7 @@ def write_result(evaluation, frozen, outcome):
         "evaluation": evaluation,
         **outcome,
         **frozen.facts,
+        "command": this_command(),
         "versions": {"python": platform.python_version(), **versions},
     }
     with replacing(frozen.workdir / result_name(evaluation, frozen.facts["dataset"])) as beside:

@@ -75,6 +75,31 @@ def bars(axis, groups, label):
     axis.legend(loc="lower right")
 
 
+def bars_of_values(axis, values, names, label):
+    """Grouped bars of means, with the standard deviation and a dot for each value.
+
+    Args:
+        axis: a Matplotlib axis.
+        values: {group: {bar: list of numbers}}.
+        names: of the bars, in their order; a group may lack some.
+        label: of the vertical axis.
+    """
+    width = 0.8 / len(names)
+    for number, name in enumerate(names):
+        shift = (number - (len(names) - 1) / 2) * width
+        found = [(i, group[name]) for i, group in enumerate(values.values()) if name in group]
+        places = np.array([i + shift for i, _ in found])
+        means = [np.mean(v) for _, v in found]
+        spread = [np.std(v, ddof=1) if len(v) > 1 else 0 for _, v in found]
+        drawn = axis.bar(places, means, width, yerr=spread, capsize=3, label=name, alpha=0.75)
+        axis.bar_label(drawn, fmt="%.1f", fontsize=8, label_type="center")
+        for place, (_, dots) in zip(places, found, strict=True):
+            axis.plot([place] * len(dots), dots, "k.", markersize=3)
+    axis.set_xticks(range(len(values)), list(values))
+    axis.set_ylabel(label)
+    axis.legend(fontsize=8, loc="lower right")
+
+
 def pixels(made):
     """A figure as a uint8 picture [H, W, 3]."""
     buffer = io.BytesIO()

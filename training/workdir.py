@@ -2,14 +2,19 @@
 
 import json
 import pathlib
+import shlex
+import sys
 
 from sassl_tf.files import replacing
+
+COMMANDS_FILE = "commands.txt"
 
 
 def open_workdir(workdir, config, fingerprints=None, write=True):
     """Makes the folder and writes `config.json`, or checks that it holds the same config.
 
-    A run without a checkpoint has nothing to lose: another config may take its place.
+    A run without a checkpoint has nothing to lose: another config may take its place. The command
+    is added to `commands.txt`.
 
     Args:
         workdir: a folder, made if need be.
@@ -32,19 +37,26 @@ def open_workdir(workdir, config, fingerprints=None, write=True):
     new = json.loads(config.to_json())
     if fingerprints:
         new["fingerprints"] = fingerprints
-    if path.exists() and any(workdir.glob("checkpoints/ckpt-*.index")):
+    begun = path.exists() and any(workdir.glob("checkpoints/ckpt-*.index"))
+    if begun:
         old = json.loads(path.read_text())
-        differences = sorted(_differences(old, new))
-        if differences:
-            listed = "\n  ".join(differences)
+        lines = sorted(
+            f"{name}: there {before!r}, here {after!r}"
+            for name, before, after in differences(old, new)
+        )
+        if lines:
+            listed = "\n  ".join(lines)
             raise ValueError(
                 f"{workdir} holds a run with another config:\n  {listed}\n"
                 "Continue it with the same config, or choose another --workdir."
             )
-    elif write:
+    if write:
         try:
-            with replacing(path) as beside:
-                beside.write_text(json.dumps(new, indent=2) + "\n")
+            if not begun:
+                with replacing(path) as beside:
+                    beside.write_text(json.dumps(new, indent=2) + "\n")
+            with open(workdir / COMMANDS_FILE, "a") as file:
+                file.write(this_command() + "\n")
         except OSError as error:
             raise OSError(
                 f"The workdir {workdir} cannot be written ({error}). Choose another --workdir, or "
@@ -53,10 +65,16 @@ def open_workdir(workdir, config, fingerprints=None, write=True):
     return workdir
 
 
-def _differences(old, new, prefix=""):
+def differences(old, new, prefix=""):
+    """(dotted name, value in old, value in new) of all fields in which two configs differ."""
     for key in old.keys() | new.keys():
         before, after = old.get(key, "(absent)"), new.get(key, "(absent)")
         if isinstance(before, dict) and isinstance(after, dict):
-            yield from _differences(before, after, f"{prefix}{key}.")
+            yield from differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            yield f"{prefix}{key}: there {before!r}, here {after!r}"
+            yield f"{prefix}{key}", before, after
+
+
+def this_command():
+    """The command line of this process, to be typed again."""
+    return shlex.join(["python", *sys.orig_argv[1:]])

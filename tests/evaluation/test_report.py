@@ -1,0 +1,113 @@
+"""Reports: means, spreads and paired differences by hand, and what goes side by side."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from evaluation.report import compare, paired_difference, read_run, write_report
+
+VERSIONS = {"python": "3.11", "tensorflow": "2.21"}
+
+
+def write_run(folder, accuracies, method="simclr", seed=0, enabled=False, **config):
+    """A workdir with {evaluation: accuracy} on one dataset."""
+    folder.mkdir(parents=True)
+    sassl = {"enabled": enabled, "stylizer": config.pop("stylizer", "compact")}
+    content = {"method": method, "seed": seed, "epochs": 5, "sassl": sassl, **config}
+    (folder / "config.json").write_text(json.dumps(content))
+    (folder / "commands.txt").write_text(f"python -m training.pretrain --config.seed={seed}\n")
+    rows = [{"step": step, "loss": 5 / step} for step in (1, 2, 3)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for evaluation, accuracy in accuracies.items():
+        result = {
+            "evaluation": evaluation,
+            "dataset": "shapes",
+            "accuracy": accuracy,
+            "mean_per_class_accuracy": accuracy / 2,
+            "versions": VERSIONS,
+            "command": f"python -m evaluation.{evaluation}",
+        }
+        (folder / f"{evaluation}-shapes.json").write_text(json.dumps(result))
+    return folder
+
+
+@pytest.fixture
+def workdirs(tmp_path):
+    """Three seeds without and with SASSL; the second of another method, one seed."""
+    folders = []
+    for seed, (without, with_sassl) in enumerate([(0.50, 0.53), (0.54, 0.55), (0.52, 0.57)]):
+        for enabled, accuracy in ((False, without), (True, with_sassl)):
+            folder = tmp_path / f"simclr-{enabled}-{seed}"
+            results = {"knn": accuracy, "linear_probe": accuracy + 0.1}
+            folders.append(write_run(folder, results, seed=seed, enabled=enabled))
+    folders.append(write_run(tmp_path / "byol", {"knn": 0.4}, method="byol"))
+    return folders
+
+
+def test_means_spreads_and_paired_differences(workdirs):
+    rows = compare([read_run(folder) for folder in workdirs])
+    found = {(r["setting"], r["evaluation"], r["variant"]): r for r in rows}
+    baseline = found["simclr", "knn", "baseline"]
+    assert baseline["values"] == pytest.approx({0: 50, 1: 54, 2: 52})
+    assert (baseline["mean"], baseline["std"]) == pytest.approx((52, 2))
+    assert "difference" not in baseline
+    difference = found["simclr", "linear_probe", "SASSL"]["difference"]
+    expected = scipy.stats.ttest_rel([53, 55, 57], [50, 54, 52]).confidence_interval(0.95)
+    assert difference["mean"] == pytest.approx(3) and difference["pairs"] == 3
+    assert (difference["low"], difference["high"]) == pytest.approx((expected.low, expected.high))
+    assert found["byol", "knn", "baseline"]["std"] is None
+    halves = compare([read_run(folder) for folder in workdirs], "mean_per_class_accuracy")
+    assert halves[0]["mean"] == pytest.approx(26)
+
+
+def test_pairs_are_of_one_seed():
+    assert paired_difference({0: 5.0, 3: 9.0}, {0: 4.0, 1: 1.0}) == {
+        **{"mean": 1.0, "low": None, "high": None, "pairs": 1}
+    }
+    assert paired_difference({0: 5.0}, {1: 4.0}) is None
+
+
+def test_the_report(workdirs, tmp_path):
+    output = tmp_path / "report"
+    text = write_report(workdirs, output)
+    assert "| simclr | knn | shapes | SASSL | 55.00 ± 2.00 | 3 | +3.00 [-1.97, +7.97] |" in text
+    assert "| byol | knn | shapes | baseline | 40.00 | 1 |  |" in text
+    assert "python -m training.pretrain --config.seed=1\n" in text
+    assert "python 3.11, tensorflow 2.21" in text and text == (output / "report.md").read_text()
+    rows = json.loads((output / "report.json").read_text())["rows"]
+    assert np.isclose(rows[0]["mean"], 52)
+    for picture in ("accuracies.png", "curves.png"):
+        assert (output / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_differs_names_settings_and_variants(tmp_path):
+    runs = [
+        read_run(write_run(tmp_path / name, {"knn": 0.5}, **config))
+        for name, config in {
+            "short": {"epochs": 5},
+            "long": {"epochs": 9, "log_every": 7},
+            "compact": {"epochs": 9, "enabled": True},
+            "magenta": {"epochs": 9, "enabled": True, "stylizer": "magenta"},
+        }.items()
+    ]
+    found = {(row["setting"], row["variant"]) for row in compare(runs)}
+    assert found == {
+        ("simclr, epochs=5", "baseline"),
+        ("simclr, epochs=9", "baseline"),
+        ("simclr, epochs=9", "SASSL, stylizer=compact"),
+        ("simclr, epochs=9", "SASSL, stylizer=magenta"),
+    }
+
+
+def test_mistakes(workdirs, tmp_path):
+    with pytest.raises(ValueError, match="is no pretraining workdir"):
+        read_run(tmp_path)
+    (workdirs[-1] / "knn-shapes.json").unlink()
+    with pytest.raises(ValueError, match="has no results yet"):
+        read_run(workdirs[-1])
+    twice = shutil.copytree(workdirs[0], tmp_path / "twice")
+    with pytest.raises(ValueError, match="the same experiment with the same seed, 0"):
+        write_report([*workdirs[:2], twice], tmp_path / "report")
