@@ -106,7 +106,7 @@ def regularization_path(features, labels, l2_values):
     model = LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True)
     for l2 in sorted(l2_values, reverse=True):
         model.set_params(C=scale**2 / l2)
-        yield l2, LinearClassifier(centre, scale, model, _fit(model, coordinates, labels))
+        yield l2, LinearClassifier(centre, scale, model, fit(model, coordinates, labels))
 
 
 def fit_logistic_regression(features, labels, l2):
@@ -246,7 +246,7 @@ def evaluate(
     return write_result("linear_probe", frozen, dataclasses.asdict(result))
 
 
-def _fit(model, features, labels):
+def fit(model, features, labels):
     """Fits and returns whether it converged; one remark at the end says what 45 warnings would."""
     # NumPy and SciPy each bring an OpenBLAS whose threads spin while the other works: on two busy
     # cores 18.6 s in place of 0.7 (3,200 x 256). And one thread adds in the same order everywhere.

@@ -1,0 +1,162 @@
+"""Few-shot classification: logistic regression on the frozen features of n images of each class.
+
+    python -m evaluation.few_shot --encoder=runs/simclr --dataset=shapes --shots=1,10
+
+One and ten shots are the paper's (arXiv 2312.01187); how to classify so few follows the low-shot
+protocol of MSN (Assran et al. 2022, arXiv 2204.07141; facebookresearch/msn, logistic_eval.py):
+every feature vector is centred and brought to unit length by itself, and the objective, without
+an intercept, is
+
+    sum_i cross_entropy(x_i W, y_i) + L2/2 |W|^2,        L2 = 0.00025, fixed.
+
+Nothing is chosen, so that no image but the n of each class is needed. Each trial draws others; the
+result is the mean over trials. Results go to `few_shot_N-DATASET.json` in the workdir.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from absl import app, flags
+from sklearn.linear_model import LogisticRegression
+
+from evaluation.flags import define_encoder_flags, encoder_arguments
+from evaluation.frozen import accuracies, frozen_features, write_result
+from evaluation.linear_probe import MAX_ITERATIONS, fit
+
+L2 = 0.00025
+TRIALS = 5
+
+
+def draw_shots(labels, shots, seed, class_names=None):
+    """Indices [C * shots] of so many images of each class, in the order of the classes.
+
+    Of one seed the draw for fewer shots is part of that for more.
+
+    Args:
+        labels: int [N].
+        shots: how many of each class, 1 or more.
+        seed: a seed of `numpy.random.default_rng`.
+        class_names: for the error message.
+
+    Raises:
+        ValueError: a class has fewer images, or `shots` is below 1.
+    """
+    if shots < 1:
+        raise ValueError(f"shots is {shots}; expected 1 or more.")
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        if len(members) < shots:
+            name = class_names[label] if class_names else label
+            raise ValueError(
+                f"Class {name} has {len(members)} train images, and {shots} shots were asked for. "
+                "Ask for fewer, or leave the class out."
+            )
+        drawn.append(members[:shots])
+    return np.concatenate(drawn)
+
+
+def unit_rows(features):
+    """Each row [D] of features [N, D] centred and brought to length 1, in float64."""
+    features = np.asarray(features, np.float64)
+    features = features - features.mean(axis=1, keepdims=True)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
+def few_shot(train_features, train_labels, test_features, test_labels, shots, seed, names=None):
+    """Trains on `shots` images of each class and tests on all of the test split.
+
+    Args:
+        train_features: float [N, D].
+        train_labels: int [N].
+        test_features: float [M, D].
+        test_labels: int [M].
+        shots: how many of each class.
+        seed: of the draw.
+        names: of the classes, for the error message.
+
+    Returns:
+        {"accuracy", "mean_per_class_accuracy"} in [0, 1].
+
+    Raises:
+        ValueError: a class has fewer images, or there are fewer than two classes.
+    """
+    drawn = draw_shots(train_labels, shots, seed, names)
+    if len(drawn) == shots:
+        raise ValueError("The train data has one class; few-shot classification needs two or more.")
+    model = LogisticRegression(C=1 / L2, fit_intercept=False, max_iter=MAX_ITERATIONS)
+    fit(model, unit_rows(train_features[drawn]), train_labels[drawn])
+    return accuracies(test_labels, model.predict(unit_rows(test_features)))
+
+
+def evaluate(
+    encoder_path,
+    dataset_spec,
+    data_dir=None,
+    workdir=None,
+    image_size=None,
+    batch_size=128,
+    shots=1,
+    trials=TRIALS,
+):
+    """Runs the few-shot evaluation of an encoder on a dataset and writes the result.
+
+    Args:
+        encoder_path: and all up to `batch_size` as for `evaluation.frozen.frozen_features`.
+        shots: how many train images of each class.
+        trials: how many draws, of the seeds 0, 1, ...
+
+    Returns:
+        The content of `few_shot_N-DATASET.json`, a dict: the means over the trials, and for each
+        metric "std" and "values".
+    """
+    frozen = frozen_features(encoder_path, dataset_spec, data_dir, workdir, image_size, batch_size)
+    found = [
+        few_shot(
+            frozen.train_features,
+            frozen.train_labels,
+            frozen.test_features,
+            frozen.test_labels,
+            shots,
+            seed,
+            frozen.class_names,
+        )
+        for seed in range(trials)
+    ]
+    values = {metric: [one[metric] for one in found] for metric in found[0]}
+    outcome = {
+        **{metric: float(np.mean(v)) for metric, v in values.items()},
+        "std": {m: float(np.std(v, ddof=1)) if trials > 1 else None for m, v in values.items()},
+        "values": values,
+        "shots": shots,
+        "trials": trials,
+        "l2": L2,
+    }
+    return write_result(f"few_shot_{shots}", frozen, outcome)
+
+
+def _report(result):
+    spread = result["std"]["accuracy"]
+    print(
+        f"{result['shots']}-shot on {result['dataset']}: accuracy {result['accuracy']:.2%}"
+        + (f" ± {spread:.2%}" if spread is not None else "")
+        + f", mean per class {result['mean_per_class_accuracy']:.2%}\n"
+        f"  {result['trials']} trials of {result['classes']} classes; "
+        f"{result['test_images']} test images"
+    )
+
+
+def main(_):
+    values = flags.FLAGS
+    for shots in values.shots:
+        _report(evaluate(**encoder_arguments(), shots=int(shots), trials=values.trials))
+
+
+if __name__ == "__main__":
+    define_encoder_flags()
+    flags.DEFINE_list("shots", "1,10", "Train images of each class; several with commas.")
+    flags.DEFINE_integer("trials", TRIALS, "Draws of them.", lower_bound=1)
+    app.run(main)
