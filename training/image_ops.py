@@ -79,26 +79,25 @@ def _gaussian_taps(sigma, radius):
     return taps / tf.reduce_sum(taps, axis=0)
 
 
-def color_jitter(images, order, brightness, contrast, saturation, hue):
+def color_jitter(images, order, brightness, contrast, saturation, hue, law="simclr"):
     """Brightness, contrast, saturation and hue, each once, in an order of each image's own.
 
     `order` is int32 [B, 4]: row b lists, first to last, the operations on image b (BRIGHTNESS,
     CONTRAST, SATURATION, HUE). The factors are float [B]: the first three multiply, `hue` adds
     turns of the colour wheel. Values are clipped to [0, 1] after each operation.
 
-    The result is that of tf.image's operations one image at a time, in closed forms on colour
-    planes, [B, 3, H·W]: these vectorise, where tf.image's saturation and hue go pixel by pixel
-    through branches and take one factor for all images.
+    `law`: "simclr" is that of tf.image, with brightness as a product; under "byol" brightness is
+    a sum, of its factor - 1; under "torchvision", MoCo's and SimSiam's, contrast moves away from
+    the mean luma, and saturation each pixel from its own.
+
+    All are in closed forms on colour planes, [B, 3, H·W]: these vectorise, where tf.image's
+    saturation and hue go pixel by pixel through branches and take one factor for all images.
     """
     shape = tf.shape(images)
     planes = tf.reshape(images, [shape[0], shape[1] * shape[2], 3])
     planes = tf.transpose(planes, [0, 2, 1])
-    operations = [
-        (_brightness, brightness),
-        (_contrast, contrast),
-        (_saturation, saturation),
-        (_hue, hue),
-    ]
+    factors = brightness, contrast, saturation, hue
+    operations = [*zip(JITTER_LAWS[law], factors, strict=True)]
     for chosen in tf.unstack(order, num=4, axis=1):
         planes = tf.clip_by_value(_dispatch(planes, chosen, operations), 0.0, 1.0)
     images_out = tf.reshape(tf.transpose(planes, [0, 2, 1]), shape)
@@ -119,8 +118,17 @@ def _brightness(planes, factor):
     return planes * factor
 
 
+def _added_brightness(planes, factor):
+    return planes + (factor - 1.0)
+
+
 def _contrast(planes, factor):
     mean = tf.reduce_mean(planes, axis=2, keepdims=True)
+    return (planes - mean) * factor + mean
+
+
+def _contrast_of_luma(planes, factor):
+    mean = tf.reduce_mean(_luma(planes), axis=2, keepdims=True)
     return (planes - mean) * factor + mean
 
 
@@ -130,6 +138,15 @@ def _saturation(planes, factor):
     value, chroma = _value_and_chroma(planes)
     scale = tf.minimum(factor, tf.math.divide_no_nan(value, chroma))
     return value + (planes - value) * scale
+
+
+def _saturation_of_luma(planes, factor):
+    luma = _luma(planes)
+    return (planes - luma) * factor + luma
+
+
+def _luma(planes):
+    return tf.reduce_sum(planes * tf.constant(_LUMA)[:, None], axis=1, keepdims=True)
 
 
 def _hue(planes, turns):
@@ -158,6 +175,13 @@ def _hue_of(planes, value, chroma):
     )
     not_red = _select(tf.equal(value, green), 2.0 + from_green, 4.0 + from_blue)
     return _select(tf.equal(value, red), from_red, not_red)
+
+
+JITTER_LAWS = {
+    "simclr": (_brightness, _contrast, _saturation, _hue),
+    "byol": (_added_brightness, _contrast, _saturation, _hue),
+    "torchvision": (_brightness, _contrast_of_luma, _saturation_of_luma, _hue),
+}
 
 
 def tensorflow_crop_box(shape, area, ratio, seed):

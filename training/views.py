@@ -12,6 +12,7 @@ Each operation draws from a seed of its own, derived by name, so that switching 
 off changes no other draw: runs with and without SASSL see the same crops and the same colours.
 """
 
+import functools
 import zlib
 
 import tensorflow as tf
@@ -36,6 +37,7 @@ def view_config(**overrides):
             "crop_sampler": "tensorflow",  # or "torchvision"
             "flip_probability": 0.5,
             "jitter_probability": 0.8,
+            "jitter_law": "simclr",  # or "byol", "torchvision"
             "brightness": 0.8,
             "contrast": 0.8,
             "saturation": 0.8,
@@ -68,6 +70,7 @@ def moco_v2_views():
     numbers = {
         "crop_area": (0.2, 1.0),
         "crop_sampler": "torchvision",
+        "jitter_law": "torchvision",
         **_jitter(0.4, 0.4, 0.4, 0.1),
     }
     return _pair(numbers, numbers)
@@ -79,7 +82,7 @@ def byol_views():
     Sources: arXiv 2006.07733, table 6; google-deepmind/deepmind-research,
     byol/utils/augmentations.py.
     """
-    jitter = _jitter(0.4, 0.4, 0.2, 0.1)
+    jitter = {"jitter_law": "byol", **_jitter(0.4, 0.4, 0.2, 0.1)}
     return _pair(
         {**jitter, "blur_probability": 1.0},
         {**jitter, "blur_probability": 0.1, "solarize_probability": 0.2},
@@ -107,7 +110,8 @@ def draw_view(config, image_shape, seed, augment=None):
     `image_shape` is that of the whole image, [H, W, 3], and `seed` int32 [2]. Where the view is
     stylized and the layer `augment` is given, `draws["sassl"]` is what it draws for one image.
     """
-    sampler = _crop_sampler(config.crop_sampler)
+    _check(config)
+    sampler = image_ops.CROP_SAMPLERS[config.crop_sampler]
     jitter_apply, *factors, first, second, third, fourth = _uniforms(seed, "jitter", 9)
     brightness, contrast, saturation, hue = factors
     blur_apply, blur_sigma = _uniforms(seed, "blur", 2)
@@ -133,12 +137,15 @@ def draw_view(config, image_shape, seed, augment=None):
     return draws
 
 
-def _crop_sampler(name):
-    if name not in image_ops.CROP_SAMPLERS:
-        raise ValueError(
-            f"The view's crop_sampler is {name!r}; expected one of {[*image_ops.CROP_SAMPLERS]}."
-        )
-    return image_ops.CROP_SAMPLERS[name]
+def _check(config):
+    for field, known in (
+        ("crop_sampler", image_ops.CROP_SAMPLERS),
+        ("jitter_law", image_ops.JITTER_LAWS),
+    ):
+        if config[field] not in known:
+            raise ValueError(
+                f"The view's {field} is {config[field]!r}; expected one of {[*known]}."
+            )
 
 
 def _named_seed(seed, name):
@@ -214,7 +221,8 @@ def _recolour(images, draws, config):
     if config.jitter_probability > 0:
         names = ("order", "brightness", "contrast", "saturation", "hue")
         factors = [draws[name] for name in names]
-        images = image_ops.apply_where(draws["jitter"], image_ops.color_jitter, images, *factors)
+        jitter = functools.partial(image_ops.color_jitter, law=config.jitter_law)
+        images = image_ops.apply_where(draws["jitter"], jitter, images, *factors)
     if config.grayscale_probability > 0:
         images = image_ops.apply_where(draws["grayscale"], image_ops.grayscale, images)
     return images

@@ -45,6 +45,7 @@ def test_the_papers_numbers_of_the_others():
     )
     view = config.views.left
     assert (view.crop_area, view.crop_sampler) == ((0.2, 1.0), "torchvision")
+    assert view.jitter_law == "torchvision" and view.hue == 0.1
     config = byol.get_config("imagenet")
     assert (config.epochs, config.optimizer.learning_rate, config.byol.base_momentum) == (
         1000,
@@ -52,6 +53,7 @@ def test_the_papers_numbers_of_the_others():
         0.996,
     )
     left, right = config.views.left, config.views.right
+    assert left.jitter_law == right.jitter_law == "byol"
     assert (left.blur_probability, right.blur_probability) == (1.0, 0.1)
     assert (left.solarize_probability, right.solarize_probability) == (0.0, 0.2)
 

@@ -67,6 +67,33 @@ def test_hue_is_colorsys(turns):
     np.testing.assert_allclose(turned, np.apply_along_axis(turn, -1, rgb), atol=1e-5)
 
 
+def torchvision_operation(image, operation, factor):
+    """As its functional operations on tensors are defined; hue is the same as TensorFlow's."""
+    grey = image @ np.float32([0.2989, 0.587, 0.114])
+    blend_with = [np.zeros_like(image), np.full_like(image, grey.mean()), grey[..., None]]
+    return factor * image + (1 - factor) * blend_with[operation]
+
+
+@pytest.mark.parametrize("law", ["byol", "torchvision"])
+def test_the_other_laws_of_jitter(law):
+    images = random_images(6)
+    orders, *factors = random_jitter(6)
+    expected = []
+    for image, order, *own in zip(images, orders, *factors, strict=True):
+        for operation in order:
+            factor = own[operation]
+            if law == "torchvision" and operation != image_ops.HUE:
+                image = torchvision_operation(image, operation, factor)
+            elif law == "byol" and operation == image_ops.BRIGHTNESS:
+                image = image + (factor - 1)
+            else:
+                image = TF_IMAGE[operation](image, factor)
+            image = np.clip(image, 0, 1)
+        expected.append(image)
+    result = image_ops.color_jitter(images, orders, *factors, law=law)
+    np.testing.assert_allclose(result, np.stack(expected), atol=1e-5)
+
+
 def test_color_jitter_by_hand():
     image = np.float32([[[0.4, 0.2, 0.2], [0.8, 0.8, 0.8]]])[None]
     cases = [

@@ -205,9 +205,11 @@ def test_sassl_mistakes_are_errors():
         views.draw_view(views.view_config(sassl="before_jitter"), SHAPE, seed, bytes_layer)
 
 
-def test_an_unknown_crop_sampler_is_an_error():
+def test_unknown_laws_are_errors():
     with pytest.raises(ValueError, match="'tensorflow', 'torchvision'"):
         views.draw_view(views.view_config(crop_sampler="keras"), SHAPE, tf.constant([0, 1]))
+    with pytest.raises(ValueError, match="'simclr', 'byol', 'torchvision'"):
+        views.draw_view(views.view_config(jitter_law="moco"), SHAPE, tf.constant([0, 1]))
 
 
 def test_configurations():
