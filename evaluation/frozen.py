@@ -4,6 +4,7 @@ It starts from the features and labels of both splits, and ends with a JSON file
 get the same numbers again.
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -16,7 +17,7 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder, workdir_of
 from evaluation.features import extract_features
-from sassl_tf.datasets import load_dataset
+from sassl_tf.datasets import MissingSplit, load_dataset
 from sassl_tf.files import replacing
 from training.workdir import this_command
 
@@ -25,13 +26,14 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrozenFeatures:
-    """Both splits of a labelled dataset, as an encoder sees them.
+    """The splits of a labelled dataset, as an encoder sees them.
 
     Attributes:
         train_features: float32 [N, D].
         train_labels: int64 [N] in [0, C).
         test_features: float32 [M, D].
         test_labels: int64 [M] in [0, C).
+        validation: (features [V, D], labels [V]) of the dataset's own validation split, or None.
         class_names: C names.
         workdir: Path of the folder for results.
         facts: what was evaluated, as a dict for the results file.
@@ -41,6 +43,7 @@ class FrozenFeatures:
     train_labels: np.ndarray
     test_features: np.ndarray
     test_labels: np.ndarray
+    validation: tuple[np.ndarray, np.ndarray] | None
     class_names: list[str]
     workdir: pathlib.Path
     facts: dict
@@ -49,7 +52,7 @@ class FrozenFeatures:
 def frozen_features(
     encoder_path, dataset_spec, data_dir=None, workdir=None, image_size=None, batch_size=128
 ):
-    """Computes the features of both splits of a dataset, or reads them from `workdir/features`.
+    """Computes the features of a dataset's splits, or reads them from `workdir/features`.
 
     Args:
         encoder_path: a `.keras` file or a pretraining workdir.
@@ -67,11 +70,11 @@ def frozen_features(
     """
     workdir = _workdir(encoder_path, workdir)
     # The datasets first: what is wrong with them shows sooner than an encoder loads.
-    splits = [_labelled(load_dataset(dataset_spec, s, data_dir)) for s in ("train", "test")]
+    splits = labelled_splits(dataset_spec, data_dir)
     encoder = load_encoder(encoder_path)
     image_size = image_size or default_image_size(encoder_path, encoder)
-    train, test = splits
-    train_features, test_features = (
+    train, test, *validation = splits
+    train_features, test_features, *validation_features = (
         extract_features(encoder, split, image_size, batch_size, workdir / "features")
         for split in splits
     )
@@ -86,16 +89,26 @@ def frozen_features(
         "classes": len(train.class_names),
         "train_images": len(train),
         "test_images": len(test),
+        "validation_images": sum(map(len, validation)),
     }
     return FrozenFeatures(
         train_features=train_features,
         train_labels=train.labels,
         test_features=test_features,
         test_labels=test.labels,
+        validation=(validation_features[0], validation[0].labels) if validation else None,
         class_names=train.class_names,
         workdir=workdir,
         facts=facts,
     )
+
+
+def labelled_splits(dataset_spec, data_dir=None):
+    """[train, test] of a dataset, and validation where it has one of its own; all labelled."""
+    splits = [_labelled(load_dataset(dataset_spec, s, data_dir)) for s in ("train", "test")]
+    with contextlib.suppress(MissingSplit):
+        splits.append(_labelled(load_dataset(dataset_spec, "validation", data_dir)))
+    return splits
 
 
 def accuracies(labels, predictions):

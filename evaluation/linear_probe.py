@@ -4,8 +4,9 @@
 
 The protocol is that of SimCLR's appendix (arXiv 2002.05709, after Kornblith et al. 2019) and
 of linusericsson/ssl-transfer: L-BFGS, 45 values of L2 from 1e-6 to 1e5, the best on a validation
-split of the train data, then one more fit on all of the train data. The validation split is 20 %
-of each class, as ssl-transfer's is 20 % of all. The objective, W without the intercept, is
+split, then one more fit on train and validation data together. The validation split is the
+dataset's own where it has one, else 20 % of each class of the train data, as ssl-transfer's is 20 %
+of all. The objective, W without the intercept, is
 
     sum_i cross_entropy(x_i W + b, y_i) + L2/2 |W|^2,        scikit-learn's C = 1 / L2.
 
@@ -115,24 +116,21 @@ def fit_logistic_regression(features, labels, l2):
     return classifier
 
 
-def select_l2(features, labels, l2_values, seed=0, metric="accuracy"):
-    """Chooses L2 on a validation split of train data; it never sees test data.
+def select_l2(features, labels, train, validation, l2_values, metric="accuracy"):
+    """Chooses L2 on validation data; it never sees test data.
 
     Args:
-        features: [N, D], train data only.
+        features: [N, D], train and validation data only.
         labels: int [N].
+        train: indices to fit by.
+        validation: indices to choose by.
         l2_values: positive numbers.
-        seed: of the validation split.
         metric: "accuracy" or "mean_per_class_accuracy".
 
     Returns:
         The best L2 (of equals the strongest), the sweep [(l2, score)] and the number of fits that
         did not converge.
-
-    Raises:
-        ValueError: no class has two images.
     """
-    train, validation = stratified_split(labels, VALIDATION_SHARE, seed)
     sweep, unconverged = [], 0
     path = regularization_path(features[train], labels[train], l2_values)
     for l2, classifier in tqdm(path, desc="Choosing L2", total=len(l2_values), disable=None):
@@ -178,6 +176,7 @@ def linear_probe(
     l2_values=L2_VALUES,
     seed=0,
     metric="accuracy",
+    validation=None,
 ):
     """Trains a linear classifier on features and tests it.
 
@@ -189,20 +188,33 @@ def linear_probe(
         l2_values: the values of L2 to choose from.
         seed: of the validation split, the only thing here that is random.
         metric: what L2 is chosen by, "accuracy" or "mean_per_class_accuracy".
+        validation: (features [V, D], labels [V]) to choose L2 by, and to fit by in the end; None:
+            a fifth of each class of the train data.
 
     Returns:
         LinearProbeResult.
 
     Raises:
-        ValueError: arrays of different lengths, one class only, or an L2 or a metric that is none.
+        ValueError: arrays of different lengths, one class only, no class of two images to choose
+            L2 by, or an L2 or a metric that is none.
     """
     _check(train_features, train_labels, l2_values, metric)
     _check_lengths("test", test_features, test_labels)
+    features, labels = train_features, train_labels
+    if validation is not None:
+        _check_lengths("validation", *validation)
+        features = np.concatenate([train_features, validation[0]])
+        labels = np.concatenate([train_labels, validation[1]])
     if len(l2_values) == 1:
         l2, sweep, unconverged = l2_values[0], [], 0
     else:
-        l2, sweep, unconverged = select_l2(train_features, train_labels, l2_values, seed, metric)
-    classifier = fit_logistic_regression(train_features, train_labels, l2)
+        if validation is None:
+            fitted, held_out = stratified_split(labels, VALIDATION_SHARE, seed)
+        else:
+            fitted, held_out = np.split(np.arange(len(labels)), [len(train_labels)])
+        chosen = select_l2(features, labels, fitted, held_out, l2_values, metric)
+        l2, sweep, unconverged = chosen
+    classifier = fit_logistic_regression(features, labels, l2)
     return LinearProbeResult(
         **accuracies(test_labels, classifier.predict(test_features)),
         l2=float(l2),
@@ -242,6 +254,7 @@ def evaluate(
         l2_values=l2_values,
         seed=seed,
         metric=metric,
+        validation=frozen.validation,
     )
     return write_result("linear_probe", frozen, dataclasses.asdict(result))
 
@@ -281,10 +294,16 @@ def _report(result):
         f"Linear probe on {result['dataset']}: accuracy {result['accuracy']:.2%}, "
         f"mean per class {result['mean_per_class_accuracy']:.2%}\n"
         f"  L2 {result['l2']:.3g}, chosen from {len(result['sweep']) or 1} by {result['metric']} "
-        f"on 20 % of {result['train_images']} train images; {result['test_images']} test images"
+        f"on {_held_out(result)}; {result['test_images']} test images"
     )
     if result["unconverged"]:
         print(f"  fits that stopped before the optimum: {result['unconverged']}")
+
+
+def _held_out(result):
+    if result["validation_images"]:
+        return f"{result['validation_images']} validation images"
+    return f"20 % of {result['train_images']} train images"
 
 
 def main(_):

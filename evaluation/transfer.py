@@ -23,8 +23,7 @@ from absl import app, flags
 
 from evaluation import few_shot, knn, linear_probe
 from evaluation.encoders import encoder_fingerprint, load_encoder, workdir_of
-from evaluation.frozen import result_name
-from sassl_tf.datasets import load_dataset
+from evaluation.frozen import labelled_splits, result_name
 from training.logs import say
 
 
@@ -155,7 +154,7 @@ def _done(workdir, spec, protocol, fingerprint, data_dir):
     if file is None or not file.is_file():
         return None
     result = json.loads(file.read_text())
-    images = {s: load_dataset(spec, s, data_dir).fingerprint for s in ("train", "test")}
+    images = {split.split: split.fingerprint for split in labelled_splits(spec, data_dir)}
     same = result["encoder_fingerprint"] == fingerprint and result["dataset_fingerprints"] == images
     return result if same else None
 

@@ -1,8 +1,8 @@
 """Image datasets with random access: `load_dataset("shapes")`, `folder:PATH`, `tfds:NAME`."""
 
-from sassl_tf.datasets.dataset import ImageDataset, check_split
+from sassl_tf.datasets.dataset import ImageDataset, MissingSplit, check_split
 
-__all__ = ["ImageDataset", "load_dataset"]
+__all__ = ["ImageDataset", "MissingSplit", "load_dataset"]
 
 
 def load_dataset(spec, split="train", data_dir=None):
@@ -12,13 +12,14 @@ def load_dataset(spec, split="train", data_dir=None):
         spec: `"shapes"` (made by the package), `"folder:PATH"` (class folders; see
             `sassl_tf.datasets.folder`) or `"tfds:NAME"` (TensorFlow Datasets, with `NAME/config`
             and `NAME:version` as there; see `sassl_tf.datasets.tfds`).
-        split: `"train"` or `"test"`.
+        split: `"train"`, `"test"`, or `"validation"`, the dataset's own.
         data_dir: the folder of prepared TFDS datasets; of no meaning to the others.
 
     Returns:
         An `ImageDataset` of uint8 [H, W, 3] images in [0, 255].
 
     Raises:
+        MissingSplit: a ValueError; the dataset has no such split.
         ValueError: an unknown spec or split, or a dataset that cannot be read.
     """
     kind, _, argument = str(spec).partition(":")

@@ -7,8 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "validation")
 UNLABELLED = -1
+
+
+class MissingSplit(ValueError):
+    """The dataset is there, and has no such split."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,7 +25,7 @@ class ImageDataset:
 
     Attributes:
         name: what was loaded, such as `"shapes"` or `"folder:pets"`.
-        split: `"train"` or `"test"`.
+        split: `"train"`, `"test"` or `"validation"`.
         class_names: one name per label, in the order of the labels; empty when unlabelled.
         labels: int64 [N], indices into `class_names`; -1 where there is no label.
         fingerprint: short hexadecimal hash of what the dataset holds.
@@ -115,9 +119,9 @@ def on_host(values):
 
 
 def check_split(split):
-    """Raises ValueError unless `split` is "train" or "test"."""
+    """Raises ValueError unless `split` is "train", "test" or "validation"."""
     if split not in SPLITS:
-        raise ValueError(f"The split is {split!r}; the splits are {' and '.join(SPLITS)}.")
+        raise ValueError(f"The split is {split!r}; the splits are {', '.join(SPLITS)}.")
 
 
 def _checked_indices(indices, count):

@@ -13,6 +13,7 @@ import tensorflow as tf
 from sassl_tf.datasets.dataset import (
     UNLABELLED,
     ImageDataset,
+    MissingSplit,
     check_split,
     fingerprint_of,
     on_host,
@@ -21,7 +22,7 @@ from sassl_tf.datasets.dataset import (
 from sassl_tf.datasets.decoding import decode_image
 from sassl_tf.files import replacing
 
-SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val")}
+SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val"), "validation": ("val",)}
 TEST_EVERY = 5
 PROGRESS_FROM = 20_000  # files: about the number that takes longer than one likes to wait
 
@@ -30,7 +31,8 @@ def folder(path, split="train"):
     """Loads a folder of class folders (or of plain images) as an `ImageDataset`.
 
     - `path/train/<class>/...` and `path/test/<class>/...` or `path/val/<class>/...`: the split
-      "test" is `test` where there is one, else `val`. A label means the same class in all of them.
+      "test" is `test` where there is one, else `val`; where there are both, `val` is "validation",
+      which the other forms lack. A label means the same class in all of them.
     - `path/<class>/...`: every fifth image of each class, in sorted order, is "test".
     - images directly in `path` or in a split's folder, with no class folders: unlabelled. Without
       split folders all of them are "train".
@@ -109,6 +111,8 @@ def _listing(root, split):
     """Returns the split's files (str, sorted by class and name), labels [N] and class names."""
     present = _folders(root)
     split_folders = [name for name in ("train", "val", "test") if name in present]
+    if split == "validation" and not {"val", "test"} <= set(split_folders):
+        raise MissingSplit(f"{root} has no validation split: a folder val beside a folder test.")
     # One such name among others is a class: there are datasets of trains.
     if len(split_folders) >= 2 or (split_folders and split_folders == present):
         home = root / _split_folder(root, split, split_folders)

@@ -3,7 +3,14 @@
 import numpy as np
 import tensorflow as tf
 
-from sassl_tf.datasets.dataset import SPLITS, ImageDataset, check_split, fingerprint_of, on_host
+from sassl_tf.datasets.dataset import (
+    SPLITS,
+    ImageDataset,
+    MissingSplit,
+    check_split,
+    fingerprint_of,
+    on_host,
+)
 
 GENERATOR_VERSION = 1
 COUNTS = {"train": 4000, "test": 1000}
@@ -30,6 +37,8 @@ def shapes(split="train", count=None, size=48, seed=0):
         ValueError: an argument out of its range.
     """
     check_split(split)
+    if split == "validation":
+        raise MissingSplit("shapes has no validation split.")
     count = COUNTS[split] if count is None else count
     _check_integer("count", count, 1)
     _check_integer("size", size, SMALLEST)

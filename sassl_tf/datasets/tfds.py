@@ -9,12 +9,17 @@ import tensorflow as tf
 from sassl_tf.datasets.dataset import (
     UNLABELLED,
     ImageDataset,
+    MissingSplit,
     check_split,
     fingerprint_of,
 )
 from sassl_tf.datasets.decoding import decode_image
 
-SPLIT_NAMES = {"train": ("train",), "test": ("test", "validation", "val")}
+SPLIT_NAMES = {
+    "train": ("train",),
+    "test": ("test", "validation", "val"),
+    "validation": ("validation", "val"),
+}
 MOST_BYTES = 8 * 2**30
 HOST = ("storage.googleapis.com", 443)
 PATIENCE = 5  # seconds
@@ -29,7 +34,8 @@ def tfds(name, split="train", data_dir=None):
 
     Args:
         name: as TFDS has it: `cifar10`, `imagenette/160px-v2`, `cifar10:3.0.2`.
-        split: "train", or "test": `test` where it is present and labelled, else `validation`.
+        split: "train"; "test": `test` where it is present and labelled, else `validation`; or
+            "validation": `validation` where it is not the test split.
         data_dir: where prepared datasets lie; by default where TFDS keeps them.
 
     Raises:
@@ -135,8 +141,10 @@ def _check_image(name, features):
 def _source_split(builder, split, wanted):
     """Returns the first fitting split; one without labels (ImageNet's test) only if it must."""
     present = [name for name in SPLIT_NAMES[split] if name in builder.info.splits]
+    if split == "validation" and _source_split(builder, "test", wanted) in present:
+        present = []
     if not present:
-        raise ValueError(
+        raise MissingSplit(
             f"The dataset tfds:{builder.name} has no split for {split!r} "
             f"({' or '.join(SPLIT_NAMES[split])}); it has {', '.join(builder.info.splits)}."
         )

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from sassl_tf.datasets import MissingSplit
 from sassl_tf.datasets import folder as module
 from sassl_tf.datasets.folder import folder
 
@@ -44,8 +45,11 @@ def test_splits_and_labels_mean_the_same_in_both(tmp_path):
     assert train.fingerprint != test.fingerprint
     np.testing.assert_array_equal(train.image(5), np.asarray(picture(2)))
 
+    with pytest.raises(MissingSplit, match="a folder val beside a folder test"):
+        folder(tmp_path, "validation")
     class_folders(tmp_path / "test", {"bee": 2})  # goes before val
     assert folder(tmp_path, "test").labels.tolist() == [1, 1]
+    assert folder(tmp_path, "validation").labels.tolist() == [0, 2]
 
 
 def test_every_fifth_of_each_class_is_test(tmp_path):
@@ -55,6 +59,8 @@ def test_every_fifth_of_each_class_is_test(tmp_path):
     assert np.bincount(train.labels).tolist() == [9, 4, 4] and test.labels.tolist() == [0, 0, 2]
     shades = [int(test.image(i)[0, 0, 2]) for i in range(3)]
     assert shades == [4, 9, 4]
+    with pytest.raises(MissingSplit):
+        folder(root, "validation")
 
 
 def test_unlabelled(tmp_path):

@@ -23,7 +23,7 @@ def test_unknown_spec(spec):
 
 
 def test_unknown_split():
-    with pytest.raises(ValueError, match=r"'val'.*train and test"):
+    with pytest.raises(ValueError, match=r"'val'.*train, test, validation"):
         load_dataset("shapes", "val")
 
 

@@ -59,5 +59,5 @@ def test_all_textures_stay_in_range():
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"size": 8}, {"seed": -1}, {"split": "val"}])
 def test_arguments_out_of_range(wrong):
-    with pytest.raises(ValueError, match=r"give an integer|splits are train and test"):
+    with pytest.raises(ValueError, match=r"give an integer|splits are train, test, validation"):
         shapes(**wrong)

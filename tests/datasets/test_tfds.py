@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from sassl_tf.datasets import load_dataset
+from sassl_tf.datasets import MissingSplit, load_dataset
 from sassl_tf.datasets import tfds as module
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 10, 14, 3), np.uint8)
@@ -64,8 +64,19 @@ def test_a_test_split_without_labels_gives_way_to_validation(tmp_path):
     }
     store(tmp_path, "hidden_labels", splits, image="image", label="label")
     assert load_dataset("tfds:hidden_labels", "test", tmp_path).labels.tolist() == [2, 1, 0]
+    with pytest.raises(MissingSplit):  # it is the test split already
+        load_dataset("tfds:hidden_labels", "validation", tmp_path)
     with pytest.raises(ValueError, match=r"no split for 'train'.*it has test, validation"):
         load_dataset("tfds:hidden_labels", "train", tmp_path)
+
+
+def test_a_validation_split_beside_the_test_split(tmp_path):
+    splits = {
+        name: labelled(IMAGES[i : i + 1], [i]) for i, name in enumerate(["test", "validation"])
+    }
+    store(tmp_path, "both", splits, image="image", label="label")
+    assert load_dataset("tfds:both", "test", tmp_path).labels.tolist() == [0]
+    assert load_dataset("tfds:both", "validation", tmp_path).labels.tolist() == [1]
 
 
 def test_gray_and_unlabelled(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -74,8 +75,9 @@ def test_l2_is_chosen_by_the_metric_on_the_validation_split(metric, score):
     keep = (labels == 0) | rare  # class 0 and a few of the others
     features, labels = features[keep], labels[keep]
 
-    best, sweep, _ = select_l2(features, labels, [1e5, 30.0, 1e-2], seed=3, metric=metric)
     train, validation = stratified_split(labels, 0.2, seed=3)
+    values = [1e5, 30.0, 1e-2]
+    best, sweep, _ = select_l2(features, labels, train, validation, values, metric=metric)
     for l2, found in sweep:
         model = LogisticRegression(C=1 / l2, solver="newton-cg", max_iter=1000)
         model.fit(features[train], labels[train])
@@ -90,6 +92,21 @@ def test_the_validation_split_is_stratified_and_takes_small_classes():
     assert np.bincount(labels[validation], minlength=4).tolist() == [10, 2, 1, 0]
     assert not np.array_equal(validation, stratified_split(labels, 0.2, seed=1)[1])
     assert np.array_equal(validation, stratified_split(labels, 0.2, seed=0)[1])
+
+
+def test_a_validation_split_of_the_datasets_own():
+    """It chooses L2, and the last fit is on train and validation together."""
+    (train, validation, test) = (blobs(120, seed=seed, spread=3.0) for seed in (0, 1, 2))
+    found = linear_probe(*train, *test, l2_values=l2_sweep(5), validation=validation)
+    expected = []
+    for l2, score in found.sweep:
+        model = LogisticRegression(C=1 / l2, solver="newton-cg", max_iter=1000).fit(*train)
+        assert score == pytest.approx(model.score(*validation), abs=0.01)
+        expected.append(score)
+    assert found.l2 == found.sweep[int(np.argmax(expected))][0]
+    both = [np.concatenate(pair) for pair in zip(train, validation, strict=True)]
+    model = LogisticRegression(C=1 / found.l2, solver="newton-cg", max_iter=1000).fit(*both)
+    assert found.accuracy == pytest.approx(model.score(*test), abs=0.01)
 
 
 def test_wrong_arguments_are_named():
@@ -122,3 +139,7 @@ def test_evaluate_writes_the_result(tmp_path, monkeypatch):
     [file] = (tmp_path / "out").glob("linear_probe-folder-*.json")
     assert json.loads(file.read_text()) == json.loads(json.dumps(result))
     assert evaluate(*arguments, workdir=tmp_path / "out", l2_values=l2_sweep(5)) == result
+
+    shutil.copytree(tmp_path / "data" / "test", tmp_path / "data" / "val")
+    again = evaluate(*arguments, workdir=tmp_path / "out", l2_values=l2_sweep(5))
+    assert (result["validation_images"], again["validation_images"]) == (0, 12)
