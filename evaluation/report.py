@@ -24,7 +24,7 @@ from sassl_tf.files import replacing
 from training.metrics import read_metrics
 from training.workdir import COMMANDS_FILE, differences
 
-METRICS = ("accuracy", "mean_per_class_accuracy")
+METRICS = ("accuracy", "mean_per_class_accuracy", "shape_bias")
 CONFIDENCE = 0.95
 # Of a config: what tells apart the runs of one comparison, or has no influence on what is learned.
 NOT_OF_THE_SETTING = (
@@ -107,7 +107,7 @@ def compare(runs, metric="accuracy"):
 
     Args:
         runs: of `read_run`.
-        metric: "accuracy" or "mean_per_class_accuracy".
+        metric: one of `METRICS`.
 
     Returns:
         A list of dicts: "setting", "variant", "evaluation", "dataset", "values" ({seed: percent}),
@@ -202,6 +202,8 @@ def write_report(workdirs, output, metric="accuracy"):
     """
     runs = [read_run(workdir) for workdir in workdirs]
     rows = compare(runs, metric)
+    if not rows:
+        raise ValueError(f"None of the {len(runs)} workdirs has a result with {metric}.")
     text = markdown(rows, runs, metric)
     output = pathlib.Path(output)
     with replacing(output / "report.json") as beside:
@@ -220,8 +222,8 @@ def _values(by_seed, metric):
     found = collections.defaultdict(dict)
     for seed, run in by_seed.items():
         for result in run["results"]:
-            key = result["evaluation"], result["dataset"]
-            found[key][seed] = 100 * result[metric]
+            if result.get(metric) is not None:  # not every evaluation has every metric
+                found[result["evaluation"], result["dataset"]][seed] = 100 * result[metric]
     return dict(found)
 
 

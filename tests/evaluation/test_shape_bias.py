@@ -1,0 +1,122 @@
+"""Shape bias: counts by hand, categories, and encoders that see only one of the two cues."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation.shape_bias import (
+    IMAGENET_CATEGORIES,
+    category_labels,
+    cue_conflict_images,
+    evaluate,
+    shape_bias,
+)
+
+
+def test_counts_by_hand():
+    found = shape_bias(
+        ["cat", "dog", "car", "dog", "car"],  # shape, texture, neither, shape, neither
+        ["cat", "cat", "cat", "dog", "dog"],
+        ["dog", "dog", "dog", "cat", "cat"],
+    )
+    assert (found["shape_decisions"], found["texture_decisions"]) == (2, 1)
+    assert found["other_decisions"] == 2 and found["shape_bias"] == pytest.approx(2 / 3)
+    assert found["by_category"]["cat"]["shape_bias"] == 0.5
+    assert found["by_category"]["dog"]["shape_bias"] == 1.0
+    assert shape_bias(["car"], ["cat"], ["dog"])["shape_bias"] is None
+
+
+def test_imagenets_categories():
+    """As many classes as the source's table of indices has, and no class in two of them."""
+    categories = json.loads(IMAGENET_CATEGORIES.read_text())
+    counts = {name: len(classes) for name, classes in categories.items()}
+    assert counts == {
+        **{"airplane": 1, "bear": 4, "bicycle": 2, "bird": 49, "boat": 5, "bottle": 7, "car": 3},
+        **{"cat": 6, "chair": 4, "clock": 3, "dog": 109, "elephant": 2, "keyboard": 2},
+        **{"knife": 1, "oven": 1, "truck": 8},
+    }
+    classes = [wnid for names in categories.values() for wnid in names]
+    assert len(set(classes)) == len(classes)
+
+
+def test_classes_become_categories():
+    labels = np.array([0, 1, 2, 3, 1])
+    names = ["beagle", "pug", "tabby", "tree"]
+    members, found = category_labels(labels, names, {"dog": ["beagle", "pug"], "cat": ["tabby"]})
+    assert members.tolist() == [0, 1, 2, 4] and found.tolist() == ["dog", "dog", "cat", "dog"]
+    with pytest.raises(ValueError, match=r"the dataset has \['dog'\]; two or more are needed"):
+        category_labels(labels, names, {"dog": ["pug"], "cat": ["lion"]})
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Bars are "cat" where they lie and "dog" where they stand; cats are red and dogs are blue."""
+
+    def picture(shape, texture, shift):
+        pixels = np.zeros((16, 16, 3), np.uint8)
+        if shape == "cat":
+            pixels[4 + shift : 8 + shift] = 200
+        else:
+            pixels[:, 4 + shift : 8 + shift] = 200
+        return Image.fromarray(pixels * np.uint8([[texture == "cat", 0, texture == "dog"]]))
+
+    for split, shifts in (("train", range(8)), ("test", range(2))):
+        for name, label in (("tabby", "cat"), ("pug", "dog")):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for shift in shifts:
+                picture(label, label, shift).save(folder / f"{shift}.png")
+    for shape, texture in (("cat", "dog"), ("dog", "cat"), ("cat", "cat")):
+        folder = tmp_path / "cues" / shape
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 5):
+            picture(shape, texture, number).save(folder / f"{shape}{number}-{texture}1.png")
+    (tmp_path / "cues" / "MANIFEST.csv").write_text("file\n")
+    (tmp_path / "categories.json").write_text(json.dumps({"cat": ["tabby"], "dog": ["pug"]}))
+    return tmp_path
+
+
+def seeing(cue):
+    """An encoder of the colours alone, or of the direction of edges alone."""
+    images = keras.Input((16, 16, 3))
+    if cue == "texture":
+        x = keras.layers.GlobalAveragePooling2D()(images)
+    else:
+        grey = keras.ops.sum(images, axis=-1)
+        x = keras.ops.stack(
+            [
+                keras.ops.mean(keras.ops.abs(grey[:, 1:] - grey[:, :-1]), axis=(1, 2)),
+                keras.ops.mean(keras.ops.abs(grey[:, :, 1:] - grey[:, :, :-1]), axis=(1, 2)),
+            ],
+            axis=-1,
+        )
+    return keras.Model(images, x)
+
+
+@pytest.mark.parametrize(("cue", "expected"), [("shape", 1.0), ("texture", 0.0)])
+def test_an_encoder_that_sees_one_cue(data, cue, expected):
+    seeing(cue).save(data / "encoder.keras")
+    result = evaluate(
+        data / "encoder.keras",
+        f"folder:{data / 'data'}",
+        data / "cues",
+        workdir=data / "out",
+        categories=data / "categories.json",
+        l2_values=[1e-3, 1.0],
+    )
+    assert result["shape_bias"] == expected and result["cue_conflict_images"] == 8
+    [file] = (data / "out").glob("shape_bias-*.json")
+    assert json.loads(file.read_text())["by_category"]["dog"]["shape_bias"] == expected
+
+
+def test_no_cue_conflict_images(data):
+    with pytest.raises(ValueError, match="no cue-conflict images"):
+        cue_conflict_images(data / "data")
+    dataset, shapes, textures = cue_conflict_images(data / "cues")
+    assert len(dataset) == len(shapes) == 8 and set(zip(shapes, textures, strict=True)) == {
+        ("cat", "dog"),
+        ("dog", "cat"),
+    }
