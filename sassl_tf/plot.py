@@ -100,6 +100,15 @@ def bars_of_values(axis, values, names, label):
     axis.legend(fontsize=8, loc="lower right")
 
 
+def scatter(axis, groups):
+    """Points by group, {group: float [N, 2]}, in colours of their own; without ticks."""
+    for name, points in groups.items():
+        axis.scatter(*points.T, s=6, alpha=0.6, linewidths=0, label=name)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.legend(fontsize=7, markerscale=2)
+
+
 def pixels(made):
     """A figure as a uint8 picture [H, W, 3]."""
     buffer = io.BytesIO()

@@ -1,0 +1,58 @@
+"""How far apart the styles of two datasets are, by the codes of a stylizer."""
+
+import numpy as np
+import scipy.linalg
+from sklearn.neighbors import NearestNeighbors
+
+
+def frechet_distance(first, second):
+    """Squared Fréchet distance of the normal distributions of two sets of codes.
+
+    |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½) (Dowson & Landau 1982), which for features of another
+    network is the FID (Heusel et al. 2017).
+
+    Args:
+        first, second: float [N, D] and [M, D], N and M 2 or more.
+
+    Returns:
+        A float, 0 or more; in the units of squared codes, which differ from stylizer to stylizer.
+
+    Raises:
+        ValueError: a set has fewer than two codes.
+    """
+    for codes in (first, second):
+        if len(codes) < 2:
+            raise ValueError(f"A distance of styles needs two images or more, not {len(codes)}.")
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    means = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
+    c1, c2 = (np.atleast_2d(np.cov(codes, rowvar=False)) for codes in (first, second))
+    # tr (C1 C2)^½ by the symmetric C1^½ C2 C1^½, whose eigenvalues are the same and real.
+    root = _square_root(c1)
+    eigenvalues = scipy.linalg.eigvalsh(root @ c2 @ root)
+    trace = np.sqrt(np.clip(eigenvalues, 0, None)).sum()
+    return float(max(means + np.trace(c1) + np.trace(c2) - 2 * trace, 0.0))
+
+
+def neighbour_overlap(first, second, seed=0):
+    """How often the nearest other code of all is one of the other set: 1 alike, 0 apart.
+
+    Twice the leave-one-out error of a nearest-neighbour classifier that tells the two sets apart
+    (the 1-NN two-sample test, Lopez-Paz & Oquab 2017), of as many codes from both; at most 1.
+
+    Args:
+        first, second: float [N, D] and [M, D].
+        seed: of the draw from the larger one.
+    """
+    count = min(len(first), len(second))
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(codes)[:count] for codes in (first, second)]
+    codes, labels = np.concatenate(drawn), np.repeat([0, 1], count)
+    nearest = NearestNeighbors(n_neighbors=2).fit(codes).kneighbors(codes, return_distance=False)
+    # The first is the code itself, or one equal to it.
+    other = np.where(nearest[:, 0] == np.arange(len(codes)), nearest[:, 1], nearest[:, 0])
+    return float(min(1.0, 2 * np.mean(labels[other] != labels)))
+
+
+def _square_root(symmetric):
+    values, vectors = scipy.linalg.eigh(symmetric)
+    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
