@@ -79,7 +79,7 @@ def few_shot(train_features, train_labels, test_features, test_labels, shots, se
         names: of the classes, for the error message.
 
     Returns:
-        {"accuracy", "mean_per_class_accuracy"} in [0, 1].
+        What `evaluation.frozen.accuracies` does.
 
     Raises:
         ValueError: a class has fewer images, or there are fewer than two classes.

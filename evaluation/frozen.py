@@ -13,7 +13,7 @@ import platform
 import re
 
 import numpy as np
-from sklearn.metrics import accuracy_score, recall_score
+from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score
 
 from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder, workdir_of
 from evaluation.features import extract_features
@@ -112,10 +112,11 @@ def labelled_splits(dataset_spec, data_dir=None):
 
 
 def accuracies(labels, predictions):
-    """Returns {"accuracy", "mean_per_class_accuracy"} in [0, 1].
+    """Returns {"accuracy", "mean_per_class_accuracy"} in [0, 1], and "quadratic_kappa", at most 1.
 
     The mean is over the classes that occur in `labels`, as in the transfer protocols for
-    Caltech-101, Flowers-102 and Pets.
+    Caltech-101, Flowers-102 and Pets. Quadratically weighted kappa is of meaning where the classes
+    are grades in their order, as in Diabetic Retinopathy; 0 is chance.
 
     Args:
         labels: int [N].
@@ -126,7 +127,18 @@ def accuracies(labels, predictions):
         "mean_per_class_accuracy": float(
             recall_score(labels, predictions, labels=np.unique(labels), average="macro")
         ),
+        "quadratic_kappa": _quadratic_kappa(labels, predictions),
     }
+
+
+def _quadratic_kappa(labels, predictions):
+    occurring = np.union1d(labels, predictions)
+    if len(occurring) == 1:
+        return 0.0  # one class alone: no disagreement to compare with
+    # All grades up to the highest: by default one that does not occur would make no distance.
+    numbers = np.issubdtype(occurring.dtype, np.integer)
+    grades = np.arange(occurring.max() + 1) if numbers else None
+    return float(cohen_kappa_score(labels, predictions, labels=grades, weights="quadratic"))
 
 
 def write_result(evaluation, frozen, outcome):

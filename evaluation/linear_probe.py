@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 from evaluation.flags import define_encoder_flags, encoder_arguments
 from evaluation.frozen import accuracies, frozen_features, write_result
 
-METRICS = ("accuracy", "mean_per_class_accuracy")
+METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa")
 VALIDATION_SHARE = 0.2
 MAX_ITERATIONS = 1000
 
@@ -49,6 +49,7 @@ class LinearProbeResult:
     Attributes:
         accuracy: on the test split, in [0, 1].
         mean_per_class_accuracy: on the test split, in [0, 1].
+        quadratic_kappa: on the test split; of meaning for grades.
         l2: the value that was chosen.
         metric: what it was chosen by.
         sweep: (L2, validation score), from strong to weak; empty if there was nothing to choose.
@@ -58,6 +59,7 @@ class LinearProbeResult:
 
     accuracy: float
     mean_per_class_accuracy: float
+    quadratic_kappa: float
     l2: float
     metric: str
     sweep: list[tuple[float, float]]
@@ -125,7 +127,7 @@ def select_l2(features, labels, train, validation, l2_values, metric="accuracy")
         train: indices to fit by.
         validation: indices to choose by.
         l2_values: positive numbers.
-        metric: "accuracy" or "mean_per_class_accuracy".
+        metric: one of `METRICS`.
 
     Returns:
         The best L2 (of equals the strongest), the sweep [(l2, score)] and the number of fits that
@@ -187,7 +189,7 @@ def linear_probe(
         test_labels: int [M].
         l2_values: the values of L2 to choose from.
         seed: of the validation split, the only thing here that is random.
-        metric: what L2 is chosen by, "accuracy" or "mean_per_class_accuracy".
+        metric: what L2 is chosen by, one of `METRICS`.
         validation: (features [V, D], labels [V]) to choose L2 by, and to fit by in the end; None:
             a fifth of each class of the train data.
 

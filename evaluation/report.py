@@ -24,7 +24,7 @@ from sassl_tf.files import replacing
 from training.metrics import read_metrics
 from training.workdir import COMMANDS_FILE, differences
 
-METRICS = ("accuracy", "mean_per_class_accuracy", "shape_bias")
+METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa", "shape_bias")
 CONFIDENCE = 0.95
 # Of a config: what tells apart the runs of one comparison, or has no influence on what is learned.
 NOT_OF_THE_SETTING = (

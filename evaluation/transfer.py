@@ -33,7 +33,7 @@ class Target:
 
     Attributes:
         spec: for `load_dataset`.
-        metric: "accuracy" or "mean_per_class_accuracy".
+        metric: "accuracy", "mean_per_class_accuracy" or "quadratic_kappa".
         by_hand: what has to be done first where TFDS cannot download it.
     """
 

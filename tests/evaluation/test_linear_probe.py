@@ -6,6 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
+from evaluation.frozen import accuracies
 from evaluation.linear_probe import (
     evaluate,
     fit_logistic_regression,
@@ -54,6 +55,19 @@ def test_accuracy_agrees_with_a_plain_scikit_learn_protocol():
     assert result.accuracy == pytest.approx(model.score(*test), abs=0.01)
     expected = balanced_accuracy_score(test[1], model.predict(test[0]))
     assert result.mean_per_class_accuracy == pytest.approx(expected, abs=0.01)
+
+
+def test_quadratic_kappa_by_its_formula():
+    """1 - Σ w O / Σ w E, w the squared distance of grades, E what chance would give."""
+    labels, predictions = np.array([0, 1, 4, 4, 0, 1]), np.array([0, 4, 4, 1, 1, 1])
+    observed = (labels - predictions) ** 2
+    chance = (labels[:, None] - predictions[None]) ** 2
+    expected = 1 - observed.mean() / chance.mean()
+    assert accuracies(labels, predictions)["quadratic_kappa"] == pytest.approx(expected)
+    assert accuracies(labels, labels)["quadratic_kappa"] == 1
+    assert accuracies(np.zeros(3, int), np.zeros(3, int))["quadratic_kappa"] == 0
+    named = accuracies(np.array(["a", "b"]), np.array(["a", "b"]))
+    assert named["quadratic_kappa"] == 1
 
 
 def test_test_labels_have_no_part_in_the_choice_of_l2():
