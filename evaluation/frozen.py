@@ -68,7 +68,7 @@ def frozen_features(
     Raises:
         ValueError: no such encoder or dataset, an unlabelled dataset, or no workdir.
     """
-    workdir = _workdir(encoder_path, workdir)
+    workdir = result_workdir(encoder_path, workdir)
     # The datasets first: what is wrong with them shows sooner than an encoder loads.
     splits = labelled_splits(dataset_spec, data_dir)
     encoder = load_encoder(encoder_path)
@@ -78,19 +78,7 @@ def frozen_features(
         extract_features(encoder, split, image_size, batch_size, workdir / "features")
         for split in splits
     )
-    facts = {
-        "encoder": str(encoder_path),
-        "encoder_fingerprint": encoder_fingerprint(encoder),
-        "feature_size": train_features.shape[1],
-        "image_size": image_size,
-        "batch_size": batch_size,
-        "dataset": dataset_spec,
-        "dataset_fingerprints": {split.split: split.fingerprint for split in splits},
-        "classes": len(train.class_names),
-        "train_images": len(train),
-        "test_images": len(test),
-        "validation_images": sum(map(len, validation)),
-    }
+    facts = facts_of(encoder_path, encoder, image_size, batch_size, dataset_spec, splits)
     return FrozenFeatures(
         train_features=train_features,
         train_labels=train.labels,
@@ -101,6 +89,24 @@ def frozen_features(
         workdir=workdir,
         facts=facts,
     )
+
+
+def facts_of(encoder_path, encoder, image_size, batch_size, dataset_spec, splits):
+    """What is evaluated, as a dict for the results file."""
+    train, test, *validation = splits
+    return {
+        "encoder": str(encoder_path),
+        "encoder_fingerprint": encoder_fingerprint(encoder),
+        "feature_size": encoder.outputs[0].shape[-1],
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "dataset": dataset_spec,
+        "dataset_fingerprints": {split.split: split.fingerprint for split in splits},
+        "classes": len(train.class_names),
+        "train_images": len(train),
+        "test_images": len(test),
+        "validation_images": sum(map(len, validation)),
+    }
 
 
 def labelled_splits(dataset_spec, data_dir=None):
@@ -149,15 +155,20 @@ def write_result(evaluation, frozen, outcome):
         frozen: the FrozenFeatures that were evaluated.
         outcome: dict of the evaluation's own settings and numbers.
     """
+    return write_outcome(evaluation, frozen.workdir, frozen.facts, outcome)
+
+
+def write_outcome(evaluation, workdir, facts, outcome):
+    """As `write_result`, of the `facts_of` an evaluation."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     result = {
         "evaluation": evaluation,
         **outcome,
-        **frozen.facts,
+        **facts,
         "command": this_command(),
         "versions": {"python": platform.python_version(), **versions},
     }
-    with replacing(frozen.workdir / result_name(evaluation, frozen.facts["dataset"])) as beside:
+    with replacing(workdir / result_name(evaluation, facts["dataset"])) as beside:
         beside.write_text(json.dumps(result, indent=2) + "\n")
     return result
 
@@ -168,7 +179,12 @@ def result_name(evaluation, dataset_spec):
     return f"{evaluation}-{dataset[-150:]}.json"  # file systems take names of up to 255 bytes
 
 
-def _workdir(encoder_path, workdir):
+def result_workdir(encoder_path, workdir):
+    """The folder for results: `workdir`, else the encoder's own.
+
+    Raises:
+        ValueError: there is neither.
+    """
     found = workdir or workdir_of(encoder_path)
     if not found:
         raise ValueError(

@@ -98,6 +98,28 @@ class ImageDataset:
         )
 
 
+def joined(first, second):
+    """Returns the `ImageDataset` of the images of two, which have the same classes.
+
+    Raises:
+        ValueError: their classes differ.
+    """
+    if first.class_names != second.class_names:
+        raise ValueError(f"{first.name} and {second.name} have different classes.")
+    count = len(first)
+
+    def read(index):
+        return tf.cond(index < count, lambda: first.read(index), lambda: second.read(index - count))
+
+    return dataclasses.replace(
+        first,
+        labels=np.concatenate([first.labels, second.labels]),
+        fingerprint=fingerprint_of(first.fingerprint, second.fingerprint),
+        read=read,
+        listing=fingerprint_of(first.listing, second.listing),
+    )
+
+
 def fingerprint_of(*parts):
     """Returns 16 hexadecimal digits of the SHA-256 of `parts` (str, int or bytes), in order."""
     digest = hashlib.sha256()

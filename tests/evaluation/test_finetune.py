@@ -1,0 +1,112 @@
+"""Fine-tuning: what is trained, what is chosen by what, and shares of the labels."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from evaluation import finetune as module
+from evaluation.finetune import evaluate, labelled_share, train, training_batches
+from sassl_tf.datasets import load_dataset
+from sassl_tf.datasets.dataset import joined
+from tests.evaluation.tiny import tiny_encoder, write_class_folders
+
+
+@pytest.fixture
+def run(tmp_path):
+    write_class_folders(tmp_path / "data")
+    tiny_encoder().save(tmp_path / "encoder.keras")
+    (tmp_path / "config.json").write_text(json.dumps({"image_size": 16}))
+    return tmp_path
+
+
+def test_a_share_of_each_class():
+    labels = np.repeat([0, 1, 2], [200, 30, 4])
+    kept = labelled_share(labels, 0.1)
+    assert np.bincount(labels[kept]).tolist() == [20, 3, 1]
+    np.testing.assert_array_equal(kept, labelled_share(labels, 0.1))
+    assert len(labelled_share(labels, 1.0)) == 234
+
+
+def test_batches_hold_every_image_once_an_epoch_with_its_label(run):
+    dataset = load_dataset(f"folder:{run / 'data'}")
+    batches = list(training_batches(dataset, 16, 10, seed=0).take(3).as_numpy_iterator())
+    assert batches[0][0].shape == (10, 16, 16, 3) and batches[0][0].max() <= 1
+    labels = np.concatenate([labels for _, labels in batches])
+    assert np.bincount(labels).tolist() == [10, 10, 10] and (np.diff(labels) != 0).sum() > 3
+
+
+def test_two_datasets_as_one(run):
+    spec = f"folder:{run / 'data'}"
+    first, second = load_dataset(spec, "train"), load_dataset(spec, "test")
+    both = joined(first, second)
+    assert len(both) == 42 and both.fingerprint not in (first.fingerprint, second.fingerprint)
+    np.testing.assert_array_equal(both.labels, [*first.labels, *second.labels])
+    for index, expected in ((29, first.image(29)), (30, second.image(0))):
+        np.testing.assert_array_equal(both.image(index), expected)
+    with pytest.raises(ValueError, match="different classes"):
+        joined(first, load_dataset("shapes"))
+
+
+def test_encoder_and_head_are_both_trained(run):
+    dataset = load_dataset(f"folder:{run / 'data'}")
+    encoder = tiny_encoder()
+    before = [v.numpy() for v in encoder.trainable_variables]
+    classifier = train(encoder, dataset, 16, 30, 10, 0.1, 1e-4)
+    for old, new in zip(before, encoder.trainable_variables, strict=True):
+        assert np.abs(old - new).max() > 1e-4
+    assert classifier.output_shape == (None, 3)
+    norms = [m for m in encoder.layers if isinstance(m, keras.layers.BatchNormalization)]
+    assert norms[0].momentum == 0.9  # 3 steps an epoch
+    assert train(tiny_encoder(), dataset, 16, 20, 10, 1e30, 1e-4) is None
+
+
+def test_the_pair_is_chosen_on_validation_data_alone(run, monkeypatch):
+    """The scores of the grid are those that the held-out images get; the best is trained again."""
+    seen = []
+
+    def train_nothing(encoder, dataset, *arguments):
+        seen.append((len(dataset), arguments[3:5]))
+        return arguments[3:5]
+
+    def score_by_pair(pair, dataset, image_size):
+        value = {0.1: 0.5, 0.2: 0.9, 0.3: None}[pair[0]]
+        seen.append((dataset.split, len(dataset)))
+        return dict.fromkeys(("accuracy", "mean_per_class_accuracy", "quadratic_kappa"), value)
+
+    monkeypatch.setattr(module, "train", train_nothing)
+    monkeypatch.setattr(module, "score", score_by_pair)
+    result = evaluate(
+        run, f"folder:{run / 'data'}", learning_rates=(0.1, 0.2), weight_decays=(0.0,)
+    )
+    fitted, held_out, whole, test = 24, ("train", 6), 30, ("test", 12)
+    assert seen == [
+        *[(fitted, (0.1, 0.0)), held_out, (fitted, (0.2, 0.0)), held_out],
+        *[(whole, (0.2, 0.0)), test],
+    ]
+    assert (result["learning_rate"], result["grid"]) == (0.2, [(0.1, 0.0, 0.5), (0.2, 0.0, 0.9)])
+
+
+def test_it_learns_and_diverged_rates_are_passed_over(run):
+    grid = {"learning_rates": (1e30, 0.1), "weight_decays": (1e-4,)}
+    spec = f"folder:{run / 'data'}"
+    result = evaluate(run, spec, steps=60, batch_size=10, label_share=0.5, **grid)
+    assert result["accuracy"] == 1.0 and result["learning_rate"] == 0.1
+    assert result["grid"][0] == (1e30, 1e-4, None) and result["labelled_images"] == 15
+    [file] = run.glob("finetune_0.5-folder-*.json")
+    assert json.loads(file.read_text())["accuracy"] == 1.0
+    with pytest.raises(ValueError, match=r"Every training diverged.*1e\+30"):
+        rates = {"learning_rates": (1e30, 1e31), "weight_decays": (1e-4,)}
+        evaluate(run, spec, steps=5, batch_size=10, **rates)
+    with pytest.raises(ValueError, match="label_share is 0"):
+        evaluate(run, spec, label_share=0)
+
+
+def test_the_binary(run):
+    command = [sys.executable, "-m", "evaluation.finetune", f"--encoder={run}", "--steps=40"]
+    command += [f"--dataset=folder:{run / 'data'}", "--learning_rates=0.1", "--weight_decays=0"]
+    done = subprocess.run([*command, "--batch_size=10"], capture_output=True, text=True)
+    assert "30 labelled images, 12 test images" in done.stdout, done.stderr
