@@ -11,8 +11,8 @@
 | imagenette | tfds:imagenette, 64 px | resnet10_slim | 40 | 128 |
 | imagenet | folder:imagenet2012, 224 px | resnet50 | 1000 | 4096 |
 
-Sources: Grill et al. 2020 (arXiv 2006.07733), section 3.3 and appendix; for other lengths than 1,
-000 epochs google-deepmind/deepmind-research, byol/configs/byol.py:
+Sources: Grill et al. 2020 (arXiv 2006.07733), section 3.3 and appendix; for other lengths than
+1,000 epochs google-deepmind/deepmind-research, byol/configs/byol.py:
 
 | epochs | learning_rate | base_momentum | weight_decay |
 |---|---|---|---|
