@@ -36,6 +36,7 @@ from evaluation.frozen import (
 )
 from evaluation.linear_probe import METRICS, VALIDATION_SHARE, stratified_split
 from sassl_tf.datasets.dataset import joined
+from training.encoders import all_layers
 from training.input_pipeline import shuffled_index
 from training.logs import say
 from training.views import crop_view, draw_view, finish_views, view_config
@@ -98,7 +99,7 @@ def train(encoder, dataset, image_size, steps, batch_size, learning_rate, weight
     head = keras.layers.Dense(len(dataset.class_names), kernel_initializer="zeros", dtype="float32")
     classifier = keras.Model(encoder.inputs, head(encoder.outputs[0]))
     steps_per_epoch = max(1, len(dataset) / batch_size)
-    for layer in classifier._flatten_layers():
+    for layer in all_layers(classifier):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = max(1 - 10 / steps_per_epoch, 0.9)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
@@ -178,11 +179,7 @@ def evaluate(
 
     grid, found = [*itertools.product(learning_rates, weight_decays)], []
     if len(grid) > 1:
-        if validation:
-            fitted, held_out = kept, validation[0]
-        else:
-            split = stratified_split(kept.labels, VALIDATION_SHARE, seed)
-            fitted, held_out = (kept.subset(indices) for indices in split)
+        fitted, held_out = (kept, *validation) if validation else _parted(kept, seed)
         for pair in grid:
             classifier = classifier_of(fitted, pair)
             value = score(classifier, held_out, image_size)[metric] if classifier else None
@@ -206,6 +203,12 @@ def evaluate(
     }
     name = "finetune" if label_share == 1 else f"finetune_{label_share:g}"
     return write_outcome(name, workdir, facts, outcome)
+
+
+def _parted(dataset, seed):
+    """(train, validation): 20 % of each class are held out."""
+    split = stratified_split(dataset.labels, VALIDATION_SHARE, seed)
+    return [dataset.subset(indices) for indices in split]
 
 
 def _best(found):

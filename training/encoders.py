@@ -66,7 +66,7 @@ def build_encoder(
         backbone = _resnet(name, stem, width, zero_init_residual)
         scaled = keras.layers.Rescaling(2.0, offset=-1.0, name="rescaling")
 
-    for layer in _layers(backbone):
+    for layer in all_layers(backbone):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = synchronized_batch_norm and several_replicas()
     images = keras.Input(backbone.input_shape[1:], name="images")
@@ -78,12 +78,12 @@ def build_encoder(
     return keras.Model(images, x, name=name.rpartition(":")[2])
 
 
-def _layers(model):
-    """All of them, those inside of models in a model too."""
+def all_layers(model):
+    """A model's layers, those of models inside it too."""
     for layer in model.layers:
         yield layer
         if isinstance(layer, keras.Model):
-            yield from _layers(layer)
+            yield from all_layers(layer)
 
 
 def _resnet(name, stem, width, zero_init_residual):

@@ -9,6 +9,7 @@ import numpy as np
 from evaluation.features import extract_features
 from evaluation.knn import default_k, knn_accuracy
 from training.logs import say
+from training.methods.contrastive import normalize, spread
 
 MAX_IMAGES = 2500
 QUERY_SHARE = 0.2
@@ -17,12 +18,8 @@ COLLAPSED_STD = 0.02
 
 
 def feature_std(features):
-    """Standard deviation of unit rows [N, D] over the rows, times √D (Chen & He 2020, figure 2).
-
-    1 where they are spread evenly over the sphere, 0 where all are the same.
-    """
-    units = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    return float(units.std(axis=0).mean() * features.shape[1] ** 0.5)
+    """`training.methods.contrastive.spread` of features [N, D], brought to unit length."""
+    return float(spread(normalize(features)))
 
 
 def effective_rank(features):
