@@ -12,19 +12,20 @@ from sassl_tf.files import replacing
 
 __all__ = ["extract_features", "load_encoder", "prepare_image"]
 
-PREPARATION = 1  # part of the cache's key: raise it whenever `prepare_image` changes its output
+PREPARATION = 2  # part of the cache's key: raise it whenever `prepare_image` changes its output
+CROP_PROPORTION = 224 / 256
 
 
-def prepare_image(image, image_size):
+def prepare_image(image, image_size, crop_proportion=CROP_PROPORTION):
     """Resizes the shorter side (bicubic, antialiased) and crops the centre.
 
-    The shorter side becomes 256/224 of the crop, as is usual for ImageNet encoders (256, then 224);
-    ssl-transfer makes it the crop's own side. Images that are already `image_size` wide and high
-    (CIFAR, shapes) are taken whole.
+    Images that are already `image_size` wide and high (CIFAR, shapes) are taken whole.
 
     Args:
         image: uint8 [H, W, 3] in [0, 255].
         image_size: int, the side of the result.
+        crop_proportion: in (0, 1], of the resized shorter side: 224/256 is usual for ImageNet
+            (SimCLR's name for it); 1 for transfer (SimCLR's appendix B.8, ssl-transfer).
 
     Returns:
         float32 [image_size, image_size, 3] in [0, 1].
@@ -34,12 +35,20 @@ def prepare_image(image, image_size):
     pixels = tf.cond(
         tf.reduce_all(shape == image_size),
         lambda: pixels,
-        lambda: _resize_and_crop(pixels, shape, image_size),
+        lambda: _resize_and_crop(pixels, shape, image_size, crop_proportion),
     )
     return tf.ensure_shape(pixels, [image_size, image_size, 3]) / 255.0
 
 
-def extract_features(encoder, dataset, image_size, batch_size=128, cache_dir=None, progress=True):
+def extract_features(
+    encoder,
+    dataset,
+    image_size,
+    batch_size=128,
+    cache_dir=None,
+    progress=True,
+    crop_proportion=CROP_PROPORTION,
+):
     """Computes the features of all images, in the dataset's order, in inference mode.
 
     Args:
@@ -50,30 +59,38 @@ def extract_features(encoder, dataset, image_size, batch_size=128, cache_dir=Non
         cache_dir: a folder that keeps the features, so that the next call with the same encoder
             weights, dataset and image size reads them; None keeps nothing.
         progress: shows a progress bar on stderr.
+        crop_proportion: as for `prepare_image`.
 
     Returns:
         float32 [N, D]; a read-only memory map with `cache_dir`.
 
     Raises:
         ValueError: an image size that the encoder does not take, a batch size below 1, a dataset
-            without images, or features that are NaN or infinite.
+            without images, a proportion outside of (0, 1], or features that are NaN or infinite.
     """
-    _check(encoder, dataset, image_size, batch_size)
+    _check(encoder, dataset, image_size, batch_size, crop_proportion)
+    batches = _batches(dataset, image_size, batch_size, crop_proportion)
+    shape = len(dataset), encoder.outputs[0].shape[-1]
     if cache_dir is None:
-        return _extract(encoder, dataset, image_size, batch_size, progress)
+        features = np.empty(shape, np.float32)
+        _extract(encoder, dataset, batches, progress, features)
+        return features
+    preparation = image_size, crop_proportion, PREPARATION
     key = fingerprint_of(
-        encoder_fingerprint(encoder), dataset.fingerprint, dataset.split, image_size, PREPARATION
+        encoder_fingerprint(encoder), dataset.fingerprint, dataset.split, *preparation
     )
     file = pathlib.Path(cache_dir) / f"{key}.npy"
     if not file.is_file():
-        features = _extract(encoder, dataset, image_size, batch_size, progress)
         with replacing(file) as beside:
-            np.save(beside, features)
+            # On disk from the start: features of a large dataset may not fit in memory.
+            features = np.lib.format.open_memmap(beside, "w+", np.float32, shape)
+            _extract(encoder, dataset, batches, progress, features)
+            features.flush()
     return np.load(file, mmap_mode="r")
 
 
-def _resize_and_crop(pixels, shape, image_size):
-    shorter = round(image_size * 256 / 224)
+def _resize_and_crop(pixels, shape, image_size, crop_proportion):
+    shorter = round(image_size / crop_proportion)
     scale = shorter / tf.reduce_min(shape)
     resized_shape = tf.cast(tf.round(scale * tf.cast(shape, tf.float64)), tf.int32)
     pixels = tf.image.resize(pixels, resized_shape, method="bicubic", antialias=True)
@@ -82,33 +99,31 @@ def _resize_and_crop(pixels, shape, image_size):
     return pixels[top : top + image_size, left : left + image_size]
 
 
-def _extract(encoder, dataset, image_size, batch_size, progress):
-    signature = tf.TensorSpec([None, image_size, image_size, 3], tf.float32)
+def _extract(encoder, dataset, batches, progress, features):
+    """Fills `features`, an array [N, D]."""
 
     # One trace for all batches, the smaller last one included.
-    @tf.function(input_signature=[signature], autograph=False)
+    @tf.function(input_signature=[batches.element_spec], autograph=False)
     def encode(images):
         return tf.cast(encoder(images, training=False), tf.float32)
 
-    count, done, features = len(dataset), 0, None
+    done = 0
     description = f"Features ({dataset.split})"
-    with tqdm(total=count, desc=description, unit="img", disable=None if progress else True) as bar:
-        for images in _batches(dataset, image_size, batch_size):
+    disable = None if progress else True
+    with tqdm(total=len(dataset), desc=description, unit="img", disable=disable) as bar:
+        for images in batches:
             batch = encode(images).numpy()
-            if features is None:
-                features = np.empty([count, batch.shape[1]], np.float32)
             _check_finite(batch, dataset, done)
             features[done : done + len(batch)] = batch
             done += len(batch)
             bar.update(len(batch))
-    return features
 
 
-def _batches(dataset, image_size, batch_size):
+def _batches(dataset, image_size, batch_size, crop_proportion):
     return (
         tf.data.Dataset.range(len(dataset))
         .map(
-            lambda index: prepare_image(dataset.example(index)["image"], image_size),
+            lambda index: prepare_image(dataset.image(index), image_size, crop_proportion),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         .batch(batch_size)
@@ -116,7 +131,7 @@ def _batches(dataset, image_size, batch_size):
     )
 
 
-def _check(encoder, dataset, image_size, batch_size):
+def _check(encoder, dataset, image_size, batch_size, crop_proportion):
     _, height, width, _ = encoder.inputs[0].shape
     if image_size < 1 or {height, width} - {None, image_size}:
         raise ValueError(
@@ -125,6 +140,11 @@ def _check(encoder, dataset, image_size, batch_size):
         )
     if batch_size < 1:
         raise ValueError(f"The batch size is {batch_size}; give 1 or more.")
+    if not 0 < crop_proportion <= 1:
+        raise ValueError(
+            f"The crop proportion is {crop_proportion}; give a share of the shorter side, such as "
+            "0.875, up to 1."
+        )
     if not len(dataset):
         raise ValueError(f"The {dataset.split} split of {dataset.name} has no images; add some.")
 

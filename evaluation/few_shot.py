@@ -22,7 +22,7 @@ from absl import app, flags
 from sklearn.linear_model import LogisticRegression
 
 from evaluation.flags import define_encoder_flags, encoder_arguments
-from evaluation.frozen import accuracies, frozen_features, write_result
+from evaluation.frozen import accuracies, frozen_features, over_trials, with_spread, write_result
 from evaluation.linear_probe import MAX_ITERATIONS, fit
 
 L2 = 0.00025
@@ -92,28 +92,20 @@ def few_shot(train_features, train_labels, test_features, test_labels, shots, se
     return accuracies(test_labels, model.predict(unit_rows(test_features)))
 
 
-def evaluate(
-    encoder_path,
-    dataset_spec,
-    data_dir=None,
-    workdir=None,
-    image_size=None,
-    batch_size=128,
-    shots=1,
-    trials=TRIALS,
-):
+def evaluate(encoder_path, dataset_spec, *, shots=1, trials=TRIALS, **preparation):
     """Runs the few-shot evaluation of an encoder on a dataset and writes the result.
 
     Args:
-        encoder_path: and all up to `batch_size` as for `evaluation.frozen.frozen_features`.
+        encoder_path: and `dataset_spec` as for `evaluation.frozen.frozen_features`.
         shots: how many train images of each class.
         trials: how many draws, of the seeds 0, 1, ...
+        **preparation: the options of `frozen_features`: `data_dir`, `workdir`, ...
 
     Returns:
         The content of `few_shot_N-DATASET.json`, a dict: the means over the trials, and for each
         metric "std" and "values".
     """
-    frozen = frozen_features(encoder_path, dataset_spec, data_dir, workdir, image_size, batch_size)
+    frozen = frozen_features(encoder_path, dataset_spec, **preparation)
     found = [
         few_shot(
             frozen.train_features,
@@ -126,24 +118,14 @@ def evaluate(
         )
         for seed in range(trials)
     ]
-    values = {metric: [one[metric] for one in found] for metric in found[0]}
-    outcome = {
-        **{metric: float(np.mean(v)) for metric, v in values.items()},
-        "std": {m: float(np.std(v, ddof=1)) if trials > 1 else None for m, v in values.items()},
-        "values": values,
-        "shots": shots,
-        "trials": trials,
-        "l2": L2,
-    }
+    outcome = {**over_trials(found), "shots": shots, "l2": L2}
     return write_result(f"few_shot_{shots}", frozen, outcome)
 
 
 def _report(result):
-    spread = result["std"]["accuracy"]
     print(
-        f"{result['shots']}-shot on {result['dataset']}: accuracy {result['accuracy']:.2%}"
-        + (f" ± {spread:.2%}" if spread is not None else "")
-        + f", mean per class {result['mean_per_class_accuracy']:.2%}\n"
+        f"{result['shots']}-shot on {result['dataset']}: accuracy {with_spread(result)}, "
+        f"mean per class {result['mean_per_class_accuracy']:.2%}\n"
         f"  {result['trials']} trials of {result['classes']} classes; "
         f"{result['test_images']} test images"
     )

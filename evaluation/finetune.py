@@ -23,9 +23,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
+from tqdm.auto import tqdm
 
 from evaluation.encoders import default_image_size, load_encoder
-from evaluation.features import extract_features
+from evaluation.features import CROP_PROPORTION, extract_features
 from evaluation.flags import define_encoder_flags, encoder_arguments
 from evaluation.frozen import (
     accuracies,
@@ -35,18 +36,16 @@ from evaluation.frozen import (
     write_outcome,
 )
 from evaluation.linear_probe import METRICS, VALIDATION_SHARE, stratified_split
+from evaluation.remembered import remembered
+from evaluation.training_batches import training_batches
 from sassl_tf.datasets.dataset import joined
 from training.encoders import all_layers
-from training.input_pipeline import shuffled_index
 from training.logs import say
-from training.views import crop_view, draw_view, finish_views, view_config
 
 LEARNING_RATES = (1e-3, 1e-2, 1e-1)
 WEIGHT_DECAYS = (0.0, 1e-4)
 STEPS = 5000
 BATCH_SIZE = 128
-# A random resized crop and a flip, nothing else.
-VIEW = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
 
 
 def labelled_share(labels, share, seed=0):
@@ -57,27 +56,6 @@ def labelled_share(labels, share, seed=0):
         members = rng.permutation(np.flatnonzero(labels == label))
         kept.extend(members[: max(1, round(share * len(members)))])
     return np.sort(kept)
-
-
-def training_batches(dataset, image_size, batch_size, seed):
-    """An endless `tf.data.Dataset` of (float32 [B, size, size, 3] in [0, 1], labels int64 [B])."""
-    count, view = len(dataset), view_config(**VIEW)
-
-    @tf.autograph.experimental.do_not_convert
-    def load(position):
-        _, index = shuffled_index(position, count, count, seed)
-        example = dataset.example(index)
-        own_seed = tf.random.fold_in(tf.constant([seed, 1]), position)
-        draws = draw_view(view, tf.shape(example["image"]), own_seed)
-        return crop_view(example["image"], draws, image_size), draws, example["label"]
-
-    @tf.autograph.experimental.do_not_convert
-    def finish(images, draws, labels):
-        return finish_views(images, draws, view), labels
-
-    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-    positions = tf.data.Dataset.range(tf.int64.max).map(load, **parallel)
-    return positions.batch(batch_size).map(finish, **parallel).prefetch(tf.data.AUTOTUNE)
 
 
 def train(encoder, dataset, image_size, steps, batch_size, learning_rate, weight_decay, seed=0):
@@ -118,23 +96,28 @@ def train(encoder, dataset, image_size, steps, batch_size, learning_rate, weight
         optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
 
-    for images, labels in training_batches(dataset, image_size, batch_size, seed).take(steps):
+    batches = training_batches(dataset, image_size, batch_size, seed).take(steps)
+    for images, labels in tqdm(batches, desc="Fine-tuning", total=steps, unit="step", disable=None):
         loss = step(images, labels)
     return classifier if np.isfinite(loss) else None
 
 
-def score(classifier, dataset, image_size):
+def score(classifier, dataset, image_size, crop_proportion):
     """`accuracies` of a classifier on a labelled dataset."""
-    logits = extract_features(classifier, dataset, image_size, progress=False)
+    logits = extract_features(
+        classifier, dataset, image_size, progress=False, crop_proportion=crop_proportion
+    )
     return accuracies(dataset.labels, logits.argmax(axis=1))
 
 
 def evaluate(
     encoder_path,
     dataset_spec,
+    *,
     data_dir=None,
     workdir=None,
     image_size=None,
+    crop_proportion=CROP_PROPORTION,
     batch_size=BATCH_SIZE,
     steps=STEPS,
     learning_rates=LEARNING_RATES,
@@ -146,7 +129,7 @@ def evaluate(
     """Fine-tunes an encoder on a dataset and writes the result.
 
     Args:
-        encoder_path: and all up to `image_size` as for `evaluation.frozen.frozen_features`.
+        encoder_path: and all up to `crop_proportion` as for `evaluation.frozen.frozen_features`.
         batch_size: images in a training step.
         steps: of each training.
         learning_rates, weight_decays: the grid; where it is one pair, nothing is chosen.
@@ -168,35 +151,49 @@ def evaluate(
     train_split, test, *validation = splits
     encoder = load_encoder(encoder_path)
     image_size = image_size or default_image_size(encoder_path, encoder)
-    facts = facts_of(encoder_path, encoder, image_size, batch_size, dataset_spec, splits)
+    facts = facts_of(encoder_path, encoder, image_size, crop_proportion, dataset_spec, splits)
     kept = train_split.subset(labelled_share(train_split.labels, label_share, seed))
     whole = joined(kept, validation[0]) if validation else kept
 
-    def classifier_of(dataset, pair):
-        return train(
-            load_encoder(encoder_path), dataset, image_size, steps, batch_size, *pair, seed
-        )
+    def scored(pair, dataset, held_out):
+        """The accuracies on `held_out` after training on `dataset`; None where it diverged."""
+
+        def compute():
+            fresh = load_encoder(encoder_path)
+            classifier = train(fresh, dataset, image_size, steps, batch_size, *pair, seed)
+            return classifier and score(classifier, held_out, image_size, crop_proportion)
+
+        used = {
+            "evaluation": "finetune",
+            "pair": pair,
+            "steps": steps,
+            "batch_size": batch_size,
+            "seed": seed,
+        }
+        images = [dataset.fingerprint, held_out.fingerprint]
+        return remembered(workdir / "trials", {**facts, **used, "images": images}, compute)
 
     grid, found = [*itertools.product(learning_rates, weight_decays)], []
     if len(grid) > 1:
         fitted, held_out = (kept, *validation) if validation else _parted(kept, seed)
         for pair in grid:
-            classifier = classifier_of(fitted, pair)
-            value = score(classifier, held_out, image_size)[metric] if classifier else None
+            outcome = scored(pair, fitted, held_out)
+            value = outcome and outcome[metric]
             found.append((*pair, value))
             shown = "diverged" if value is None else f"{metric} {value:.2%}"
             say(f"learning rate {pair[0]:g}, weight decay {pair[1]:g}: {shown} on validation data")
     best = _best(found) if found else grid[0]
-    classifier = classifier_of(whole, best)
-    if classifier is None:
+    tested = scored(best, whole, test)
+    if tested is None:
         raise ValueError(f"Training diverged at learning rate {best[0]:g}; give smaller ones.")
     outcome = {
-        **score(classifier, test, image_size),
+        **tested,
         "learning_rate": best[0],
         "weight_decay": best[1],
         "grid": found,
         "metric": metric,
         "steps": steps,
+        "batch_size": batch_size,
         "label_share": label_share,
         "labelled_images": len(kept),
         "seed": seed,

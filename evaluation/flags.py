@@ -6,11 +6,13 @@ several binaries although each has, for example, a `--workdir`.
 
 from absl import flags
 
+from evaluation.features import CROP_PROPORTION
+
 flags.disclaim_key_flags()  # so that they are the binary's own, which is what --help shows
 
 
 def define_encoder_flags():
-    """Defines --encoder, --dataset, --data_dir, --workdir, --image_size and --batch_size."""
+    """Defines --encoder, --dataset, and the options of `frozen_features`."""
     flags.DEFINE_string("encoder", None, "A .keras file or a pretraining workdir.", required=True)
     flags.DEFINE_string(
         "dataset", None, "tfds:NAME, folder:PATH or shapes; labelled.", required=True
@@ -28,6 +30,11 @@ def define_encoder_flags():
         lower_bound=1,
     )
     flags.DEFINE_integer("batch_size", 128, "Images per call of the encoder.", lower_bound=1)
+    flags.DEFINE_float(
+        "crop_proportion",
+        CROP_PROPORTION,
+        "Of the shorter side, once resized: 0.875 is usual for ImageNet, 1 for transfer.",
+    )
 
 
 def encoder_arguments():
@@ -40,4 +47,5 @@ def encoder_arguments():
         "workdir": values.workdir,
         "image_size": values.image_size,
         "batch_size": values.batch_size,
+        "crop_proportion": values.crop_proportion,
     }

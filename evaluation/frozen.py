@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score
 
 from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder, workdir_of
-from evaluation.features import extract_features
+from evaluation.features import CROP_PROPORTION, extract_features
 from sassl_tf.datasets import MissingSplit, load_dataset
 from sassl_tf.files import replacing
 from training.workdir import this_command
@@ -50,7 +50,13 @@ class FrozenFeatures:
 
 
 def frozen_features(
-    encoder_path, dataset_spec, data_dir=None, workdir=None, image_size=None, batch_size=128
+    encoder_path,
+    dataset_spec,
+    data_dir=None,
+    workdir=None,
+    image_size=None,
+    batch_size=128,
+    crop_proportion=CROP_PROPORTION,
 ):
     """Computes the features of a dataset's splits, or reads them from `workdir/features`.
 
@@ -61,6 +67,7 @@ def frozen_features(
         workdir: the folder for features and results; by default the encoder's own workdir.
         image_size: the side of the images; by default what the encoder was made for.
         batch_size: how many images the encoder sees at a time.
+        crop_proportion: of the resized shorter side; see `evaluation.features.prepare_image`.
 
     Returns:
         FrozenFeatures.
@@ -75,10 +82,17 @@ def frozen_features(
     image_size = image_size or default_image_size(encoder_path, encoder)
     train, test, *validation = splits
     train_features, test_features, *validation_features = (
-        extract_features(encoder, split, image_size, batch_size, workdir / "features")
+        extract_features(
+            encoder,
+            split,
+            image_size,
+            batch_size,
+            workdir / "features",
+            crop_proportion=crop_proportion,
+        )
         for split in splits
     )
-    facts = facts_of(encoder_path, encoder, image_size, batch_size, dataset_spec, splits)
+    facts = facts_of(encoder_path, encoder, image_size, crop_proportion, dataset_spec, splits)
     return FrozenFeatures(
         train_features=train_features,
         train_labels=train.labels,
@@ -91,7 +105,7 @@ def frozen_features(
     )
 
 
-def facts_of(encoder_path, encoder, image_size, batch_size, dataset_spec, splits):
+def facts_of(encoder_path, encoder, image_size, crop_proportion, dataset_spec, splits):
     """What is evaluated, as a dict for the results file."""
     train, test, *validation = splits
     return {
@@ -99,7 +113,7 @@ def facts_of(encoder_path, encoder, image_size, batch_size, dataset_spec, splits
         "encoder_fingerprint": encoder_fingerprint(encoder),
         "feature_size": encoder.outputs[0].shape[-1],
         "image_size": image_size,
-        "batch_size": batch_size,
+        "crop_proportion": crop_proportion,
         "dataset": dataset_spec,
         "dataset_fingerprints": {split.split: split.fingerprint for split in splits},
         "classes": len(train.class_names),
@@ -110,10 +124,16 @@ def facts_of(encoder_path, encoder, image_size, batch_size, dataset_spec, splits
 
 
 def labelled_splits(dataset_spec, data_dir=None):
-    """[train, test] of a dataset, and validation where it has one of its own; all labelled."""
+    """[train, test] of a dataset, and validation where it has one of its own; all labelled.
+
+    Raises:
+        ValueError: no such dataset, images without label, fewer than two classes to train on, or a
+            class that is tested and has no train images.
+    """
     splits = [_labelled(load_dataset(dataset_spec, s, data_dir)) for s in ("train", "test")]
     with contextlib.suppress(MissingSplit):
         splits.append(_labelled(load_dataset(dataset_spec, "validation", data_dir)))
+    _check_classes(*splits)
     return splits
 
 
@@ -135,6 +155,28 @@ def accuracies(labels, predictions):
         ),
         "quadratic_kappa": _quadratic_kappa(labels, predictions),
     }
+
+
+def over_trials(found):
+    """Mean, standard deviation and values of several trials.
+
+    Args:
+        found: a list of what `accuracies` returned.
+
+    Returns:
+        The mean of each metric by its name, {"std": {metric: sample standard deviation, None of
+        one trial}, "values": {metric: list}, "trials": how many}.
+    """
+    values = {metric: [one[metric] for one in found] for metric in found[0]}
+    spread = {m: float(np.std(v, ddof=1)) if len(v) > 1 else None for m, v in values.items()}
+    means = {metric: float(np.mean(v)) for metric, v in values.items()}
+    return {**means, "std": spread, "values": values, "trials": len(found)}
+
+
+def with_spread(result):
+    """The accuracy of a result of several trials as text, such as "81.25% ± 0.40%"."""
+    spread = result["std"]["accuracy"]
+    return f"{result['accuracy']:.2%}" + (f" ± {spread:.2%}" if spread is not None else "")
 
 
 def _quadratic_kappa(labels, predictions):
@@ -202,3 +244,20 @@ def _labelled(dataset):
             "label, and this evaluation needs them all: give a dataset of class folders."
         )
     return dataset
+
+
+def _check_classes(train, *others):
+    trained = np.unique(train.labels)
+    untrained = sorted({label for split in others for label in np.setdiff1d(split.labels, trained)})
+    if untrained:
+        names = ", ".join(train.class_names[label] for label in untrained[:5])
+        raise ValueError(
+            f"{len(untrained)} classes of {train.name} have no train images ({names}): nothing "
+            "could learn them. Add some, or take their images out of the other splits."
+        )
+    if len(trained) < 2:
+        names = ", ".join(train.class_names[label] for label in trained)
+        raise ValueError(
+            f"The train images of {train.name} are all of one class ({names}); an evaluation needs "
+            "two or more. Is this the folder that holds the class folders?"
+        )

@@ -76,27 +76,19 @@ def knn_accuracy(
     return accuracies(test_labels, predictions)["accuracy"]
 
 
-def evaluate(
-    encoder_path,
-    dataset_spec,
-    data_dir=None,
-    workdir=None,
-    image_size=None,
-    batch_size=128,
-    k=None,
-    temperature=0.1,
-):
+def evaluate(encoder_path, dataset_spec, *, k=None, temperature=0.1, **preparation):
     """Runs the kNN evaluation of an encoder on a dataset and writes the result.
 
     Args:
-        encoder_path: and all up to `batch_size` as for `evaluation.frozen.frozen_features`.
+        encoder_path: and `dataset_spec` as for `evaluation.frozen.frozen_features`.
         k: the number of neighbours; by default `default_k` of the train split's size.
         temperature: as for `knn_predict`.
+        **preparation: the options of `frozen_features`: `data_dir`, `workdir`, ...
 
     Returns:
         The content of `knn-DATASET.json`, a dict.
     """
-    frozen = frozen_features(encoder_path, dataset_spec, data_dir, workdir, image_size, batch_size)
+    frozen = frozen_features(encoder_path, dataset_spec, **preparation)
     count = len(frozen.train_labels)
     k = _capped(default_k(count) if k is None else k, count)
     predictions = knn_predict(

@@ -6,7 +6,8 @@ The protocol is that of SimCLR's appendix (arXiv 2002.05709, after Kornblith et 
 of linusericsson/ssl-transfer: L-BFGS, 45 values of L2 from 1e-6 to 1e5, the best on a validation
 split, then one more fit on train and validation data together. The validation split is the
 dataset's own where it has one, else 20 % of each class of the train data, as ssl-transfer's is 20 %
-of all. The objective, W without the intercept, is
+of all; then five trials draw it anew, and the result is their mean and standard deviation. The
+objective, W without the intercept, is
 
     sum_i cross_entropy(x_i W + b, y_i) + L2/2 |W|^2,        scikit-learn's C = 1 / L2.
 
@@ -27,11 +28,12 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from evaluation.flags import define_encoder_flags, encoder_arguments
-from evaluation.frozen import accuracies, frozen_features, write_result
+from evaluation.frozen import accuracies, frozen_features, over_trials, with_spread, write_result
 
 METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa")
 VALIDATION_SHARE = 0.2
 MAX_ITERATIONS = 1000
+TRIALS = 5
 
 
 def l2_sweep(count=45):
@@ -164,8 +166,8 @@ def stratified_split(labels, share, seed):
         second.extend(members[:count])
     if not second:
         raise ValueError(
-            "There is one train image per class, so none is left to choose L2 by; "
-            "give one value of L2."
+            "There is one train image per class, so none is left to choose by; give a validation "
+            "split, or one value to choose from (of L2; of learning rate and weight decay)."
         )
     return np.setdiff1d(np.arange(len(labels)), second), np.sort(second)
 
@@ -230,35 +232,50 @@ def linear_probe(
 def evaluate(
     encoder_path,
     dataset_spec,
-    data_dir=None,
-    workdir=None,
-    image_size=None,
-    batch_size=128,
+    *,
     l2_values=L2_VALUES,
-    seed=0,
+    trials=TRIALS,
     metric="accuracy",
+    **preparation,
 ):
     """Runs the linear probe of an encoder on a dataset and writes the result.
 
     Args:
-        encoder_path: and all up to `batch_size` as for `evaluation.frozen.frozen_features`.
-        l2_values: and all that follow as for `linear_probe`.
+        encoder_path: and `dataset_spec` as for `evaluation.frozen.frozen_features`.
+        l2_values: the values of L2 to choose from.
+        trials: how many validation splits, of the seeds 0, 1, ...; one where the dataset has its
+            own, or where there is nothing to choose, since then nothing is random.
+        metric: what L2 is chosen by, one of `METRICS`.
+        **preparation: the options of `frozen_features`: `data_dir`, `workdir`, ...
 
     Returns:
-        The content of `linear_probe-DATASET.json`, a dict.
+        The content of `linear_probe-DATASET.json`, a dict: the means over the trials, for each
+        metric "std" and "values", and for each trial "l2" and "sweep".
     """
-    frozen = frozen_features(encoder_path, dataset_spec, data_dir, workdir, image_size, batch_size)
-    result = linear_probe(
-        frozen.train_features,
-        frozen.train_labels,
-        frozen.test_features,
-        frozen.test_labels,
-        l2_values=l2_values,
-        seed=seed,
-        metric=metric,
-        validation=frozen.validation,
-    )
-    return write_result("linear_probe", frozen, dataclasses.asdict(result))
+    frozen = frozen_features(encoder_path, dataset_spec, **preparation)
+    if frozen.validation is not None or len(l2_values) == 1:
+        trials = 1
+    found = [
+        linear_probe(
+            frozen.train_features,
+            frozen.train_labels,
+            frozen.test_features,
+            frozen.test_labels,
+            l2_values=l2_values,
+            seed=seed,
+            metric=metric,
+            validation=frozen.validation,
+        )
+        for seed in range(trials)
+    ]
+    outcome = {
+        **over_trials([{name: getattr(one, name) for name in METRICS} for one in found]),
+        "l2": [one.l2 for one in found],
+        "sweep": [one.sweep for one in found],
+        "metric": metric,
+        "unconverged": sum(one.unconverged for one in found),
+    }
+    return write_result("linear_probe", frozen, outcome)
 
 
 def fit(model, features, labels):
@@ -292,10 +309,11 @@ def _check_lengths(split, features, labels):
 
 
 def _report(result):
+    chosen = ", ".join(f"{l2:.3g}" for l2 in result["l2"])
     print(
-        f"Linear probe on {result['dataset']}: accuracy {result['accuracy']:.2%}, "
+        f"Linear probe on {result['dataset']}: accuracy {with_spread(result)}, "
         f"mean per class {result['mean_per_class_accuracy']:.2%}\n"
-        f"  L2 {result['l2']:.3g}, chosen from {len(result['sweep']) or 1} by {result['metric']} "
+        f"  L2 {chosen}, chosen from {len(result['sweep'][0]) or 1} by {result['metric']} "
         f"on {_held_out(result)}; {result['test_images']} test images"
     )
     if result["unconverged"]:
@@ -314,7 +332,7 @@ def main(_):
         evaluate(
             **encoder_arguments(),
             l2_values=l2_sweep(values.l2_values),
-            seed=values.seed,
+            trials=values.trials,
             metric=values.metric,
         )
     )
@@ -323,6 +341,6 @@ def main(_):
 if __name__ == "__main__":
     define_encoder_flags()
     flags.DEFINE_integer("l2_values", 45, "How many L2 from 1e-6 to 1e5 to try.", lower_bound=2)
-    flags.DEFINE_integer("seed", 0, "Seed of the validation split.", lower_bound=0)
+    flags.DEFINE_integer("trials", TRIALS, "Draws of the validation split.", lower_bound=1)
     flags.DEFINE_enum("metric", "accuracy", METRICS, "What L2 is chosen by.")
     app.run(main)

@@ -132,20 +132,19 @@ def evaluate(
     encoder_path,
     dataset_spec,
     cue_conflict,
-    data_dir=None,
-    workdir=None,
-    image_size=None,
-    batch_size=128,
+    *,
     categories=IMAGENET_CATEGORIES,
     l2_values=L2_VALUES,
+    **preparation,
 ):
     """Measures the shape bias of an encoder and writes the result.
 
     Args:
-        encoder_path: and the others not named here as for `evaluation.frozen.frozen_features`.
+        encoder_path: and `dataset_spec` as for `evaluation.frozen.frozen_features`.
         cue_conflict: the folder of the cue-conflict images.
         categories: a JSON file, {category: class names of the dataset}.
         l2_values: the values of L2 to choose from.
+        **preparation: the options of `frozen_features`: `data_dir`, `workdir`, ...
 
     Returns:
         The content of `shape_bias-DATASET.json`, a dict.
@@ -154,7 +153,7 @@ def evaluate(
         ValueError: no cue-conflict images, or fewer than two categories in the dataset.
     """
     images, shapes, textures = cue_conflict_images(cue_conflict)
-    frozen = frozen_features(encoder_path, dataset_spec, data_dir, workdir, image_size, batch_size)
+    frozen = frozen_features(encoder_path, dataset_spec, **preparation)
     known = json.loads(pathlib.Path(categories).read_text())
     members, wanted = category_labels(frozen.train_labels, frozen.class_names, known)
     features = frozen.train_features[members]
@@ -173,8 +172,8 @@ def evaluate(
         load_encoder(encoder_path),
         images,
         frozen.facts["image_size"],
-        batch_size,
-        frozen.workdir / "features",
+        cache_dir=frozen.workdir / "features",
+        crop_proportion=frozen.facts["crop_proportion"],
     )
     decisions = classifier.predict(cue_features[used])
     counted = shape_bias(decisions.tolist(), [shapes[i] for i in used], [textures[i] for i in used])

@@ -2,16 +2,20 @@
 
     python -m evaluation.transfer --encoder=runs/simclr --datasets=folder:pets,folder:textures
     python -m evaluation.transfer --encoder=runs/simclr --datasets=paper --data_dir=DIR
+    python -m evaluation.transfer --encoder=runs/simclr --datasets=dtd,inat21=folder:inat
 
-`--datasets=paper` is the eleven targets of arXiv 2312.01187; `TARGETS` has their names, those of
-TFDS, and the metric of each: top-1 accuracy, or the mean over the classes where the field uses it.
-What is done is not done again, as long as encoder and images are the same; a dataset that fails is
-told at the end, and the others go on. Each result is a JSON file in the workdir, for
-evaluation.report.
+`--datasets=paper` is the eleven targets of arXiv 2312.01187; `TARGETS` has the name of each in
+TFDS, its metrics (top-1 accuracy, or the mean over the classes where the field uses it) and its
+preprocessing. NAME=SPEC takes the images from elsewhere, for instance from class folders.
+
+What is done is not done again, as long as encoder, images and preprocessing are the same; a dataset
+that fails is told at the end, and the others go on. Each result is a JSON file in the workdir, for
+evaluation.report; all of them together are `transfer.md`, `transfer.json` and `transfer.png`.
 """
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -21,25 +25,37 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf
 from absl import app, flags
 
-from evaluation import few_shot, knn, linear_probe
-from evaluation.encoders import encoder_fingerprint, load_encoder, workdir_of
-from evaluation.frozen import labelled_splits, result_name
+from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe
+from evaluation.encoders import encoder_fingerprint, load_encoder
+from evaluation.features import CROP_PROPORTION
+from evaluation.frozen import labelled_splits, result_name, result_workdir
+from sassl_tf import plot
+from sassl_tf.files import replacing
 from training.logs import say
+from training.workdir import this_command
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A dataset and how accuracy is counted on it.
+    """A dataset, how its images are prepared and how accuracy is counted on it.
 
     Attributes:
-        spec: for `load_dataset`.
-        metric: "accuracy", "mean_per_class_accuracy" or "quadratic_kappa".
+        spec: for `load_dataset`; "" where TFDS does not have it.
+        metrics: of "accuracy", "mean_per_class_accuracy" and "quadratic_kappa"; the first is
+            what settings are chosen by.
+        crop_proportion: as for `evaluation.features.prepare_image`.
         by_hand: what has to be done first where TFDS cannot download it.
+        name: of the target; the spec, where it has no name.
     """
 
     spec: str
-    metric: str = "accuracy"
+    metrics: tuple[str, ...] = ("accuracy",)
+    crop_proportion: float = CROP_PROPORTION
     by_hand: str = ""
+    name: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "name", self.name or self.spec)
 
 
 IMAGENET = (
@@ -50,44 +66,106 @@ RETINOPATHY = (
     "download sample.zip, test.zip, train.zip and the labels of the Kaggle competition "
     "diabetic-retinopathy-detection into DATA_DIR/downloads/manual, as TFDS's page of it says"
 )
+INAT = (
+    "it has 240 GB; python -m training.convert_dataset --source=tfds:i_naturalist2021 "
+    "--output=inat21 writes it to class folders; then give inat21=folder:inat21"
+)
+AIRCRAFT = (
+    "TFDS does not have it: download fgvc-aircraft-2013b.tar.gz from "
+    "www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft, write its images to folders "
+    "aircraft/{train,val,test}/VARIANT, and give aircraft=folder:aircraft"
+)
+CARS = "the address that TFDS knows is gone: put the files where its message says"
+BY_CLASS = ("mean_per_class_accuracy",)
+# Crops of the whole shorter side, as in SimCLR's appendix B.8 and ssl-transfer; for ImageNet and
+# iNaturalist the usual 224 of 256.
+WHOLE = {"crop_proportion": 1.0}
 PAPER = {
     "imagenet_1pct": Target("tfds:imagenet2012_subset/1pct", by_hand=IMAGENET),
-    "inat21": Target("tfds:i_naturalist2021"),
-    "retinopathy": Target("tfds:diabetic_retinopathy_detection", by_hand=RETINOPATHY),
-    "dtd": Target("tfds:dtd"),
-    "food101": Target("tfds:food101"),
-    "cifar10": Target("tfds:cifar10"),
-    "cifar100": Target("tfds:cifar100"),
-    "sun397": Target("tfds:sun397"),
-    "cars": Target("tfds:cars196"),
-    "caltech101": Target("tfds:caltech101", "mean_per_class_accuracy"),
-    "flowers": Target("tfds:oxford_flowers102", "mean_per_class_accuracy"),
+    "inat21": Target("tfds:i_naturalist2021", by_hand=INAT),
+    "retinopathy": Target(
+        "tfds:diabetic_retinopathy_detection/btgraham-300",
+        ("accuracy", "quadratic_kappa"),
+        by_hand=RETINOPATHY,
+        **WHOLE,
+    ),
+    "dtd": Target("tfds:dtd", **WHOLE),
+    "food101": Target("tfds:food101", **WHOLE),
+    "cifar10": Target("tfds:cifar10", **WHOLE),
+    "cifar100": Target("tfds:cifar100", **WHOLE),
+    "sun397": Target("tfds:sun397/standard-part1-120k", **WHOLE),
+    "cars": Target("tfds:cars196", by_hand=CARS, **WHOLE),
+    "caltech101": Target("tfds:caltech101", BY_CLASS, **WHOLE),
+    "flowers": Target("tfds:oxford_flowers102", BY_CLASS, **WHOLE),
 }
-TARGETS = {**PAPER, "pets": Target("tfds:oxford_iiit_pet", "mean_per_class_accuracy")}
+TARGETS = {
+    **PAPER,
+    "pets": Target("tfds:oxford_iiit_pet", BY_CLASS, **WHOLE),
+    "aircraft": Target("", BY_CLASS, by_hand=AIRCRAFT, **WHOLE),
+}
+TARGETS = {name: dataclasses.replace(target, name=name) for name, target in TARGETS.items()}
+PROTOCOLS = (
+    *("linear_probe", "sgd_probe", "knn", "few_shot_1", "few_shot_10"),
+    *("finetune", "finetune_0.1", "finetune_0.01"),
+)
 
 
-PROTOCOLS = {
-    "linear_probe": linear_probe.evaluate,
-    "knn": knn.evaluate,
-    "few_shot_1": functools.partial(few_shot.evaluate, shots=1),
-    "few_shot_10": functools.partial(few_shot.evaluate, shots=10),
-}
+def protocol_of(name):
+    """The function (encoder_path, spec, metric, **preparation) of a protocol.
+
+    Args:
+        name: one of `PROTOCOLS`; few_shot_N and finetune_SHARE with any number.
+
+    Raises:
+        ValueError: an unknown one.
+    """
+    if name == "linear_probe":
+        return linear_probe.evaluate
+    if name == "finetune":
+        return finetune.evaluate
+    # What has nothing to choose has no use for a metric.
+    if name == "knn":
+        return _without_metric(knn.evaluate)
+    if name == "sgd_probe":
+        return _without_metric(sgd_probe.evaluate)
+    kind, _, number = name.rpartition("_")
+    if kind == "few_shot" and number.isdigit():
+        return _without_metric(functools.partial(few_shot.evaluate, shots=int(number)))
+    if kind == "finetune" and _is_share(number):
+        return functools.partial(finetune.evaluate, label_share=float(number))
+    raise ValueError(
+        f"There is no protocol {name!r}; there are {', '.join(PROTOCOLS)}, and others of the last "
+        "kinds: few_shot_5, finetune_0.05."
+    )
+
+
+def _without_metric(evaluate):
+    return lambda *arguments, metric, **preparation: evaluate(*arguments, **preparation)
+
+
+def _is_share(text):
+    try:
+        return 0 < float(text) < 1 and f"{float(text):g}" == text  # as the results are named
+    except ValueError:
+        return False
 
 
 def targets_of(names):
-    """[Target] of names: "paper", one of `TARGETS`, or a spec for `load_dataset`.
+    """[Target] of names: "paper", one of `TARGETS`, a spec for `load_dataset`, or NAME=SPEC.
 
     Raises:
         ValueError: an unknown name.
     """
     found = []
-    for name in names:
+    for text in names:
+        name, _, spec = text.partition("=")
         if name == "paper":
-            found.extend(PAPER.values())
+            found.extend(TARGETS[name] for name in PAPER)
         elif name in TARGETS:
-            found.append(TARGETS[name])
+            target = TARGETS[name]
+            found.append(dataclasses.replace(target, spec=spec, by_hand="") if spec else target)
         elif name == "shapes" or ":" in name:
-            found.append(Target(name))
+            found.append(Target(text))
         else:
             raise ValueError(
                 f"There is no target {name!r}; give paper, {', '.join(TARGETS)}, tfds:NAME, "
@@ -96,67 +174,144 @@ def targets_of(names):
     return found
 
 
-def transfer(encoder_path, targets, protocols, data_dir=None, workdir=None, image_size=None):
+def transfer(encoder_path, targets, protocols, workdir=None, **preparation):
     """Evaluates an encoder on all targets by all protocols, leaving out what is done.
 
     Args:
         encoder_path: a `.keras` file or a pretraining workdir.
         targets: of `targets_of`.
-        protocols: names in `PROTOCOLS`.
-        data_dir: the folder of prepared TFDS datasets.
+        protocols: names for `protocol_of`.
         workdir: of results and features; by default the encoder's own.
-        image_size: by default what the encoder was made for.
+        **preparation: `data_dir` and `image_size`, as for `evaluation.frozen.frozen_features`.
 
     Returns:
-        ({(spec, protocol): result}, {(spec, protocol): why it failed}).
+        ({(target's name, protocol): result}, {(target's name, protocol): why it failed}).
 
     Raises:
         ValueError: an unknown protocol, or no such encoder.
     """
-    unknown = [name for name in protocols if name not in PROTOCOLS]
-    if unknown:
-        raise ValueError(f"There is no protocol {unknown[0]!r}; there are {', '.join(PROTOCOLS)}.")
+    evaluations = {name: protocol_of(name) for name in protocols}
+    workdir = result_workdir(encoder_path, workdir)
     fingerprint = encoder_fingerprint(load_encoder(encoder_path))
     results, failures = {}, {}
-    for target in targets:
-        for protocol in protocols:
-            key = target.spec, protocol
-            try:
-                done = _done(workdir or workdir_of(encoder_path), *key, fingerprint, data_dir)
-                say(f"{protocol} on {target.spec}{': done before' if done else ''}")
-                results[key] = done or PROTOCOLS[protocol](
-                    encoder_path, target.spec, data_dir, workdir, image_size
-                )
-            except (ValueError, OSError, tf.errors.OpError) as error:
-                hint = f" By hand: {target.by_hand}." if target.by_hand else ""
-                failures[key] = f"{error}{hint}"
-                say(f"{protocol} on {target.spec} failed: {failures[key]}")
+    for target, (protocol, evaluate) in itertools.product(targets, evaluations.items()):
+        key = target.name, protocol
+        try:
+            if not target.spec:
+                raise ValueError(f"There are no images of {target.name}.")
+            options = {**preparation, "crop_proportion": target.crop_proportion}
+            done = _done(workdir, target, protocol, fingerprint, **options)
+            say(f"{protocol} on {target.name}{': done before' if done else ''}")
+            results[key] = done or evaluate(
+                encoder_path, target.spec, metric=target.metrics[0], workdir=workdir, **options
+            )
+        except (ValueError, OSError, tf.errors.OpError) as error:
+            hint = f" By hand: {target.by_hand}." if target.by_hand else ""
+            failures[key] = f"{error}{hint}"
+            say(f"{protocol} on {target.name} failed: {failures[key]}")
     return results, failures
 
 
 def table(targets, results):
-    """The results as Markdown: a row for each target, its own metric in %."""
+    """The results as Markdown: a row for each target and metric of it, in %, ± over trials."""
     protocols = list(dict.fromkeys(protocol for _, protocol in results))
     lines = [
         f"| dataset | metric | {' | '.join(protocols)} |",
         "|---|---|" + "---|" * len(protocols),
     ]
     for target in targets:
-        found = [results.get((target.spec, protocol)) for protocol in protocols]
-        cells = [f"{100 * result[target.metric]:.2f}" if result else "" for result in found]
-        lines.append(f"| {target.spec} | {target.metric} | {' | '.join(cells)} |")
+        found = [results.get((target.name, protocol)) for protocol in protocols]
+        for metric in target.metrics:
+            cells = [_cell(result, metric) if result else "" for result in found]
+            lines.append(f"| {target.name} | {metric} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _done(workdir, spec, protocol, fingerprint, data_dir):
-    """The result there is, if it is of this encoder and these images; else None."""
-    file = pathlib.Path(workdir) / result_name(protocol, spec) if workdir else None
-    if file is None or not file.is_file():
+def write_report(workdir, targets, results):
+    """Writes `transfer.md`, `transfer.json` and `transfer.png` into a folder; returns the Markdown.
+
+    The picture has a bar for each protocol and target, of the target's first metric.
+    """
+    workdir = pathlib.Path(workdir)
+    shown = [target for target in targets if any(name == target.name for name, _ in results)]
+    one = next(iter(results.values()))
+    versions = ", ".join(f"{name} {version}" for name, version in one["versions"].items())
+    text = "\n".join(
+        [
+            f"# Transfer of {one['encoder']}",
+            "",
+            "On the test split, %; ± standard deviation over trials, where there are several.",
+            "",
+            table(shown, results),
+            "",
+            "## Commands",
+            "",
+            "```sh",
+            *dict.fromkeys([*(result["command"] for result in results.values()), this_command()]),
+            "```",
+            "",
+            versions,
+            "",
+        ]
+    )
+    values = {
+        target.name: {
+            protocol: [100 * value for value in _values(result, target.metrics[0])]
+            for (name, protocol), result in results.items()
+            if name == target.name
+        }
+        for target in shown
+    }
+    protocols = list(dict.fromkeys(protocol for _, protocol in results))
+    picture = plot.figure(3 + 0.5 * len(shown) * len(protocols), 4.0)
+    axis = picture.subplots()
+    plot.bars_of_values(axis, values, protocols, "accuracy, %")
+    axis.set_xticks(range(len(shown)), [_label(target) for target in shown], fontsize=7, wrap=True)
+    plot.save(picture, workdir / "transfer.png")
+    with replacing(workdir / "transfer.json") as beside:
+        rows = [
+            {"target": name, "protocol": protocol, "metrics": target.metrics, "result": result}
+            for target in shown
+            for (name, protocol), result in results.items()
+            if name == target.name
+        ]
+        beside.write_text(json.dumps(rows, indent=1) + "\n")
+    with replacing(workdir / "transfer.md") as beside:
+        beside.write_text(text)
+    return text
+
+
+def _label(target):
+    name = target.name.removeprefix("folder:").rstrip("/").rpartition("/")[-1]
+    return name if target.metrics[0] == "accuracy" else f"{name}\n(per class)"
+
+
+def _values(result, metric):
+    """Of each trial; of evaluations that have none, the one there is."""
+    return result["values"][metric] if "values" in result else [result[metric]]
+
+
+def _cell(result, metric):
+    spread = result.get("std", {}).get(metric)
+    return f"{100 * result[metric]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
+
+
+def _done(workdir, target, protocol, fingerprint, crop_proportion, image_size=None, data_dir=None):
+    """The result there is, if it is of this encoder, these images and their preparation."""
+    file = workdir / result_name(protocol, target.spec)
+    if not file.is_file():
         return None
     result = json.loads(file.read_text())
-    images = {split.split: split.fingerprint for split in labelled_splits(spec, data_dir)}
-    same = result["encoder_fingerprint"] == fingerprint and result["dataset_fingerprints"] == images
-    return result if same else None
+    splits = labelled_splits(target.spec, data_dir)
+    expected = {
+        "encoder_fingerprint": fingerprint,
+        "dataset_fingerprints": {split.split: split.fingerprint for split in splits},
+        "crop_proportion": crop_proportion,
+        **({"image_size": image_size} if image_size else {}),
+        # Chosen by another metric it is another result.
+        **({"metric": target.metrics[0]} if "metric" in result else {}),
+    }
+    return result if {key: result.get(key) for key in expected} == expected else None
 
 
 def main(_):
@@ -166,22 +321,29 @@ def main(_):
         values.encoder,
         targets,
         values.protocols,
-        values.data_dir,
-        values.workdir,
-        values.image_size,
+        workdir=values.workdir,
+        data_dir=values.data_dir,
+        image_size=values.image_size,
     )
-    print(table(targets, results))
+    if results:
+        workdir = result_workdir(values.encoder, values.workdir)
+        write_report(workdir, targets, results)
+        print(f"{table(targets, results)}\n\nAlso in {workdir}: transfer.md, transfer.png")
     if failures:
         print(f"\n{len(failures)} failed; the same command tries them again:")
-        for (spec, protocol), why in failures.items():
-            print(f"  {protocol} on {spec}: {why}")
+        for (name, protocol), why in failures.items():
+            print(f"  {protocol} on {name}: {why}")
         raise SystemExit(1)
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("encoder", None, "A .keras file or a pretraining workdir.", required=True)
     flags.DEFINE_list("datasets", None, "paper, names of targets, or specs.", required=True)
-    flags.DEFINE_list("protocols", "linear_probe,knn", f"Some of {', '.join(PROTOCOLS)}.")
+    flags.DEFINE_list(
+        "protocols",
+        "linear_probe,knn",
+        f"Some of {', '.join(PROTOCOLS)}; few_shot_N and finetune_SHARE with any number.",
+    )
     flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
     flags.DEFINE_string("workdir", None, "Of results and features; by default the encoder's.")
     flags.DEFINE_integer("image_size", None, "Side of the images; by default the encoder's own.")

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import tensorflow as tf
+from tqdm.auto import tqdm
 
 from sassl_tf.datasets.dataset import (
     UNLABELLED,
@@ -59,6 +60,35 @@ def tfds(name, split="train", data_dir=None):
         fingerprint=fingerprint_of("tfds", builder.info.full_name, source, len(encoded)),
         read=lambda index: decode_image(tf.gather(encoded, index)),
     )
+
+
+def encoded_examples(name, splits, data_dir=None):
+    """Yields (split, class name, encoded image) of all labelled images, one at a time.
+
+    Args:
+        name: as for `tfds`.
+        splits: those that are wanted, as TFDS names them; what the dataset lacks is left out, and
+            so is a split without labels.
+        data_dir: as for `tfds`.
+
+    Raises:
+        ValueError: an unknown dataset, or one without images and classes.
+    """
+    builder = _prepared_builder(name, data_dir)
+    features = builder.info.features
+    _check_image(name, features)
+    if not _has_label(builder):
+        raise ValueError(f"The dataset tfds:{name} has no class labels (its features: {features}).")
+    to_name = features["label"].int2str
+    for split in splits:
+        if split not in builder.info.splits:
+            continue
+        examples = _encoded(builder, split, ["image", "label"])
+        total = builder.info.splits[split].num_examples
+        for example in tqdm(examples, desc=split, total=total, unit="img", disable=None):
+            label = int(example["label"])
+            if label >= 0:
+                yield split, to_name(label), example["image"].numpy()
 
 
 # Finding the data.
@@ -156,22 +186,28 @@ def _source_split(builder, split, wanted):
 
 def _read_all(builder, source, wanted, count=None):
     """Returns {feature: tensor [N]} of the first `count` (or all) examples; images encoded."""
-    import tensorflow_datasets
-
     split = builder.info.splits[source]
     if "image" in wanted and split.num_bytes > MOST_BYTES:
         raise ValueError(
             f"The split {source} of tfds:{builder.name} has {split.num_bytes / 2**30:.0f} GiB, "
             f"more than the {MOST_BYTES / 2**30:.0f} GiB that are kept in memory. Write its images "
-            "to class folders and use folder:PATH, which reads them from disk."
+            "to class folders (python -m training.convert_dataset) and use folder:PATH, which "
+            "reads them from disk."
         )
+    # One batch of all: tf.data moves the bytes into it, where Python would hold them twice.
+    examples = _encoded(builder, source, wanted)
+    return examples.batch(count or split.num_examples).take(1).get_single_element()
+
+
+def _encoded(builder, source, wanted):
+    """A `tf.data.Dataset` of {feature: tensor}, in order; images as they are stored."""
+    import tensorflow_datasets
+
     decode = tensorflow_datasets.decode
     decoders = {"image": decode.SkipDecoding()} if "image" in wanted else None
-    examples = builder.as_dataset(
+    return builder.as_dataset(
         split=source,
         shuffle_files=False,
         decoders=decode.PartialDecoding(dict.fromkeys(wanted, True), decoders=decoders),
         read_config=tensorflow_datasets.ReadConfig(interleave_cycle_length=1, try_autocache=False),
     )
-    # One batch of all: tf.data moves the bytes into it, where Python would hold them twice.
-    return examples.batch(count or split.num_examples).take(1).get_single_element()

@@ -22,6 +22,14 @@ def test_resize_and_crop_by_hand():
     np.testing.assert_allclose(prepared, image[2:30, 18:46] / 255, atol=1e-6)
 
 
+def test_a_crop_of_the_whole_shorter_side():
+    image = np.random.default_rng(0).integers(0, 256, (28, 64, 3), np.uint8)
+    prepared = prepare_image(image, 28, crop_proportion=1.0).numpy()
+    np.testing.assert_allclose(prepared, image[:, 18:46] / 255, atol=1e-6)
+    with pytest.raises(ValueError, match=r"crop proportion is 1\.5"):
+        extract_features(tiny_encoder(), in_memory(noise_images(2)), 16, crop_proportion=1.5)
+
+
 def test_downsampling_keeps_the_centre_and_the_range():
     image = np.zeros((100, 150, 3), np.uint8)
     image[40:60, 65:85] = 255  # a square of 20 around the centre

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from evaluation import finetune as module
-from evaluation.finetune import evaluate, labelled_share, train, training_batches
+from evaluation.finetune import evaluate, labelled_share, train
+from evaluation.training_batches import training_batches
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import joined
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
@@ -72,7 +73,7 @@ def test_the_pair_is_chosen_on_validation_data_alone(run, monkeypatch):
         seen.append((len(dataset), arguments[3:5]))
         return arguments[3:5]
 
-    def score_by_pair(pair, dataset, image_size):
+    def score_by_pair(pair, dataset, image_size, crop_proportion):
         value = {0.1: 0.5, 0.2: 0.9, 0.3: None}[pair[0]]
         seen.append((dataset.split, len(dataset)))
         return dict.fromkeys(("accuracy", "mean_per_class_accuracy", "quadratic_kappa"), value)

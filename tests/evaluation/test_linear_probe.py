@@ -134,7 +134,7 @@ def test_wrong_arguments_are_named():
         linear_probe(features, labels, *test, l2_values=[0.0, 1.0])
     with pytest.raises(ValueError, match="metric is 'f1'"):
         linear_probe(features, labels, *test, metric="f1")
-    with pytest.raises(ValueError, match="one value of L2"):
+    with pytest.raises(ValueError, match="one value to choose from"):
         linear_probe(features[:2], np.array([0, 1]), *test)
 
 
@@ -150,6 +150,7 @@ def test_evaluate_writes_the_result(tmp_path, monkeypatch):
     assert result["accuracy"] == result["mean_per_class_accuracy"] == 1.0
     assert (result["train_images"], result["test_images"], result["image_size"]) == (30, 12, 16)
     assert result["versions"]["scikit-learn"]
+    assert result["trials"] == len(result["l2"]) == len(result["sweep"]) == 5
     [file] = (tmp_path / "out").glob("linear_probe-folder-*.json")
     assert json.loads(file.read_text()) == json.loads(json.dumps(result))
     assert evaluate(*arguments, workdir=tmp_path / "out", l2_values=l2_sweep(5)) == result
@@ -157,3 +158,4 @@ def test_evaluate_writes_the_result(tmp_path, monkeypatch):
     shutil.copytree(tmp_path / "data" / "test", tmp_path / "data" / "val")
     again = evaluate(*arguments, workdir=tmp_path / "out", l2_values=l2_sweep(5))
     assert (result["validation_images"], again["validation_images"]) == (0, 12)
+    assert again["trials"] == 1  # nothing is random where the dataset has a validation split

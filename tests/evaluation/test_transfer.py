@@ -1,5 +1,7 @@
 """Lists of datasets: what is done stays done, and what fails does not stop the others."""
 
+import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -9,8 +11,20 @@ import pytest
 import tensorflow_datasets
 from PIL import Image
 
+from evaluation import finetune, sgd_probe
 from evaluation import transfer as module
-from evaluation.transfer import PAPER, PROTOCOLS, TARGETS, Target, table, targets_of, transfer
+from evaluation.transfer import (
+    BY_CLASS,
+    PAPER,
+    PROTOCOLS,
+    TARGETS,
+    Target,
+    protocol_of,
+    table,
+    targets_of,
+    transfer,
+    write_report,
+)
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
 
@@ -32,31 +46,48 @@ def specs(run, *names):
 def test_the_papers_targets_are_datasets_of_tfds():
     known = set(tensorflow_datasets.list_builders(with_community_datasets=False))
     assert len(PAPER) == 11
-    for target in TARGETS.values():
-        assert target.spec.removeprefix("tfds:").partition("/")[0] in known
-    by_class = {n for n, t in TARGETS.items() if t.metric == "mean_per_class_accuracy"}
-    assert by_class == {"caltech101", "flowers", "pets"}
+    for name, target in TARGETS.items():
+        builder, _, config = target.spec.removeprefix("tfds:").partition("/")
+        assert target.name == name and (builder in known or target.by_hand)
+        if config:
+            configs = tensorflow_datasets.builder_cls(builder).BUILDER_CONFIGS
+            assert config in [one.name for one in configs]
+    by_class = {n for n, t in TARGETS.items() if t.metrics == ("mean_per_class_accuracy",)}
+    assert by_class == {"caltech101", "flowers", "pets", "aircraft"}
+    assert TARGETS["retinopathy"].metrics == ("accuracy", "quadratic_kappa")
+    assert {n for n, t in TARGETS.items() if t.crop_proportion < 1} == {"imagenet_1pct", "inat21"}
 
 
 def test_names_of_targets():
-    assert targets_of(["paper"]) == [*PAPER.values()]
+    assert [target.name for target in targets_of(["paper"])] == [*PAPER]
     assert targets_of(["pets", "folder:a", "shapes"])[1:] == [Target("folder:a"), Target("shapes")]
+    [cars] = targets_of(["cars=folder:a/b=c"])
+    assert (cars.name, cars.spec, cars.by_hand) == ("cars", "folder:a/b=c", "")
+    assert cars.crop_proportion == 1.0
+    assert targets_of(["folder:a/b=c"]) == [Target("folder:a/b=c")]
     with pytest.raises(ValueError, match="no target 'dtdd'"):
         targets_of(["dtdd"])
+
+
+def test_names_of_protocols():
+    for name in (*PROTOCOLS, "few_shot_3", "finetune_0.05"):
+        assert callable(protocol_of(name))
+    for name in ("nn", "few_shot_", "few_shot_a", "finetune_2", "finetune_0.10", "knn_5"):
+        with pytest.raises(ValueError, match=f"no protocol '{name}'"):
+            protocol_of(name)
 
 
 def test_what_is_done_is_not_done_again(run, monkeypatch):
     counted = []
 
     def counting(name):
-        def evaluate(*arguments):
+        def evaluate(*arguments, **options):
             counted.append((name, arguments[1]))
-            return original[name](*arguments)
+            return protocol_of(name)(*arguments, **options)
 
         return evaluate
 
-    original = dict(PROTOCOLS)
-    monkeypatch.setattr(module, "PROTOCOLS", {name: counting(name) for name in original})
+    monkeypatch.setattr(module, "protocol_of", counting)
     targets = targets_of(specs(run, "one", "two"))
     first, failures = transfer(run / "run", targets, ["linear_probe", "knn"])
     assert not failures and len(counted) == len(first) == 4
@@ -68,32 +99,74 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(file)
     transfer(run / "run", targets, ["knn"])
     assert counted[4:] == [("knn", targets[1].spec)]
+    # Another preparation, or another metric to choose by: again.
+    other = [dataclasses.replace(targets[0], crop_proportion=1.0)]
+    result, _ = transfer(run / "run", other, ["knn"])
+    assert len(counted) == 6 and result[targets[0].name, "knn"]["crop_proportion"] == 1.0
+    other = [dataclasses.replace(targets[1], metrics=("mean_per_class_accuracy",))]
+    transfer(run / "run", other, ["linear_probe", "knn"])
+    assert counted[6:] == [("linear_probe", targets[1].spec)]
     # Another encoder: all of it.
     tiny_encoder(seed=5).save(run / "run" / "encoder.keras")
     transfer(run / "run", targets, ["knn"])
-    assert len(counted) == 7
+    assert len(counted) == 9
+
+
+def test_every_protocol_of_the_list(run):
+    """Fine-tuning and the SGD probe shortened; the others as they are."""
+    short = {
+        "sgd_probe": functools.partial(sgd_probe.evaluate, recipe="byol", epochs=1, trials=2),
+        "finetune": functools.partial(
+            finetune.evaluate, steps=3, learning_rates=(0.1,), weight_decays=(0.0,)
+        ),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.sgd_probe, "evaluate", short["sgd_probe"])
+        patch.setattr(module.finetune, "evaluate", short["finetune"])
+        names = [name for name in PROTOCOLS if name != "few_shot_10"]
+        targets = targets_of([f"caltech101={specs(run, 'one')[0]}"])
+        results, failures = transfer(run / "run", targets, names)
+    assert not failures and [protocol for _, protocol in results] == names
+    for (_, protocol), result in results.items():
+        assert result["evaluation"] == protocol and result["crop_proportion"] == 1.0
+    assert results["caltech101", "finetune_0.1"]["labelled_images"] == 3
 
 
 def test_a_failure_is_told_and_the_others_go_on(run):
     target = Target(f"folder:{run / 'missing'}", by_hand="fetch it")
     targets = [target, *targets_of(specs(run, "one"))]
     results, failures = transfer(run / "run", targets, ["knn", "few_shot_10", "few_shot_1"])
-    assert [spec for spec, _ in results] == [targets[1].spec] * 3
+    assert [name for name, _ in results] == [targets[1].spec] * 3
     assert set(failures) == {(target.spec, protocol) for _, protocol in results}
     for reason in failures.values():
         assert "does not exist" in reason and "By hand: fetch it." in reason
     with pytest.raises(ValueError, match="no protocol 'nn'"):
         transfer(run / "run", targets, ["nn"])
+    _, failures = transfer(run / "run", targets_of(["aircraft"]), ["knn"])
+    assert "fgvc-aircraft-2013b" in failures["aircraft", "knn"]
 
 
-def test_the_table_has_each_targets_own_metric():
-    targets = [Target("a"), Target("b", "mean_per_class_accuracy")]
-    result = {"accuracy": 0.5, "mean_per_class_accuracy": 0.25}
-    text = table(targets, {("a", "knn"): result, ("b", "knn"): result, ("b", "probe"): result})
-    assert text.splitlines()[2:] == [
+def test_the_table_has_each_targets_own_metrics():
+    targets = [Target("a", ("accuracy", "quadratic_kappa")), Target("b", BY_CLASS)]
+    result = {"accuracy": 0.5, "mean_per_class_accuracy": 0.25, "quadratic_kappa": -0.125}
+    several = {**result, "std": {"mean_per_class_accuracy": 0.01}}
+    found = {("a", "knn"): result, ("b", "knn"): result, ("b", "probe"): several}
+    assert table(targets, found).splitlines()[2:] == [
         "| a | accuracy | 50.00 |  |",
-        "| b | mean_per_class_accuracy | 25.00 | 25.00 |",
+        "| a | quadratic_kappa | -12.50 |  |",
+        "| b | mean_per_class_accuracy | 25.00 | 25.00 ± 1.00 |",
     ]
+
+
+def test_the_report_of_a_transfer(run):
+    targets = targets_of([f"pets={specs(run, 'one')[0]}", *specs(run, "two")])
+    results, _ = transfer(run / "run", targets, ["knn", "few_shot_1"])
+    text = write_report(run / "run", targets, results)
+    assert (run / "run" / "transfer.md").read_text() == text
+    assert "| pets | mean_per_class_accuracy |" in text and "tensorflow " in text
+    rows = json.loads((run / "run" / "transfer.json").read_text())
+    assert [(row["target"], row["protocol"]) for row in rows] == [*results]
+    assert Image.open(run / "run" / "transfer.png").size[0] > 300
 
 
 def test_the_binary(run):

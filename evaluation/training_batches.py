@@ -1,0 +1,41 @@
+"""Batches of labelled images, cropped and flipped, for the evaluations that train on images."""
+
+import tensorflow as tf
+
+from training.input_pipeline import shuffled_index
+from training.views import crop_view, draw_view, finish_views, view_config
+
+# A random resized crop and a flip, nothing else.
+VIEW = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
+
+
+def training_batches(dataset, image_size, batch_size, seed, crop_sampler="tensorflow"):
+    """An endless `tf.data.Dataset` of (float32 [B, size, size, 3] in [0, 1], labels int64 [B]).
+
+    It goes through the dataset once an epoch, each time in another order, and a batch may hold the
+    end of one and the beginning of the next.
+
+    Args:
+        dataset: a labelled `ImageDataset`.
+        image_size: side of the crops.
+        batch_size: B.
+        seed: int, of the order and the crops.
+        crop_sampler: of `training.image_ops.CROP_SAMPLERS`.
+    """
+    count, view = len(dataset), view_config(**VIEW, crop_sampler=crop_sampler)
+
+    @tf.autograph.experimental.do_not_convert
+    def load(position):
+        _, index = shuffled_index(position, count, count, seed)
+        example = dataset.example(index)
+        own_seed = tf.random.fold_in(tf.constant([seed, 1]), position)
+        draws = draw_view(view, tf.shape(example["image"]), own_seed)
+        return crop_view(example["image"], draws, image_size), draws, example["label"]
+
+    @tf.autograph.experimental.do_not_convert
+    def finish(images, draws, labels):
+        return finish_views(images, draws, view), labels
+
+    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+    positions = tf.data.Dataset.range(tf.int64.max).map(load, **parallel)
+    return positions.batch(batch_size).map(finish, **parallel).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,99 @@
+"""A dataset of TFDS, or images packed in one .npz file, written to class folders.
+
+    python -m training.convert_dataset --source=tfds:imagenet2012 --data_dir=DIR --output=imagenet
+    python -m training.convert_dataset --source=cifar10_jpeg.npz --output=cifar10
+
+The folders are `OUTPUT/{train,val,test}/CLASS/NUMBER.jpg` (or .png), for `folder:OUTPUT`. Images
+are copied as they are stored, not encoded anew. OUTPUT appears when all is written.
+
+`folder:` reads images from disk as they are needed, where `tfds:` keeps a split in memory: so this
+is the way for ImageNet and what else has more than 8 GiB.
+
+A pack holds, for each split it has, `jpeg_SPLIT` (uint8, the files one after the other),
+`offsets_SPLIT` (integers [N + 1]: image i is `jpeg_SPLIT[offsets[i]:offsets[i + 1]]`) and `y_SPLIT`
+(integers [N]), and `class_names`.
+"""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from absl import app, flags
+from tqdm.auto import tqdm
+
+from sassl_tf.datasets.tfds import encoded_examples
+from sassl_tf.files import replacing
+
+SPLIT_FOLDERS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
+SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png"}
+
+
+def packed_examples(path):
+    """Yields (split, class name, encoded image) of a pack.
+
+    Raises:
+        ValueError: the file is no pack.
+    """
+    try:
+        pack = np.load(path, allow_pickle=False)
+        names = [str(name) for name in pack["class_names"]]
+        splits = [name for name in SPLIT_FOLDERS if f"jpeg_{name}" in pack]
+        columns = {
+            name: (pack[f"jpeg_{name}"], pack[f"offsets_{name}"], pack[f"y_{name}"])
+            for name in splits
+        }
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} is no pack of images ({error}); expected an .npz file with jpeg_SPLIT, "
+            "offsets_SPLIT, y_SPLIT and class_names."
+        ) from error
+    for split, (data, offsets, labels) in columns.items():
+        for i in tqdm(range(len(labels)), desc=split, unit="img", disable=None):
+            yield split, names[labels[i]], data[offsets[i] : offsets[i + 1]].tobytes()
+
+
+def write_folders(examples, output):
+    """Writes (split, class name, encoded image) to class folders; returns how many.
+
+    Raises:
+        ValueError: `output` exists, an image is neither JPEG nor PNG, or there is none.
+    """
+    output = pathlib.Path(output)
+    if output.exists():
+        raise ValueError(f"{output} exists already; give another --output, or remove it.")
+    count = 0
+    with replacing(output) as beside:
+        for split, name, data in examples:
+            suffix = SUFFIXES.get(data[:2])
+            if suffix is None:
+                raise ValueError(f"Image {count} ({split}, {name}) is neither JPEG nor PNG.")
+            # TFDS has names with a slash in them (SUN397: /a/abbey).
+            folder = beside / SPLIT_FOLDERS[split] / name.strip("/").replace("/", "_")
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{count:08}{suffix}").write_bytes(data)
+            count += 1
+        if not count:
+            raise ValueError("There are no labelled images to write.")
+    return count
+
+
+def main(_):
+    values = flags.FLAGS
+    kind, _, name = values.source.partition(":")
+    if kind == "tfds" and name:
+        examples = encoded_examples(name, SPLIT_FOLDERS, values.data_dir)
+    elif values.source.endswith(".npz"):
+        examples = packed_examples(values.source)
+    else:
+        raise ValueError(f"The source is {values.source!r}; give tfds:NAME or a .npz file.")
+    count = write_folders(examples, values.output)
+    print(f"{count} images. Use them as folder:{values.output}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("source", None, "tfds:NAME, or a .npz pack.", required=True)
+    flags.DEFINE_string("output", None, "The folder to be made.", required=True)
+    flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
+    app.run(main)
