@@ -12,11 +12,14 @@ RUNS ?= runs
 
 setup: $(READY)
 
+# Two at a time: most of a test is one process that starts TensorFlow and traces graphs.
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -32,6 +35,8 @@ HUB ?= build/hub_module
 STYLEAUG ?=
 bench: $(READY) $(HUB)/saved_model.pb
 	$(BIN)/python -m benchmarks.views --output=benchmarks/results/views.json
+	$(BIN)/python -m benchmarks.evaluation --images=$(SHARED)/data/imagenette128 \
+		--output=benchmarks/results/evaluation.json
 	$(BIN)/python -m benchmarks.stylizers --mobile=$(SHARED)/magenta \
 		--content=$(SHARED)/data/imagenette128/val --styles=$(SHARED)/data/style256/test \
 		--hub=$(HUB) --photos=$(SHARED)/data/voc100/JPEGImages --styleaug=$(STYLEAUG) \

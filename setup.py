@@ -16,7 +16,15 @@ TRAINING = [
     "tensorboard>=2.18",
     "threadpoolctl>=3",
 ]
-DEVELOPMENT = ["build", "hypothesis>=6", "pip-tools>=7", "pytest>=8", "ruff>=0.9", "scipy>=1.12"]
+DEVELOPMENT = [
+    "build",
+    "hypothesis>=6",
+    "pip-tools>=7",
+    "pytest>=8",
+    "pytest-xdist>=3",
+    "ruff>=0.9",
+    "scipy>=1.12",
+]
 
 setup(
     name="sassl-tf",

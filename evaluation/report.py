@@ -262,7 +262,7 @@ def _accuracies_picture(rows, metric):
             for setting in settings
         }
         plot.bars_of_values(axis, values, variants, f"{metric.replace('_', ' ')}, %")
-        axis.set_title(f"{panel[0]} on {panel[1]}", fontsize=9)
+        axis.set_title(f"{panel[0]} on {panel[1]}", fontsize=9, loc="left")
     return made
 
 

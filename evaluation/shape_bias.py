@@ -11,8 +11,9 @@ labelled dataset, with L2 chosen as in `evaluation.linear_probe`; then
     shape bias = decisions for the shape / (decisions for the shape + for the texture).
 
 Decisions for neither do not count. `--categories` says which classes of the dataset a category has:
-by default the ImageNet classes (as WordNet ids) of the source's human_categories.py; else a JSON
-file such as `{"car": ["car_side"], "boat": ["ketch", "schooner"]}`. Of the images those are used
+by default the ImageNet classes (as WordNet ids) of the source's human_categories.py, and those of
+CIFAR-10 and Caltech-101 that fit, of our choice; else a JSON file such as
+`{"car": ["sports_car"], "boat": ["canoe", "yacht"]}`. Of the images those are used
 whose two categories are both there. (The source adds up an ImageNet classifier's probabilities
 within each category; here the probe learns the categories themselves.)
 
@@ -44,7 +45,7 @@ from evaluation.linear_probe import (
 from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of, on_host
 from sassl_tf.datasets.decoding import decode_image
 
-IMAGENET_CATEGORIES = pathlib.Path(__file__).parent / "cue_conflict_imagenet.json"
+CATEGORIES = pathlib.Path(__file__).parent / "cue_conflict_categories.json"
 _NAME = re.compile(r"([a-z]+)\d+-([a-z]+)\d+")
 
 
@@ -133,7 +134,7 @@ def evaluate(
     dataset_spec,
     cue_conflict,
     *,
-    categories=IMAGENET_CATEGORIES,
+    categories=CATEGORIES,
     l2_values=L2_VALUES,
     **preparation,
 ):
@@ -223,7 +224,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("cue_conflict", None, "Folder of the cue-conflict images.", required=True)
     flags.DEFINE_string(
         "categories",
-        str(IMAGENET_CATEGORIES),
+        str(CATEGORIES),
         "JSON file, {category: [class of the dataset, ...]}.",
     )
     app.run(main)

@@ -97,7 +97,10 @@ def bars_of_values(axis, values, names, label):
             axis.plot([place] * len(dots), dots, "k.", markersize=3)
     axis.set_xticks(range(len(values)), list(values))
     axis.set_ylabel(label)
-    axis.legend(fontsize=8, loc="lower right")
+    # Above the bars, beside the title, where it hides none of them.
+    axis.legend(
+        fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(names), frameon=False
+    )
 
 
 def scatter(axis, groups):

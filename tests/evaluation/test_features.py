@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from evaluation import features as features_module
 from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder, workdir_of
@@ -20,6 +21,18 @@ def test_resize_and_crop_by_hand():
     image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
     prepared = prepare_image(image, 28).numpy()
     np.testing.assert_allclose(prepared, image[2:30, 18:46] / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (91, 77), (20, 300)])
+def test_only_the_crop_of_what_tensorflow_resizes_is_computed(shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    scale = 64 / min(shape)
+    resized = tf.image.resize(
+        image, [round(side * scale) for side in shape], method="bicubic", antialias=True
+    )
+    top, left = ((side - 56) // 2 for side in resized.shape[:2])
+    expected = np.clip(resized[top : top + 56, left : left + 56], 0, 255) / 255
+    np.testing.assert_allclose(prepare_image(image, 56), expected, atol=1e-4)
 
 
 def test_a_crop_of_the_whole_shorter_side():
