@@ -21,7 +21,7 @@ def load_encoder(path):
     Raises:
         ValueError: nothing is there, the pretraining is not finished, or the file is no encoder.
     """
-    file = _encoder_file(path)
+    file = encoder_file(path)
     try:
         encoder = keras.saving.load_model(file, compile=False)
     except Exception as error:  # whatever zipfile, h5py and Keras raise for damaged files
@@ -31,6 +31,33 @@ def load_encoder(path):
         ) from error
     _check_shapes(encoder, file)
     return encoder
+
+
+def encoder_file(path):
+    """The Path of the `.keras` file that `path` is, or holds.
+
+    Args:
+        path: as for `load_encoder`.
+
+    Raises:
+        ValueError: nothing is there, or the pretraining has not written one yet.
+    """
+    path = pathlib.Path(path).expanduser()
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise ValueError(f"There is no encoder at {path}; give a .keras file or a workdir.")
+    if (path / ENCODER_FILE).is_file():
+        return path / ENCODER_FILE
+    if (path / CONFIG_FILE).is_file():
+        raise ValueError(
+            f"The workdir {path} holds no {ENCODER_FILE}: its pretraining has not written one "
+            "yet. Let it finish (the same command continues it), then evaluate."
+        )
+    raise ValueError(
+        f"The folder {path} is no pretraining workdir: it has neither {ENCODER_FILE} nor "
+        f"{CONFIG_FILE}. Give a .keras file, or the --workdir of a pretraining."
+    )
 
 
 def encoder_fingerprint(encoder):
@@ -63,25 +90,6 @@ def default_image_size(path, encoder):
     """
     _, height, _, _ = encoder.inputs[0].shape
     return height or _configured_image_size(workdir_of(path)) or DEFAULT_IMAGE_SIZE
-
-
-def _encoder_file(path):
-    path = pathlib.Path(path).expanduser()
-    if path.is_file():
-        return path
-    if not path.exists():
-        raise ValueError(f"There is no encoder at {path}; give a .keras file or a workdir.")
-    if (path / ENCODER_FILE).is_file():
-        return path / ENCODER_FILE
-    if (path / CONFIG_FILE).is_file():
-        raise ValueError(
-            f"The workdir {path} holds no {ENCODER_FILE}: its pretraining has not written one "
-            "yet. Let it finish (the same command continues it), then evaluate."
-        )
-    raise ValueError(
-        f"The folder {path} is no pretraining workdir: it has neither {ENCODER_FILE} nor "
-        f"{CONFIG_FILE}. Give a .keras file, or the --workdir of a pretraining."
-    )
 
 
 def _check_shapes(encoder, file):

@@ -13,7 +13,7 @@ from sassl_tf.files import replacing
 
 __all__ = ["extract_features", "load_encoder", "prepare_image"]
 
-PREPARATION = 2  # part of the cache's key: raise it whenever `prepare_image` changes its output
+PREPARATION = 3  # part of the cache's key: raise it whenever `prepare_image` changes its output
 CROP_PROPORTION = 224 / 256
 
 

@@ -118,7 +118,8 @@ def evaluate(encoder_path, dataset_spec, *, shots=1, trials=TRIALS, **preparatio
         )
         for seed in range(trials)
     ]
-    outcome = {**over_trials(found), "shots": shots, "l2": L2}
+    settings = {"shots": shots, "trials": trials}
+    outcome = {**over_trials(found), "shots": shots, "l2": L2, "settings": settings}
     return write_result(f"few_shot_{shots}", frozen, outcome)
 
 

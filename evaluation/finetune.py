@@ -9,7 +9,7 @@ weight decays. The pair that is best on validation data (the dataset's own, else
 is trained once more on train and validation data together, and tested once. The moving statistics
 of batch normalisation follow at max(1 - 10/s, 0.9), s steps an epoch, as in SimCLR.
 `--label_share=0.01` keeps the labels of 1 % of each class of the train split, one image at least:
-semi-supervised learning.
+semi-supervised learning. The dataset's own validation split then chooses the pair, and no more.
 
 Results go to `finetune-DATASET.json` in the workdir, or `finetune_0.01-DATASET.json`.
 """
@@ -46,6 +46,7 @@ LEARNING_RATES = (1e-3, 1e-2, 1e-1)
 WEIGHT_DECAYS = (0.0, 1e-4)
 STEPS = 5000
 BATCH_SIZE = 128
+LOOK_EVERY = 100  # steps, for a loss that is none
 
 
 def labelled_share(labels, share, seed=0):
@@ -97,8 +98,11 @@ def train(encoder, dataset, image_size, steps, batch_size, learning_rate, weight
         return loss
 
     batches = training_batches(dataset, image_size, batch_size, seed).take(steps)
-    for images, labels in tqdm(batches, desc="Fine-tuning", total=steps, unit="step", disable=None):
+    bar = tqdm(batches, desc="Fine-tuning", total=steps, unit="step", disable=None)
+    for number, (images, labels) in enumerate(bar):
         loss = step(images, labels)
+        if number % LOOK_EVERY == 0 and not np.isfinite(loss):
+            return None
     return classifier if np.isfinite(loss) else None
 
 
@@ -146,6 +150,15 @@ def evaluate(
     """
     if not 0 < label_share <= 1:
         raise ValueError(f"label_share is {label_share}; expected more than 0 and at most 1.")
+    settings = {
+        "batch_size": batch_size,
+        "steps": steps,
+        "learning_rates": [*learning_rates],
+        "weight_decays": [*weight_decays],
+        "label_share": label_share,
+        "metric": metric,
+        "seed": seed,
+    }
     workdir = result_workdir(encoder_path, workdir)
     splits = labelled_splits(dataset_spec, data_dir)
     train_split, test, *validation = splits
@@ -153,7 +166,10 @@ def evaluate(
     image_size = image_size or default_image_size(encoder_path, encoder)
     facts = facts_of(encoder_path, encoder, image_size, crop_proportion, dataset_spec, splits)
     kept = train_split.subset(labelled_share(train_split.labels, label_share, seed))
-    whole = joined(kept, validation[0]) if validation else kept
+    whole = joined(kept, validation[0]) if validation and label_share == 1 else kept
+    # What is wrong with the encoder, or does not fit, shows before the first training.
+    few = test.subset(np.arange(min(2, len(test))))
+    extract_features(encoder, few, image_size, progress=False, crop_proportion=crop_proportion)
 
     def scored(pair, dataset, held_out):
         """The accuracies on `held_out` after training on `dataset`; None where it diverged."""
@@ -191,12 +207,9 @@ def evaluate(
         "learning_rate": best[0],
         "weight_decay": best[1],
         "grid": found,
-        "metric": metric,
-        "steps": steps,
-        "batch_size": batch_size,
         "label_share": label_share,
-        "labelled_images": len(kept),
-        "seed": seed,
+        "settings": settings,
+        "labelled_images": len(whole),
     }
     name = "finetune" if label_share == 1 else f"finetune_{label_share:g}"
     return write_outcome(name, workdir, facts, outcome)
@@ -224,7 +237,7 @@ def _report(result):
         f"Fine-tuned on {result['dataset']}: accuracy {result['accuracy']:.2%}, "
         f"mean per class {result['mean_per_class_accuracy']:.2%}\n"
         f"  learning rate {result['learning_rate']:g}, weight decay {result['weight_decay']:g}, "
-        f"chosen from {max(1, len(result['grid']))} by {result['metric']}; "
+        f"chosen from {max(1, len(result['grid']))} by {result['settings']['metric']}; "
         f"{result['labelled_images']} labelled images, {result['test_images']} test images"
     )
 

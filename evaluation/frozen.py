@@ -13,11 +13,18 @@ import platform
 import re
 
 import numpy as np
-from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score
+from sklearn.metrics import accuracy_score, recall_score
 
-from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder, workdir_of
-from evaluation.features import CROP_PROPORTION, extract_features
+from evaluation.encoders import (
+    default_image_size,
+    encoder_file,
+    encoder_fingerprint,
+    load_encoder,
+    workdir_of,
+)
+from evaluation.features import CROP_PROPORTION, PREPARATION, extract_features
 from sassl_tf.datasets import MissingSplit, load_dataset
+from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.files import replacing
 from training.workdir import this_command
 
@@ -114,6 +121,7 @@ def facts_of(encoder_path, encoder, image_size, crop_proportion, dataset_spec, s
         "feature_size": encoder.outputs[0].shape[-1],
         "image_size": image_size,
         "crop_proportion": crop_proportion,
+        "preparation": PREPARATION,
         "dataset": dataset_spec,
         "dataset_fingerprints": {split.split: split.fingerprint for split in splits},
         "classes": len(train.class_names),
@@ -180,13 +188,15 @@ def with_spread(result):
 
 
 def _quadratic_kappa(labels, predictions):
-    occurring = np.union1d(labels, predictions)
-    if len(occurring) == 1:
+    # In moments: scikit-learn's tables of all pairs of classes take gigabytes for 10,000 of them.
+    if not np.issubdtype(np.asarray(labels).dtype, np.integer):  # names: grades in sorted order
+        both = np.unique(np.concatenate([labels, predictions]), return_inverse=True)[1]
+        labels, predictions = np.split(both, [len(labels)])
+    a, b = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
+    by_chance = a.var() + b.var() + (a.mean() - b.mean()) ** 2
+    if not by_chance:
         return 0.0  # one class alone: no disagreement to compare with
-    # All grades up to the highest: by default one that does not occur would make no distance.
-    numbers = np.issubdtype(occurring.dtype, np.integer)
-    grades = np.arange(occurring.max() + 1) if numbers else None
-    return float(cohen_kappa_score(labels, predictions, labels=grades, weights="quadratic"))
+    return float(1 - np.mean((a - b) ** 2) / by_chance)
 
 
 def write_result(evaluation, frozen, outcome):
@@ -216,17 +226,20 @@ def write_outcome(evaluation, workdir, facts, outcome):
 
 
 def result_name(evaluation, dataset_spec):
-    """Returns the name of a results file: "knn", "folder:../pets" gives "knn-folder-pets.json"."""
-    dataset = re.sub(r"\W+", "-", dataset_spec).strip("-")
-    return f"{evaluation}-{dataset[-150:]}.json"  # file systems take names of up to 255 bytes
+    """Returns the name of a results file: "knn", "shapes" gives "knn-shapes-0fd6be.json"."""
+    readable = re.sub(r"\W+", "-", dataset_spec).strip("-").encode()
+    # File systems take names of up to 255 bytes; the digits tell apart what reads the same.
+    shown = readable[-150:].decode(errors="ignore")
+    return f"{evaluation}-{shown}-{fingerprint_of(dataset_spec)[:6]}.json"
 
 
 def result_workdir(encoder_path, workdir):
     """The folder for results: `workdir`, else the encoder's own.
 
     Raises:
-        ValueError: there is neither.
+        ValueError: there is neither, or no such encoder.
     """
+    encoder_file(encoder_path)  # that it is there is the first thing to know
     found = workdir or workdir_of(encoder_path)
     if not found:
         raise ValueError(

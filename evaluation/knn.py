@@ -88,6 +88,7 @@ def evaluate(encoder_path, dataset_spec, *, k=None, temperature=0.1, **preparati
     Returns:
         The content of `knn-DATASET.json`, a dict.
     """
+    settings = {"k": k, "temperature": temperature}
     frozen = frozen_features(encoder_path, dataset_spec, **preparation)
     count = len(frozen.train_labels)
     k = _capped(default_k(count) if k is None else k, count)
@@ -99,7 +100,12 @@ def evaluate(encoder_path, dataset_spec, *, k=None, temperature=0.1, **preparati
         k,
         temperature,
     )
-    outcome = {**accuracies(frozen.test_labels, predictions), "k": k, "temperature": temperature}
+    outcome = {
+        **accuracies(frozen.test_labels, predictions),
+        "k": k,
+        "temperature": temperature,
+        "settings": settings,
+    }
     return write_result("knn", frozen, outcome)
 
 

@@ -167,7 +167,8 @@ def stratified_split(labels, share, seed):
     if not second:
         raise ValueError(
             "There is one train image per class, so none is left to choose by; give a validation "
-            "split, or one value to choose from (of L2; of learning rate and weight decay)."
+            "split, or one value to choose from (of L2; of learning rate and weight decay, for "
+            "evaluation.finetune)."
         )
     return np.setdiff1d(np.arange(len(labels)), second), np.sort(second)
 
@@ -252,6 +253,7 @@ def evaluate(
         The content of `linear_probe-DATASET.json`, a dict: the means over the trials, for each
         metric "std" and "values", and for each trial "l2" and "sweep".
     """
+    settings = {"l2_values": [*l2_values], "trials": trials, "metric": metric}
     frozen = frozen_features(encoder_path, dataset_spec, **preparation)
     if frozen.validation is not None or len(l2_values) == 1:
         trials = 1
@@ -272,7 +274,7 @@ def evaluate(
         **over_trials([{name: getattr(one, name) for name in METRICS} for one in found]),
         "l2": [one.l2 for one in found],
         "sweep": [one.sweep for one in found],
-        "metric": metric,
+        "settings": settings,
         "unconverged": sum(one.unconverged for one in found),
     }
     return write_result("linear_probe", frozen, outcome)
@@ -313,7 +315,8 @@ def _report(result):
     print(
         f"Linear probe on {result['dataset']}: accuracy {with_spread(result)}, "
         f"mean per class {result['mean_per_class_accuracy']:.2%}\n"
-        f"  L2 {chosen}, chosen from {len(result['sweep'][0]) or 1} by {result['metric']} "
+        f"  L2 {chosen}, chosen from {len(result['sweep'][0]) or 1} by "
+        f"{result['settings']['metric']} "
         f"on {_held_out(result)}; {result['test_images']} test images"
     )
     if result["unconverged"]:

@@ -26,6 +26,8 @@ from training.workdir import COMMANDS_FILE, differences
 
 METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa", "shape_bias")
 CONFIDENCE = 0.95
+# Of a result: what must be the same for its number to be compared with another run's.
+ALIKE = ("dataset_fingerprints", "image_size", "crop_proportion", "preparation", "settings")
 # Of a config: what tells apart the runs of one comparison, or has no influence on what is learned.
 NOT_OF_THE_SETTING = (
     *("seed", "sassl", "fingerprints", "data_dir", "log_every", "knn_every", "checkpoint_every"),
@@ -44,7 +46,7 @@ def read_run(workdir):
     if not config_file.is_file():
         raise ValueError(f"{workdir} is no pretraining workdir: there is no {CONFIG_FILE} in it.")
     results = []
-    for file in sorted(workdir.glob("*-*.json")):
+    for file in sorted(workdir.glob("[!.]*-*.json")):  # a hidden one was being written
         content = json.loads(file.read_text())
         if "evaluation" in content:
             results.append(content)
@@ -114,9 +116,13 @@ def compare(runs, metric="accuracy"):
         their "mean" and sample "std" (None for one seed), and, for a variant with SASSL,
         "difference" from the baseline: "mean", "low" and "high" of the confidence interval of
         paired differences (Student's t; None for fewer than two pairs), and "pairs".
+
+    Raises:
+        ValueError: two runs of a setting were evaluated in different ways.
     """
     rows = []
     for setting, group in settings_of(runs).items():
+        _check_comparable(group)
         variants = variants_of(group)
         baseline = _values(variants.get("baseline", {}), metric)
         for variant in sorted(variants, key=lambda name: (name != "baseline", name)):
@@ -225,6 +231,23 @@ def _values(by_seed, metric):
             if result.get(metric) is not None:  # not every evaluation has every metric
                 found[result["evaluation"], result["dataset"]][seed] = 100 * result[metric]
     return dict(found)
+
+
+def _check_comparable(runs):
+    """The same evaluation on the same images, prepared alike, is what a difference is of."""
+    first = {}
+    for run in runs:
+        for result in run["results"]:
+            name = f"{result['evaluation']} on {result['dataset']}"
+            how = {key: result.get(key) for key in ALIKE}
+            other, expected = first.setdefault(name, (run["workdir"], how))
+            apart = [key for key in ALIKE if how[key] != expected[key]]
+            if apart:
+                raise ValueError(
+                    f"{name}: {other} and {run['workdir']} were evaluated with different "
+                    f"{', '.join(apart)}: {expected[apart[0]]} and {how[apart[0]]}. Evaluate one "
+                    "of them again, like the other."
+                )
 
 
 def _at(config, path):

@@ -61,6 +61,7 @@ from training.optimizers import SGD, peak_learning_rate
 
 TRIALS = 5
 LEAST_STEPS = 10  # in an epoch
+LOOK_EVERY = 100  # steps, for a loss that is none
 DROPS = (0.6, 0.8)  # of the training, where "steps" divides the learning rate by 10
 
 
@@ -112,8 +113,8 @@ def recipe_of(encoder_path):
     method = json.loads(config.read_text()).get("method") if config and config.is_file() else None
     if method not in RECIPES:
         raise ValueError(
-            f"Nothing tells which method pretrained {encoder_path}; give --recipe, one of "
-            f"{', '.join(RECIPES)}."
+            f"Nothing tells which method pretrained {encoder_path}; give evaluation.sgd_probe a "
+            f"--recipe, one of {', '.join(RECIPES)}."
         )
     return method
 
@@ -160,16 +161,18 @@ def train_classifier(encoder, dataset, recipe, image_size, seed=0, chunk=128):
         return loss
 
     batches = iter(training_batches(dataset, image_size, chunk, seed, recipe.crop_sampler))
-    for _ in tqdm(range(steps), desc=f"SGD probe, trial {seed}", unit="step", disable=None):
+    bar = tqdm(range(steps), desc=f"SGD probe, trial {seed}", unit="step", disable=None)
+    for step in bar:
         # SimCLR's 4,096 images at a time would fit in no single GPU; a linear head does not mind.
         parts = [next(batches) for _ in range(batch_size // chunk)]
         features = tf.concat([encode(images) for images, _ in parts], axis=0)
         loss = descend(features, tf.concat([labels for _, labels in parts], axis=0))
-    if not np.isfinite(loss):
-        raise ValueError(
-            f"The probe diverged at learning rate {recipe.learning_rate:g}; give a smaller "
-            "--learning_rate."
-        )
+        last = step == steps - 1
+        if (last or step % LOOK_EVERY == 0) and not np.isfinite(loss):
+            raise ValueError(
+                f"The probe diverged at learning rate {recipe.learning_rate:g}; give a smaller "
+                "--learning_rate."
+            )
     return head
 
 
@@ -225,20 +228,25 @@ def evaluate(
 
     def trial(seed):
         head = train_classifier(encoder, whole, used, image_size, seed, batch_size)
+        if encoder_fingerprint(encoder) != facts["encoder_fingerprint"]:
+            raise ValueError(
+                "The encoder's weights are others than before the probe: a layer of it changes "
+                "them in inference mode, so that its features are not frozen. Correct that layer."
+            )
         logits = test_features @ head.kernel.numpy() + head.bias.numpy()
         return accuracies(test.labels, logits.argmax(axis=1))
 
-    settings = {"recipe": name, **dataclasses.asdict(used)}
+    used_settings = {"recipe": name, **dataclasses.asdict(used)}
     found = []
     for seed in range(trials):
-        key = {"evaluation": "sgd_probe", **facts, **settings, "seed": seed}
+        key = {"evaluation": "sgd_probe", **facts, **used_settings, "seed": seed}
         found.append(remembered(workdir / "trials", key, functools.partial(trial, seed)))
-    if encoder_fingerprint(encoder) != facts["encoder_fingerprint"]:
-        raise ValueError(
-            "The encoder's weights are others than before the probe: a layer of it changes them "
-            "in inference mode, so that its features are not frozen. Correct that layer."
-        )
-    return write_outcome("sgd_probe", workdir, facts, {**over_trials(found), **settings})
+    outcome = {
+        **over_trials(found),
+        **used_settings,
+        "settings": {"recipe": recipe, "trials": trials, **changes},
+    }
+    return write_outcome("sgd_probe", workdir, facts, outcome)
 
 
 def _head(initial, classes, features_size, seed):

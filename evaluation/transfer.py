@@ -15,7 +15,7 @@ evaluation.report; all of them together are `transfer.md`, `transfer.json` and `
 
 import dataclasses
 import functools
-import itertools
+import inspect
 import json
 import os
 import pathlib
@@ -26,8 +26,8 @@ import tensorflow as tf
 from absl import app, flags
 
 from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe
-from evaluation.encoders import encoder_fingerprint, load_encoder
-from evaluation.features import CROP_PROPORTION
+from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder
+from evaluation.features import CROP_PROPORTION, PREPARATION
 from evaluation.frozen import labelled_splits, result_name, result_workdir
 from sassl_tf import plot
 from sassl_tf.files import replacing
@@ -40,7 +40,7 @@ class Target:
     """A dataset, how its images are prepared and how accuracy is counted on it.
 
     Attributes:
-        spec: for `load_dataset`; "" where TFDS does not have it.
+        spec: for `load_dataset`; "" where TFDS does not have it, or too much of it.
         metrics: of "accuracy", "mean_per_class_accuracy" and "quadratic_kappa"; the first is
             what settings are chosen by.
         crop_proportion: as for `evaluation.features.prepare_image`.
@@ -82,7 +82,7 @@ BY_CLASS = ("mean_per_class_accuracy",)
 WHOLE = {"crop_proportion": 1.0}
 PAPER = {
     "imagenet_1pct": Target("tfds:imagenet2012_subset/1pct", by_hand=IMAGENET),
-    "inat21": Target("tfds:i_naturalist2021", by_hand=INAT),
+    "inat21": Target("", by_hand=INAT),
     "retinopathy": Target(
         "tfds:diabetic_retinopathy_detection/btgraham-300",
         ("accuracy", "quadratic_kappa"),
@@ -110,8 +110,12 @@ PROTOCOLS = (
 )
 
 
+FAILURES = (ValueError, OSError, tf.errors.OpError)
+PREPARATIONS = ("data_dir", "workdir", "image_size", "crop_proportion")
+
+
 def protocol_of(name):
-    """The function (encoder_path, spec, metric, **preparation) of a protocol.
+    """The function (encoder_path, spec, **options) of a protocol.
 
     Args:
         name: one of `PROTOCOLS`; few_shot_N and finetune_SHARE with any number.
@@ -119,28 +123,23 @@ def protocol_of(name):
     Raises:
         ValueError: an unknown one.
     """
-    if name == "linear_probe":
-        return linear_probe.evaluate
-    if name == "finetune":
-        return finetune.evaluate
-    # What has nothing to choose has no use for a metric.
-    if name == "knn":
-        return _without_metric(knn.evaluate)
-    if name == "sgd_probe":
-        return _without_metric(sgd_probe.evaluate)
+    alone = {
+        "linear_probe": linear_probe.evaluate,
+        "sgd_probe": sgd_probe.evaluate,
+        "knn": knn.evaluate,
+        "finetune": finetune.evaluate,
+    }
+    if name in alone:
+        return alone[name]
     kind, _, number = name.rpartition("_")
     if kind == "few_shot" and number.isdigit():
-        return _without_metric(functools.partial(few_shot.evaluate, shots=int(number)))
+        return functools.partial(few_shot.evaluate, shots=int(number))
     if kind == "finetune" and _is_share(number):
         return functools.partial(finetune.evaluate, label_share=float(number))
     raise ValueError(
         f"There is no protocol {name!r}; there are {', '.join(PROTOCOLS)}, and others of the last "
         "kinds: few_shot_5, finetune_0.05."
     )
-
-
-def _without_metric(evaluate):
-    return lambda *arguments, metric, **preparation: evaluate(*arguments, **preparation)
 
 
 def _is_share(text):
@@ -156,22 +155,22 @@ def targets_of(names):
     Raises:
         ValueError: an unknown name.
     """
-    found = []
+    found = {}  # by name: what is named again, with a spec, takes the place of the first
     for text in names:
         name, _, spec = text.partition("=")
-        if name == "paper":
-            found.extend(TARGETS[name] for name in PAPER)
+        if text == "paper":
+            found.update((name, TARGETS[name]) for name in PAPER)
         elif name in TARGETS:
             target = TARGETS[name]
-            found.append(dataclasses.replace(target, spec=spec, by_hand="") if spec else target)
-        elif name == "shapes" or ":" in name:
-            found.append(Target(text))
+            found[name] = dataclasses.replace(target, spec=spec, by_hand="") if spec else target
+        elif text == "shapes" or ":" in name:
+            found[text] = Target(text)
         else:
             raise ValueError(
                 f"There is no target {name!r}; give paper, {', '.join(TARGETS)}, tfds:NAME, "
-                "folder:PATH or shapes."
+                "folder:PATH, shapes, or NAME=SPEC for one that has a name."
             )
-    return found
+    return [*found.values()]
 
 
 def transfer(encoder_path, targets, protocols, workdir=None, **preparation):
@@ -192,24 +191,48 @@ def transfer(encoder_path, targets, protocols, workdir=None, **preparation):
     """
     evaluations = {name: protocol_of(name) for name in protocols}
     workdir = result_workdir(encoder_path, workdir)
-    fingerprint = encoder_fingerprint(load_encoder(encoder_path))
+    encoder = load_encoder(encoder_path)
+    expected = {
+        "encoder_fingerprint": encoder_fingerprint(encoder),
+        "image_size": preparation.get("image_size") or default_image_size(encoder_path, encoder),
+        "preparation": PREPARATION,
+    }
     results, failures = {}, {}
-    for target, (protocol, evaluate) in itertools.product(targets, evaluations.items()):
-        key = target.name, protocol
+    for target in targets:
+        options = {**preparation, "crop_proportion": target.crop_proportion}
         try:
             if not target.spec:
                 raise ValueError(f"There are no images of {target.name}.")
-            options = {**preparation, "crop_proportion": target.crop_proportion}
-            done = _done(workdir, target, protocol, fingerprint, **options)
-            say(f"{protocol} on {target.name}{': done before' if done else ''}")
-            results[key] = done or evaluate(
-                encoder_path, target.spec, metric=target.metrics[0], workdir=workdir, **options
-            )
-        except (ValueError, OSError, tf.errors.OpError) as error:
-            hint = f" By hand: {target.by_hand}." if target.by_hand else ""
-            failures[key] = f"{error}{hint}"
-            say(f"{protocol} on {target.name} failed: {failures[key]}")
+            splits = labelled_splits(target.spec, preparation.get("data_dir"))
+        except FAILURES as error:
+            failures.update({(target.name, name): _reason(error, target) for name in evaluations})
+            say(f"{target.name} failed: {_reason(error, target)}")
+            continue
+        expected["crop_proportion"] = target.crop_proportion
+        expected["dataset_fingerprints"] = {s.split: s.fingerprint for s in splits}
+        for protocol, evaluate in evaluations.items():
+            arguments = {"metric": target.metrics[0]} if "metric" in settings_of(evaluate) else {}
+            expected["settings"] = {**settings_of(evaluate), **arguments}
+            key = target.name, protocol
+            try:
+                done = _done(workdir / result_name(protocol, target.spec), expected)
+                say(f"{protocol} on {target.name}{': done before' if done else ''}")
+                results[key] = done or evaluate(
+                    encoder_path, target.spec, workdir=workdir, **arguments, **options
+                )
+            except FAILURES as error:
+                failures[key] = _reason(error, target)
+                say(f"{protocol} on {target.name} failed: {failures[key]}")
     return results, failures
+
+
+def settings_of(evaluate):
+    """The own options of an evaluation and their values, as its results have them in "settings"."""
+    bound = getattr(evaluate, "keywords", {})
+    parameters = inspect.signature(getattr(evaluate, "func", evaluate)).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    own = {name: value for name, value in defaults.items() if name not in PREPARATIONS}
+    return json.loads(json.dumps({**own, **bound}))
 
 
 def table(targets, results):
@@ -296,22 +319,16 @@ def _cell(result, metric):
     return f"{100 * result[metric]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
 
 
-def _done(workdir, target, protocol, fingerprint, crop_proportion, image_size=None, data_dir=None):
-    """The result there is, if it is of this encoder, these images and their preparation."""
-    file = workdir / result_name(protocol, target.spec)
+def _done(file, expected):
+    """The result in a file, if it is of this encoder, these images, their preparation and so on."""
     if not file.is_file():
         return None
     result = json.loads(file.read_text())
-    splits = labelled_splits(target.spec, data_dir)
-    expected = {
-        "encoder_fingerprint": fingerprint,
-        "dataset_fingerprints": {split.split: split.fingerprint for split in splits},
-        "crop_proportion": crop_proportion,
-        **({"image_size": image_size} if image_size else {}),
-        # Chosen by another metric it is another result.
-        **({"metric": target.metrics[0]} if "metric" in result else {}),
-    }
-    return result if {key: result.get(key) for key in expected} == expected else None
+    return result if all(result.get(key) == value for key, value in expected.items()) else None
+
+
+def _reason(error, target):
+    return f"{error} By hand: {target.by_hand}." if target.by_hand else str(error)
 
 
 def main(_):

@@ -1,8 +1,10 @@
 """Files, and folders, that are either whole or not there."""
 
 import contextlib
+import glob
 import os
 import pathlib
+import platform
 import shutil
 
 
@@ -14,11 +16,40 @@ def replacing(path):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    _remove_what_the_dead_left(path)
+    beside = path.with_name(f"{_prefix(path)}{os.getpid()}{path.suffix}")
     try:
         yield beside
         os.replace(beside, path)
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
-        beside.unlink(missing_ok=True)
+        _remove(beside)
+
+
+def _prefix(path):
+    # With the machine's name: on a shared file system others have processes of the same number.
+    return f".{path.stem}.{platform.node()}-"
+
+
+def _remove_what_the_dead_left(path):
+    """What processes of this machine that were killed had begun to write in the place of `path`."""
+    prefix = _prefix(path)
+    for left in path.parent.glob(f"{glob.escape(prefix)}*{glob.escape(path.suffix)}"):
+        number = left.name[len(prefix) : len(left.name) - len(path.suffix)]
+        if number.isdigit() and not _is_alive(int(number)):
+            _remove(left)
+
+
+def _is_alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)

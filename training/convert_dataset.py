@@ -27,7 +27,7 @@ from sassl_tf.datasets.tfds import encoded_examples
 from sassl_tf.files import replacing
 
 SPLIT_FOLDERS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
-SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png"}
+SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp", b"RI": ".webp"}
 
 
 def packed_examples(path):
@@ -49,34 +49,58 @@ def packed_examples(path):
             f"{path} is no pack of images ({error}); expected an .npz file with jpeg_SPLIT, "
             "offsets_SPLIT, y_SPLIT and class_names."
         ) from error
+    for split, (_, offsets, labels) in columns.items():
+        if len(offsets) != len(labels) + 1 or np.max(labels, initial=-1) >= len(names):
+            raise ValueError(
+                f"The {split} split of {path} has {len(offsets)} offsets, {len(labels)} labels up "
+                f"to {np.max(labels, initial=-1)} and {len(names)} class names; expected one "
+                "offset more than labels, and labels below the number of names."
+            )
     for split, (data, offsets, labels) in columns.items():
         for i in tqdm(range(len(labels)), desc=split, unit="img", disable=None):
-            yield split, names[labels[i]], data[offsets[i] : offsets[i + 1]].tobytes()
+            if labels[i] >= 0:  # -1: unlabelled
+                yield split, names[labels[i]], data[offsets[i] : offsets[i + 1]].tobytes()
 
 
 def write_folders(examples, output):
     """Writes (split, class name, encoded image) to class folders; returns how many.
 
     Raises:
-        ValueError: `output` exists, an image is neither JPEG nor PNG, or there is none.
+        ValueError: `output` exists, an image is of no known format, two classes would share a
+            folder, or there is no image.
     """
     output = pathlib.Path(output)
     if output.exists():
         raise ValueError(f"{output} exists already; give another --output, or remove it.")
-    count = 0
+    count, folder_of = 0, {}
     with replacing(output) as beside:
         for split, name, data in examples:
             suffix = SUFFIXES.get(data[:2])
             if suffix is None:
-                raise ValueError(f"Image {count} ({split}, {name}) is neither JPEG nor PNG.")
-            # TFDS has names with a slash in them (SUN397: /a/abbey).
-            folder = beside / SPLIT_FOLDERS[split] / name.strip("/").replace("/", "_")
+                raise ValueError(
+                    f"Image {count} ({split}, {name}) is no JPEG, PNG, GIF, BMP or WebP file. Take "
+                    "it out of the dataset, or convert it."
+                )
+            if name not in folder_of:
+                folder_of[name] = _folder_name(name, folder_of.values())
+            folder = beside / SPLIT_FOLDERS[split] / folder_of[name]
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{count:08}{suffix}").write_bytes(data)
             count += 1
         if not count:
             raise ValueError("There are no labelled images to write.")
     return count
+
+
+def _folder_name(class_name, taken):
+    # TFDS has names with a slash in them (SUN397: /a/abbey).
+    name = class_name.strip("/").replace("/", "_")
+    if not name or name.startswith(".") or name in taken:
+        raise ValueError(
+            f"The class {class_name!r} cannot have a folder of its own: its name is empty, begins "
+            "with a dot, or is another's with _ for /. Rename it."
+        )
+    return name
 
 
 def main(_):

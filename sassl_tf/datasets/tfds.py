@@ -108,7 +108,14 @@ def _prepared_builder(name, data_dir):
         ) from error
     if not builder.info.splits:
         _check_network(name, builder)
-        builder.download_and_prepare()
+        try:
+            builder.download_and_prepare()
+        except Exception as error:  # TFDS raises many kinds, AssertionError for files by hand
+            raise ValueError(
+                f"The dataset tfds:{name} could not be prepared: {error}. Follow what it says, or "
+                f"prepare it elsewhere (tfds build {name} --data_dir=FOLDER) and give "
+                "--data_dir=FOLDER."
+            ) from error
     return builder
 
 

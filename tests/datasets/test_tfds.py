@@ -112,6 +112,13 @@ def test_offline(tmp_path, monkeypatch):
     assert time.monotonic() - started < 10
 
 
+def test_what_cannot_be_prepared_is_told(tmp_path, monkeypatch):
+    """Files that have to be fetched by hand are an AssertionError of TFDS's."""
+    monkeypatch.setattr(module, "_can_connect", lambda: True)
+    with pytest.raises(ValueError, match=r"(?s)could not be prepared: .*manual.*--data_dir"):
+        load_dataset("tfds:imagenet2012_subset/1pct", data_dir=tmp_path)
+
+
 def test_unknown(tmp_path):
     with pytest.raises(ValueError, match=r"no 'cifar_ten'.*--data_dir"):
         load_dataset("tfds:cifar_ten", data_dir=tmp_path)

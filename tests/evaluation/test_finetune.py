@@ -1,6 +1,7 @@
 """Fine-tuning: what is trained, what is chosen by what, and shares of the labels."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -89,6 +90,44 @@ def test_the_pair_is_chosen_on_validation_data_alone(run, monkeypatch):
         *[(whole, (0.2, 0.0)), test],
     ]
     assert (result["learning_rate"], result["grid"]) == (0.2, [(0.1, 0.0, 0.5), (0.2, 0.0, 0.9)])
+
+
+def test_a_share_is_all_that_is_trained_on(run, monkeypatch):
+    """The validation split chooses, with all its labels, and is not trained on."""
+    shutil.copytree(run / "data" / "test", run / "data" / "val")
+    seen = []
+
+    def train_nothing(encoder, dataset, *arguments):
+        seen.append(len(dataset))
+        return arguments
+
+    def score(_, dataset, image_size, crop_proportion):
+        seen.append((dataset.split, len(dataset)))
+        return dict.fromkeys(("accuracy", "mean_per_class_accuracy", "quadratic_kappa"), 0.5)
+
+    monkeypatch.setattr(module, "train", train_nothing)
+    monkeypatch.setattr(module, "score", score)
+    grid = {"learning_rates": (0.1, 0.2), "weight_decays": (0.0,)}
+    result = evaluate(run, f"folder:{run / 'data'}", label_share=0.1, **grid)
+    assert seen == [3, ("validation", 12)] * 2 + [3, ("test", 12)]
+    assert result["labelled_images"] == 3
+    seen.clear()
+    assert evaluate(run, f"folder:{run / 'data'}", **grid)["labelled_images"] == 42
+    assert seen == [30, ("validation", 12)] * 2 + [42, ("test", 12)]
+
+
+def test_what_does_not_fit_shows_before_the_first_training(run, monkeypatch):
+    monkeypatch.setattr(module, "train", None)  # calling it would raise
+    spec = f"folder:{run / 'data'}"
+    with pytest.raises(ValueError, match=r"crop proportion is 2"):
+        evaluate(run, spec, crop_proportion=2)
+    encoder = tiny_encoder(side=16)
+    encoder.set_weights([np.full_like(weight, np.nan) for weight in encoder.get_weights()])
+    encoder.save(run / "encoder.keras")
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        evaluate(run, spec)
+    with pytest.raises(ValueError, match="image size is 32, and the encoder takes images of 16"):
+        evaluate(run, spec, image_size=32)
 
 
 def test_it_learns_and_diverged_rates_are_passed_over(run):

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
 
 from evaluation.frozen import accuracies
 from evaluation.linear_probe import (
@@ -69,6 +69,11 @@ def test_quadratic_kappa_by_its_formula():
     assert accuracies(labels, predictions)["quadratic_kappa"] == pytest.approx(expected)
     assert accuracies(labels, labels)["quadratic_kappa"] == 1
     assert accuracies(np.zeros(3, int), np.zeros(3, int))["quadratic_kappa"] == 0
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.integers(0, 40, (2, 500)) ** 2  # with grades that do not occur
+    predictions = np.where(rng.random(500) < 0.5, labels, predictions)
+    expected = cohen_kappa_score(labels, predictions, labels=np.arange(1601), weights="quadratic")
+    assert accuracies(labels, predictions)["quadratic_kappa"] == pytest.approx(expected)
     named = accuracies(np.array(["a", "b"]), np.array(["a", "b"]))
     assert named["quadratic_kappa"] == 1
 

@@ -102,6 +102,19 @@ def test_what_differs_names_settings_and_variants(tmp_path):
     }
 
 
+@pytest.mark.parametrize("key", ["dataset_fingerprints", "image_size", "settings"])
+def test_what_was_evaluated_in_different_ways_is_not_compared(workdirs, key):
+    file = workdirs[1] / "knn-shapes.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: {"k": 7}}))
+    with pytest.raises(ValueError, match=rf"knn on shapes: .* with different {key}: None and .*7"):
+        compare([read_run(folder) for folder in workdirs])
+
+
+def test_a_file_that_was_being_written_is_passed_over(workdirs):
+    (workdirs[0] / ".knn-shapes.host-1.json").write_text("{")
+    assert len(read_run(workdirs[0])["results"]) == 2
+
+
 def test_mistakes(workdirs, tmp_path):
     with pytest.raises(ValueError, match="is no pretraining workdir"):
         read_run(tmp_path)

@@ -54,7 +54,7 @@ def test_the_batch_fits_the_dataset():
 def test_the_recipe_is_that_of_the_method(run):
     assert recipe_of(run) == recipe_of(run / "encoder.keras") == "moco"
     tiny_encoder().save(run / "data" / "alone.keras")
-    with pytest.raises(ValueError, match="give --recipe, one of simclr, moco"):
+    with pytest.raises(ValueError, match="--recipe, one of simclr, moco"):
         recipe_of(run / "data" / "alone.keras")
 
 
@@ -149,8 +149,9 @@ def test_an_encoder_that_changes_is_refused(run):
     model = keras.Model(inputs, pooled)
     with keras.saving.custom_object_scope({"Counting": Counting}):
         model.save(run / "encoder.keras")
-        with pytest.raises(ValueError, match="in inference mode"):
-            evaluate(run, f"folder:{run / 'data'}", trials=1, epochs=1)
+        for _ in range(2):  # nor is it taken the second time, for what was done the first
+            with pytest.raises(ValueError, match="in inference mode"):
+                evaluate(run, f"folder:{run / 'data'}", trials=1, epochs=1)
 
 
 def test_what_is_remembered(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import tensorflow_datasets
 from PIL import Image
 
-from evaluation import finetune, sgd_probe
+from evaluation import knn
 from evaluation import transfer as module
 from evaluation.transfer import (
     BY_CLASS,
@@ -61,12 +61,15 @@ def test_the_papers_targets_are_datasets_of_tfds():
 def test_names_of_targets():
     assert [target.name for target in targets_of(["paper"])] == [*PAPER]
     assert targets_of(["pets", "folder:a", "shapes"])[1:] == [Target("folder:a"), Target("shapes")]
+    mixed = {target.name: target.spec for target in targets_of(["paper", "inat21=folder:i"])}
+    assert [*mixed] == [*PAPER] and mixed["inat21"] == "folder:i" and mixed["dtd"] == "tfds:dtd"
     [cars] = targets_of(["cars=folder:a/b=c"])
     assert (cars.name, cars.spec, cars.by_hand) == ("cars", "folder:a/b=c", "")
     assert cars.crop_proportion == 1.0
     assert targets_of(["folder:a/b=c"]) == [Target("folder:a/b=c")]
-    with pytest.raises(ValueError, match="no target 'dtdd'"):
-        targets_of(["dtdd"])
+    for name in ("dtdd", "paper=folder:a", "shapes=folder:a"):
+        with pytest.raises(ValueError, match=f"no target '{name.partition('=')[0]}'"):
+            targets_of([name])
 
 
 def test_names_of_protocols():
@@ -81,9 +84,12 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
     counted = []
 
     def counting(name):
+        original = protocol_of(name)
+
+        @functools.wraps(getattr(original, "func", original))
         def evaluate(*arguments, **options):
             counted.append((name, arguments[1]))
-            return protocol_of(name)(*arguments, **options)
+            return original(*arguments, **options)
 
         return evaluate
 
@@ -106,26 +112,36 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
     other = [dataclasses.replace(targets[1], metrics=("mean_per_class_accuracy",))]
     transfer(run / "run", other, ["linear_probe", "knn"])
     assert counted[6:] == [("linear_probe", targets[1].spec)]
+    # Made with other settings, or at another size, it is not what is asked for.
+    knn.evaluate(run / "run", targets[0].spec, k=1)
+    transfer(run / "run", targets[:1], ["knn"])
+    transfer(run / "run", targets[:1], ["knn"], image_size=24)
+    transfer(run / "run", targets[:1], ["knn"])
+    assert counted[7:] == [("knn", targets[0].spec)] * 3
     # Another encoder: all of it.
     tiny_encoder(seed=5).save(run / "run" / "encoder.keras")
     transfer(run / "run", targets, ["knn"])
-    assert len(counted) == 9
+    assert len(counted) == 12
 
 
 def test_every_protocol_of_the_list(run):
     """Fine-tuning and the SGD probe shortened; the others as they are."""
     short = {
-        "sgd_probe": functools.partial(sgd_probe.evaluate, recipe="byol", epochs=1, trials=2),
-        "finetune": functools.partial(
-            finetune.evaluate, steps=3, learning_rates=(0.1,), weight_decays=(0.0,)
-        ),
+        "sgd_probe": {"recipe": "byol", "epochs": 1, "trials": 2},
+        "finetune": {"steps": 3, "learning_rates": [0.1], "weight_decays": [0.0]},
     }
+
+    def shortened(name):
+        evaluate = protocol_of(name)
+        return functools.partial(evaluate, **short.get(name.partition("_0")[0], {}))
+
+    names = [name for name in PROTOCOLS if name != "few_shot_10"]
+    targets = targets_of([f"caltech101={specs(run, 'one')[0]}"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module.sgd_probe, "evaluate", short["sgd_probe"])
-        patch.setattr(module.finetune, "evaluate", short["finetune"])
-        names = [name for name in PROTOCOLS if name != "few_shot_10"]
-        targets = targets_of([f"caltech101={specs(run, 'one')[0]}"])
+        patch.setattr(module, "protocol_of", shortened)
         results, failures = transfer(run / "run", targets, names)
+        again, _ = transfer(run / "run", targets, names)
+    assert json.dumps([*again.values()]) == json.dumps([*results.values()])
     assert not failures and [protocol for _, protocol in results] == names
     for (_, protocol), result in results.items():
         assert result["evaluation"] == protocol and result["crop_proportion"] == 1.0

@@ -77,10 +77,14 @@ def test_a_name_with_a_slash_is_one_folder(tmp_path):
 
 def test_nothing_is_left_of_what_fails(pack, tmp_path):
     good = [("train", "a", jpeg(IMAGES[0]))]
-    with pytest.raises(ValueError, match=r"Image 1 \(validation, b\) is neither JPEG nor PNG"):
-        write_folders([*good, ("validation", "b", b"GIF8")], tmp_path / "out")
+    with pytest.raises(ValueError, match=r"Image 1 \(validation, b\) is no JPEG, PNG"):
+        write_folders([*good, ("validation", "b", b"text")], tmp_path / "out")
     with pytest.raises(ValueError, match="no labelled images"):
         write_folders([], tmp_path / "out")
+    for name in ("a_b", "..", ".hidden", "/"):
+        examples = [("train", "a/b", good[0][2]), ("train", name, good[0][2])]
+        with pytest.raises(ValueError, match=f"class '{name}' cannot have a folder"):
+            write_folders(examples, tmp_path / "out")
     assert [file.name for file in tmp_path.iterdir()] == ["pack.npz"]
     (tmp_path / "out").mkdir()
     with pytest.raises(ValueError, match="exists already"):
@@ -89,4 +93,11 @@ def test_nothing_is_left_of_what_fails(pack, tmp_path):
     for file in (tmp_path / "other.npz", tmp_path / "missing.npz", tmp_path / "out"):
         with pytest.raises(ValueError, match="no pack of images"):
             list(packed_examples(file))
+    columns = dict(np.load(pack))
+    for changed in ({"y_train": np.arange(8)}, {"offsets_test": columns["offsets_test"][1:]}):
+        np.savez(tmp_path / "other.npz", **{**columns, **changed})
+        with pytest.raises(ValueError, match="expected one offset more than labels"):
+            list(packed_examples(tmp_path / "other.npz"))
+    np.savez(tmp_path / "other.npz", **{**columns, "y_train": np.array([0, 1, -1] + [1] * 5)})
+    assert len(list(packed_examples(tmp_path / "other.npz"))) == 11  # one has no label
     assert "give tfds:NAME or a .npz file" in run("--source=x", "--output=y").stderr

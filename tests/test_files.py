@@ -1,0 +1,65 @@
+"""Files are whole or not there, and nothing is left of what was killed."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sassl_tf.files import replacing
+
+
+def test_a_file_takes_the_place_of_the_old_one_at_the_end(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    for text in ("one", "two"):
+        with replacing(path) as beside:
+            beside.write_text(text)
+            assert beside.suffix == ".txt" and beside.parent == path.parent
+            assert not path.exists() or path.read_text() == "one"
+        assert path.read_text() == text
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_what_fails_leaves_the_old_one(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyError), replacing(path) as beside:
+        beside.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old" and [*tmp_path.iterdir()] == [path]
+
+
+def test_a_folder(tmp_path):
+    with replacing(tmp_path / "folder") as beside:
+        beside.mkdir()
+        (beside / "a").write_text("a")
+    assert (tmp_path / "folder" / "a").read_text() == "a"
+    with pytest.raises(KeyError), replacing(tmp_path / "other") as beside:
+        beside.mkdir()
+        raise KeyError
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+
+
+WRITER = """
+import os, pathlib, signal, sys
+from sassl_tf.files import replacing
+with replacing(sys.argv[1]) as beside:
+    beside.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "a.txt"
+    subprocess.run([sys.executable, "-c", WRITER, str(path)])
+    assert len([*tmp_path.iterdir()]) == 1 and not path.exists()
+    with replacing(path) as beside:
+        # What is another file's, or a living process's, stays.
+        others = [beside.with_name(beside.name.replace(*pair)) for pair in (("a.", "b."),)]
+        others.append(beside.with_name(beside.name.replace(str(os.getpid()), str(os.getppid()))))
+        for other in others:
+            other.write_text("")
+        beside.write_text("new")
+    with replacing(path) as beside:
+        beside.write_text("newer")
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
