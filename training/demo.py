@@ -61,7 +61,7 @@ def evaluate(workdir, dataset_spec, data_dir):
     """Percent correct on the test split: {"linear probe", "kNN"}."""
     results = {"linear probe": linear_probe.evaluate, "kNN": knn.evaluate}
     return {
-        name: 100 * evaluation(workdir, dataset_spec, data_dir)["accuracy"]
+        name: 100 * evaluation(workdir, dataset_spec, data_dir=data_dir)["accuracy"]
         for name, evaluation in results.items()
     }
 
