@@ -24,6 +24,7 @@ def build_augmentation(config):
         stylize_size=sassl.stylize_size or None,
         encode_size=sassl.encode_size or None,
         precision=sassl.precision or None,
+        static_shapes=config.augment_on == "device",
         value_range=(0, 1),
     )
 

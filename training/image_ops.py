@@ -23,12 +23,14 @@ def _select(condition, yes, no):
     return tf.raw_ops.Select(condition=condition, x=yes, y=no)
 
 
-def apply_where(mask, operation, images, *parameters):
+def apply_where(mask, operation, images, *parameters, static_shapes=False):
     """Runs `operation(images, *parameters)` on the images that bool [B] `mask` selects.
 
     Only these are computed; the others come back unchanged, to the bit. `parameters` are tensors
-    with a leading B.
+    with a leading B. With `static_shapes`, which XLA needs, all are computed, with the same result.
     """
+    if static_shapes:
+        return tf.where(mask[:, None, None, None], operation(images, *parameters), images)
     indices = tf.where(mask)
 
     def selected():
@@ -40,9 +42,11 @@ def apply_where(mask, operation, images, *parameters):
     return tf.ensure_shape(result, images.shape)
 
 
-def flip(images, apply):
+def flip(images, apply, static_shapes=False):
     """Mirrors left and right the images that bool [B] `apply` selects. Any dtype and range."""
-    return apply_where(apply, lambda some: tf.reverse(some, [2]), images)
+    return apply_where(
+        apply, lambda some: tf.reverse(some, [2]), images, static_shapes=static_shapes
+    )
 
 
 def grayscale(images):
@@ -79,7 +83,9 @@ def _gaussian_taps(sigma, radius):
     return taps / tf.reduce_sum(taps, axis=0)
 
 
-def color_jitter(images, order, brightness, contrast, saturation, hue, law="simclr"):
+def color_jitter(
+    images, order, brightness, contrast, saturation, hue, law="simclr", static_shapes=False
+):
     """Brightness, contrast, saturation and hue, each once, in an order of each image's own.
 
     `order` is int32 [B, 4]: row b lists, first to last, the operations on image b (BRIGHTNESS,
@@ -92,14 +98,16 @@ def color_jitter(images, order, brightness, contrast, saturation, hue, law="simc
 
     All are in closed forms on colour planes, [B, 3, H·W]: these vectorise, where tf.image's
     saturation and hue go pixel by pixel through branches and take one factor for all images.
+    With `static_shapes`, which XLA needs, each place in the order computes all four.
     """
+    dispatch = _dispatch_statically if static_shapes else _dispatch
     shape = tf.shape(images)
     planes = tf.reshape(images, [shape[0], shape[1] * shape[2], 3])
     planes = tf.transpose(planes, [0, 2, 1])
     factors = brightness, contrast, saturation, hue
     operations = [*zip(JITTER_LAWS[law], factors, strict=True)]
     for chosen in tf.unstack(order, num=4, axis=1):
-        planes = tf.clip_by_value(_dispatch(planes, chosen, operations), 0.0, 1.0)
+        planes = tf.clip_by_value(dispatch(planes, chosen, operations), 0.0, 1.0)
     images_out = tf.reshape(tf.transpose(planes, [0, 2, 1]), shape)
     return tf.ensure_shape(images_out, images.shape)
 
@@ -112,6 +120,15 @@ def _dispatch(planes, chosen, operations):
         for rows, (operation, factor) in zip(members, operations, strict=True)
     ]
     return tf.dynamic_stitch(members, results)
+
+
+def _dispatch_statically(planes, chosen, operations):
+    """As `_dispatch`, every operation on every image."""
+    result = planes
+    for number, (operation, factor) in enumerate(operations):
+        theirs = (chosen == number)[:, None, None]
+        result = tf.where(theirs, operation(planes, factor[:, None, None]), result)
+    return result
 
 
 def _brightness(planes, factor):

@@ -69,7 +69,8 @@ def view_batches(
 
     Returns:
         A `tf.data.Dataset` of dicts: "left" and "right", float32 [B, image_size, image_size, 3]
-        in [0, 1], and "index", int64 [B].
+        in [0, 1], and "index", int64 [B]. Where `config.augment_on` is "device", "left" and "right"
+        are what `finish_sides` makes these of there.
 
     Raises:
         ValueError: the batch is larger than the dataset.
@@ -99,16 +100,22 @@ def view_batches(
 
     @tf.autograph.experimental.do_not_convert
     def finish(element):
-        for side in SIDES:
-            view = element[side]
-            element[side] = finish_views(view["image"], view["draws"], config.views[side], augment)
-        return element
+        return finish_sides(element, config, augment)
 
     places = tf.data.Dataset.range(start_step * part, tf.int64.max)
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-    return (
-        places.map(load, **parallel)
-        .batch(replica_batch_size or part, drop_remainder=True)
-        .map(finish, **parallel)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    batches = places.map(load, **parallel).batch(replica_batch_size or part, drop_remainder=True)
+    if config.augment_on == "host":
+        batches = batches.map(finish, **parallel)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def finish_sides(batch, config, augment=None, static_shapes=False):
+    """Both views of a batch of crops and draws; see `training.views.finish_views`."""
+    finished = {
+        side: finish_views(
+            batch[side]["image"], batch[side]["draws"], config.views[side], augment, static_shapes
+        )
+        for side in SIDES
+    }
+    return {**batch, **finished}

@@ -10,7 +10,7 @@ from sassl_tf.datasets import load_dataset
 from sassl_tf.files import replacing
 from training.assembly import build_augmentation, compiled_method, fingerprints
 from training.checkpoints import Checkpoints
-from training.input_pipeline import batches_per_epoch, distributed_batches
+from training.input_pipeline import batches_per_epoch, distributed_batches, finish_sides
 from training.logs import say
 from training.preemption import Preempted, stop_requests, stop_wanted
 from training.profiler import Profiler
@@ -67,7 +67,8 @@ class Run:
 
         with strategy.scope():
             self.method = compiled_method(config, self.total_steps, steps_per_epoch)
-        self.train_step = compiled_step(self.method, strategy)
+        self.finish = finishing(config, augment)
+        self.train_step = compiled_step(self.method, strategy, self.finish)
         self.checkpoints = Checkpoints(
             self.workdir,
             self.method,
@@ -97,7 +98,7 @@ class Run:
         config, watch = self.config, self.watch
         batches = iter(self.batches)
         batch = next(batches)
-        watch.picture(self.start, first_share(self.strategy, batch))
+        watch.picture(self.start, self.finish(first_share(self.strategy, batch)))
         with stop_requests() as stop, contextlib.closing(self.profiler):
             for step in range(self.start + 1, self.total_steps + 1):
                 with self.profiler.step(step):
@@ -152,12 +153,28 @@ def summary(config, dataset, start, total_steps):
     return f"{line}, continuing at step {start}" if start else line
 
 
-def compiled_step(method, strategy):
-    """`batch -> scalars`, on every replica of the strategy; scalars are means over replicas."""
+def finishing(config, augment):
+    """`batch -> batch` with views, for what comes out of the input pipeline.
+
+    Raises:
+        ValueError: `config.augment_on` is not "host" or "device".
+    """
+    if config.augment_on == "host":
+        return lambda batch: batch
+    if config.augment_on == "device":
+        return lambda batch: finish_sides(batch, config, augment, static_shapes=True)
+    raise ValueError(f'augment_on is {config.augment_on!r}; expected "host" or "device".')
+
+
+def compiled_step(method, strategy, finish=lambda batch: batch):
+    """`batch -> scalars`, on every replica of the strategy; scalars are means over replicas.
+
+    What `finish` makes of the batch there is what the method is trained on.
+    """
 
     @tf.function(autograph=False)  # it would take seconds to read Keras, and change nothing
     def train_step(batch):
-        scalars = strategy.run(method.train_step, args=(batch,))
+        scalars = strategy.run(lambda share: method.train_step(finish(share)), args=(batch,))
         return {
             name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
             for name, value in scalars.items()

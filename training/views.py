@@ -187,42 +187,48 @@ def crop_view(image, draws, size):
     return image_ops.crop_and_resize(image, top, left, height, width, size)
 
 
-def finish_views(images, draws, config, augment=None):
+def finish_views(images, draws, config, augment=None, static_shapes=False):
     """Everything after the crop, on a batch: float32 [B, size, size, 3] in [0, 1].
 
     `images` are crops [B, size, size, 3], uint8 or float in [0, 1]; `draws` those of `draw_view`
     with a leading B. The order is the paper's (arXiv 2312.01187): crop, flip, SASSL, jitter,
-    grayscale, blur, solarize; `config.sassl` "after_all" puts SASSL last.
+    grayscale, blur, solarize; `config.sassl` "after_all" puts SASSL last. With `static_shapes`,
+    which XLA needs, every operation computes all images, with the same result; `augment` then has
+    to be a layer with `static_shapes=True`.
     """
+    apply_where = functools.partial(image_ops.apply_where, static_shapes=static_shapes)
     position = config.sassl if _uses_sassl(config, augment) else "none"
     images = tf.image.convert_image_dtype(images, tf.float32)
     if config.flip_probability > 0:
-        images = image_ops.flip(images, draws["flip"])
+        images = image_ops.flip(images, draws["flip"], static_shapes)
     if position == "before_jitter":
         images = augment.transform_images(images, draws["sassl"])
-    images = _recolour(images, draws, config)
+    images = _recolour(images, draws, config, static_shapes)
     if config.blur_probability > 0:
         kernel_size = images.shape[1] // BLUR_KERNEL_DIVISOR
-        images = image_ops.apply_where(
+        images = apply_where(
             draws["blur"],
             lambda some, sigma: image_ops.gaussian_blur(some, sigma, kernel_size),
             images,
             draws["sigma"],
         )
     if config.solarize_probability > 0:
-        images = image_ops.apply_where(draws["solarize"], image_ops.solarize, images)
+        images = apply_where(draws["solarize"], image_ops.solarize, images)
     if position == "after_all":
         images = augment.transform_images(images, draws["sassl"])
     return images
 
 
-def _recolour(images, draws, config):
+def _recolour(images, draws, config, static_shapes):
     """Jitter and grayscale."""
+    apply_where = functools.partial(image_ops.apply_where, static_shapes=static_shapes)
     if config.jitter_probability > 0:
         names = ("order", "brightness", "contrast", "saturation", "hue")
         factors = [draws[name] for name in names]
-        jitter = functools.partial(image_ops.color_jitter, law=config.jitter_law)
-        images = image_ops.apply_where(draws["jitter"], jitter, images, *factors)
+        jitter = functools.partial(
+            image_ops.color_jitter, law=config.jitter_law, static_shapes=static_shapes
+        )
+        images = apply_where(draws["jitter"], jitter, images, *factors)
     if config.grayscale_probability > 0:
-        images = image_ops.apply_where(draws["grayscale"], image_ops.grayscale, images)
+        images = apply_where(draws["grayscale"], image_ops.grayscale, images)
     return images

@@ -7,7 +7,7 @@ import tensorflow as tf
 from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets.shapes import shapes
 from training.configs.simclr import get_config
-from training.input_pipeline import shuffled_index, view_batches
+from training.input_pipeline import finish_sides, shuffled_index, view_batches
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,25 @@ def test_hosts_and_replicas_share_the_batches_of_one(dataset):
         parts = [quarters[host][2 * step + replica] for host in (0, 1) for replica in (0, 1)]
         for name, values in expected.items():
             np.testing.assert_array_equal(np.concatenate([p[name] for p in parts]), values)
+
+
+def test_views_made_on_the_device_are_those_of_the_host(dataset):
+    """SASSL included: the draws travel with the crops, and XLA compiles the rest."""
+    host = batches(dataset, augment=SASSLAugmentation(value_range=(0, 1), precision="float32"))
+    config = make_config()
+    config.augment_on = "device"
+    augment = SASSLAugmentation(value_range=(0, 1), precision="float32", static_shapes=True)
+    finish = tf.function(
+        lambda batch: finish_sides(batch, config, augment, static_shapes=True),
+        jit_compile=True,
+        autograph=False,
+    )
+    for crops, expected in zip(view_batches(dataset, config, augment), host, strict=False):
+        assert crops["left"]["image"].dtype == tf.uint8  # an eighth of two float views
+        views = finish(crops)
+        np.testing.assert_array_equal(views["index"], expected["index"])
+        for side in ("left", "right"):
+            np.testing.assert_allclose(views[side], expected[side], atol=1e-4)
 
 
 def test_the_seed_decides(dataset):

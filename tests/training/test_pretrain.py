@@ -57,6 +57,14 @@ def kill_after(process, workdir, steps, how=signal.SIGKILL):
     process.wait()
 
 
+def test_views_made_in_the_train_step_train_alike(finished, tmp_path):
+    code, output = wait(start(tmp_path, "--config.augment_on=device"))
+    assert code == 0, output
+    first, expected = (read_metrics(workdir)[0] for workdir in (tmp_path, finished[0]))
+    assert first["step"] == 2 and first["loss"] == pytest.approx(expected["loss"], rel=1e-3)
+    assert (tmp_path / "views.png").read_bytes() == (finished[0] / "views.png").read_bytes()
+
+
 def test_what_a_run_leaves_behind(finished):
     workdir, output = finished
     rows = read_metrics(workdir)

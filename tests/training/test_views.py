@@ -151,6 +151,21 @@ def test_a_view_does_not_depend_on_its_batch():
         np.testing.assert_allclose(some, together.numpy()[rows], atol=1e-6)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("pair", [views.simclr_views(), views.moco_v2_views(), views.byol_views()])
+def test_static_shapes_give_the_same_views_under_xla(pair, side):
+    """As an accelerator makes them, from the draws that the host would have used."""
+    config = pair[side]
+    images, draws = random_images(8, 40), draw_many(config, 8, FakeAugment())
+    expected = views.finish_views(images, draws, config, FakeAugment())
+
+    @tf.function(jit_compile=True, autograph=False)
+    def compiled(images, draws):
+        return views.finish_views(images, draws, config, FakeAugment(), static_shapes=True)
+
+    np.testing.assert_allclose(compiled(tf.constant(images), draws), expected, atol=2e-5)
+
+
 def test_nan_stays_in_its_view():
     config, images = views.byol_views().right, random_images(8)
     draws = draw_many(config, 8)

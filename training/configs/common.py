@@ -123,6 +123,9 @@ def base():
                 # Of "sgd": weights whose path holds this keep the first learning rate.
                 "constant_for": "",
             },
+            # Where crops become views, SASSL included: "host", in the input pipeline, or "device",
+            # within the train step.
+            "augment_on": "host",
             "precision": "float32",  # or "mixed_bfloat16", "mixed_float16"
             "deterministic": False,  # bit-identical runs, a little slower
             "log_every": 50,  # steps
