@@ -9,6 +9,7 @@ input has to be saved.
 
 import tensorflow as tf
 
+from training.data_service import served
 from training.views import crop_view, draw_view, finish_views
 
 SIDES = ("left", "right")
@@ -36,12 +37,12 @@ def shuffled_index(position, count, epoch_length, seed):
     return epoch, tf.random.experimental.index_shuffle(place, key, count - 1)
 
 
-def distributed_batches(strategy, dataset, config, augment, start_step):
+def distributed_batches(strategy, dataset, config, augment, start_step, data_service=""):
     """`view_batches` for a strategy: every replica gets its share of the global batch, every
-    host makes the views of its own replicas alone."""
+    host makes the views of its own replicas alone, or has them made by a data service."""
 
     def batches(context):
-        return view_batches(
+        own = view_batches(
             dataset,
             config,
             augment,
@@ -49,6 +50,7 @@ def distributed_batches(strategy, dataset, config, augment, start_step):
             share=(context.input_pipeline_id, context.num_input_pipelines),
             replica_batch_size=context.get_per_replica_batch_size(config.batch_size),
         )
+        return served(own, data_service) if data_service else own
 
     return strategy.distribute_datasets_from_function(batches)
 
@@ -102,7 +104,9 @@ def view_batches(
     def finish(element):
         return finish_sides(element, config, augment)
 
-    places = tf.data.Dataset.range(start_step * part, tf.int64.max)
+    # The source is numbers of steps, so that a data service deals out whole batches.
+    steps = tf.data.Dataset.range(start_step, tf.int64.max)
+    places = steps.flat_map(lambda step: tf.data.Dataset.range(step * part, (step + 1) * part))
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
     batches = places.map(load, **parallel).batch(replica_batch_size or part, drop_remainder=True)
     if config.augment_on == "host":

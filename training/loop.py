@@ -10,6 +10,7 @@ from sassl_tf.datasets import load_dataset
 from sassl_tf.files import replacing
 from training.assembly import build_augmentation, compiled_method, fingerprints
 from training.checkpoints import Checkpoints
+from training.data_service import next_within
 from training.input_pipeline import batches_per_epoch, distributed_batches, finish_sides
 from training.logs import say
 from training.preemption import Preempted, stop_requests, stop_wanted
@@ -25,7 +26,7 @@ from training.watch import Watch
 from training.workdir import open_workdir
 
 
-def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0):
+def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_service=""):
     """Pretrains an encoder, continuing where the workdir's last checkpoint stands.
 
     Args:
@@ -33,6 +34,8 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0):
         workdir: folder of the run; made if need be. All workers must see the same.
         strategy, tpu: where it runs; see `training.strategy.make_strategy`.
         profile_steps: how many steps are traced for TensorBoard's profiler.
+        data_service: "HOST:PORT" of the dispatcher of a data service that makes the views; see
+            `training.data_worker`.
 
     Returns:
         The path of `encoder.keras`.
@@ -42,13 +45,14 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0):
             another config, or the weights are no longer finite.
         OSError: the workdir cannot be written.
         Preempted: SIGTERM came; the step that was under way is saved.
+        NoBatches: the data service gives none.
     """
     strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
     check_batch_size(strategy, config.batch_size)
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    run = Run(config, workdir, strategy, profile_steps)
+    run = Run(config, workdir, strategy, profile_steps, data_service)
     run.train()
     return run.save_encoder()
 
@@ -56,7 +60,7 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0):
 class Run:
     """What a pretraining is made of, restored to its last checkpoint."""
 
-    def __init__(self, config, workdir, strategy, profile_steps):
+    def __init__(self, config, workdir, strategy, profile_steps, data_service=""):
         self.config, self.strategy, self.chief = config, strategy, is_chief(strategy)
         dataset = load_dataset(config.dataset, "train", config.data_dir or None)
         steps_per_epoch = batches_per_epoch(dataset, config)
@@ -80,7 +84,10 @@ class Run:
         check_workers_agree(strategy, self.start, dataset)
         say(summary(config, dataset, self.start, self.total_steps))
 
-        self.batches = distributed_batches(strategy, dataset, config, augment, self.start)
+        self.batches = distributed_batches(
+            strategy, dataset, config, augment, self.start, data_service
+        )
+        self.next_batch = next_within if data_service else next
         self.profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
         self.watch = Watch(
             self.workdir,
@@ -97,7 +104,7 @@ class Run:
         """Takes the steps that are left."""
         config, watch = self.config, self.watch
         batches = iter(self.batches)
-        batch = next(batches)
+        batch = self.next_batch(batches)
         watch.picture(self.start, self.finish(first_share(self.strategy, batch)))
         with stop_requests() as stop, contextlib.closing(self.profiler):
             for step in range(self.start + 1, self.total_steps + 1):
@@ -124,7 +131,7 @@ class Run:
                 if step == self.start + 1 or log or measure or save:
                     watch.progress.restart(step)  # all of these are no training time
                 with watch.progress.waiting():
-                    batch = next(batches)
+                    batch = self.next_batch(batches)
         watch.close()
 
     def save_checkpoint(self, step):

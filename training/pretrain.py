@@ -29,6 +29,9 @@ _TPU = flags.DEFINE_string("tpu", "", "Name or address of the TPU; 'local' on it
 _PROFILE_STEPS = flags.DEFINE_integer(
     "profile_steps", 0, "Traces so many steps for TensorBoard's profiler.", lower_bound=0
 )
+_DATA_SERVICE = flags.DEFINE_string(
+    "data_service", "", "HOST:PORT of the dispatcher that has the views made by helper hosts."
+)
 
 
 def main(_):
@@ -40,7 +43,12 @@ def main(_):
     logging.set_verbosity(logging.WARNING)
     try:
         encoder = pretrain(
-            _CONFIG.value, _WORKDIR.value, _STRATEGY.value, _TPU.value, _PROFILE_STEPS.value
+            _CONFIG.value,
+            _WORKDIR.value,
+            _STRATEGY.value,
+            _TPU.value,
+            _PROFILE_STEPS.value,
+            _DATA_SERVICE.value,
         )
     except KeyboardInterrupt:
         print("Interrupted; the same command continues from the last checkpoint.")

@@ -1,0 +1,158 @@
+"""The input pipeline on helpers: real processes that give the batches of the local pipeline."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sassl_tf import SASSLAugmentation
+from sassl_tf.datasets.shapes import shapes
+from training.configs.simclr import get_config
+from training.data_service import NoBatches, next_within, parsed, served
+from training.input_pipeline import view_batches
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        return one.getsockname()[1]
+
+
+class Service:
+    """A dispatcher and workers, as processes of their own."""
+
+    def __init__(self, work_dir):
+        self.port, self.work_dir, self.processes = free_port(), work_dir, []
+        self.address = f"localhost:{self.port}"
+
+    def start(self, *flags):
+        command = [sys.executable, "-m", "training.data_worker", *map(str, flags)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self.processes.append(process)
+        return process
+
+    def dispatcher(self):
+        flags = (f"--port={self.port}", f"--work_dir={self.work_dir}")
+        started = self.start("--role=dispatcher", *flags)
+        assert "Dispatcher at" in started.stdout.readline()
+        return started
+
+    def worker(self, port=0):
+        started = self.start("--role=worker", f"--dispatcher={self.address}", f"--port={port}")
+        assert "Worker of" in started.stdout.readline()
+        return started
+
+    def stop(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def service(tmp_path):
+    made = Service(tmp_path / "dispatcher")
+    yield made
+    made.stop()
+
+
+def make_config():
+    config = get_config("smoke")
+    config.image_size, config.batch_size = 16, 8
+    return config
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    dataset = shapes("train", count=48, size=24)
+    return view_batches(dataset, make_config(), SASSLAugmentation(value_range=(0, 1)))
+
+
+@pytest.fixture(scope="module")
+def local(pipeline):
+    """{indices of the images: batch} of the first steps, ten epochs of six."""
+    return {tuple(b["index"]): b for b in pipeline.take(60).as_numpy_iterator()}
+
+
+def assert_of_the_local_pipeline(batches, local):
+    """Each is one that the local pipeline makes, to the bit, and none comes twice."""
+    keys = [tuple(batch["index"].numpy()) for batch in batches]
+    assert len(set(keys)) == len(keys)
+    for key, batch in zip(keys, batches, strict=True):
+        for side in ("left", "right"):
+            np.testing.assert_array_equal(batch[side], local[key][side])
+    return keys
+
+
+def test_workers_make_the_batches_of_the_local_pipeline(service, pipeline, local):
+    service.dispatcher()
+    service.worker(), service.worker()
+    batches = iter(served(pipeline, service.address))
+    found = [next_within(batches, 120) for _ in range(24)]
+    keys = assert_of_the_local_pipeline(found, local)
+    # Out of order at most by what is under way.
+    order = [[*local].index(key) for key in keys]
+    assert sorted(order)[:12] == list(range(12))
+
+
+def test_a_worker_dies_another_comes_and_the_dispatcher_starts_again(service, pipeline, local):
+    dispatcher, port = service.dispatcher(), free_port()
+    first, _ = service.worker(port), service.worker()
+    batches = iter(served(pipeline, service.address))
+    found = [next_within(batches, 120) for _ in range(4)]
+    first.kill()
+    first.wait()
+    service.worker(port)  # in its place
+    found += [next_within(batches, 120) for _ in range(8)]
+    dispatcher.kill()
+    dispatcher.wait()
+    service.dispatcher()
+    service.worker()  # one more joins
+    found += [next_within(batches, 120) for _ in range(12)]
+    assert_of_the_local_pipeline(found, local)
+
+
+def test_no_worker_and_no_dispatcher_are_errors(service, pipeline):
+    with pytest.raises(ValueError, match=r"No dispatcher .* --role=dispatcher"):
+        served(pipeline, service.address)
+    service.dispatcher()
+    started = time.monotonic()
+    with pytest.raises(NoBatches, match="no batch for 3 seconds"):
+        next_within(iter(served(pipeline, service.address)), patience=3)
+    assert time.monotonic() - started < 30
+    for address in ("localhost", "localhost:http", ":5050"):
+        with pytest.raises(ValueError, match="expected HOST:PORT"):
+            parsed(address)
+    assert parsed("grpc://a.b:1") == parsed("a.b:1") == ("a.b", 1)
+
+
+def test_errors_of_the_iterator_come_through():
+    def failing():
+        yield 1
+        raise tf.errors.UnavailableError(None, None, "gone")
+
+    batches = failing()
+    assert next_within(batches) == 1
+    with pytest.raises(NoBatches, match="broke off: gone"):
+        next_within(batches)
+
+
+def test_a_run_by_helpers(service, tmp_path):
+    """Pretraining with its views made elsewhere, and SIGTERM to a helper."""
+    service.dispatcher()
+    worker = service.worker()
+    command = [sys.executable, "-m", "training.pretrain", f"--workdir={tmp_path / 'run'}"]
+    command += ["--config=training/configs/simclr.py:smoke", f"--data_service={service.address}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "encoder.keras").is_file()
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.wait(timeout=30) == 0 and "Stopped." in worker.stdout.read()

@@ -1,0 +1,92 @@
+"""A helper of the input pipeline: a dispatcher of tf.data service, or one of its workers.
+
+    python -m training.data_worker --role=dispatcher --port=5050 --work_dir=DIR
+    python -m training.data_worker --role=worker --dispatcher=HOST:5050       # on every helper host
+    python -m training.pretrain ... --data_service=HOST:5050
+
+Workers need this package's TensorFlow, and the images under the paths that training names; weights
+and settings come to them with the pipeline. They may come, go and come back while training runs. A
+dispatcher with --work_dir that is started again goes on with what it was doing.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import signal
+import threading
+
+import tensorflow as tf
+from absl import app, flags
+
+from training.data_service import parsed
+
+DISPATCHER_SECONDS = 60
+WORKER_SECONDS = 20  # without a heartbeat, after which a worker counts as gone
+
+
+def start_dispatcher(port, work_dir=None):
+    """Starts a dispatcher; it stops when the returned server is dropped.
+
+    Args:
+        port: 0 for any that is free.
+        work_dir: where it keeps what it has to remember; None: it forgets when it stops.
+    """
+    service = tf.data.experimental.service
+    config = service.DispatcherConfig(
+        port=port,
+        work_dir=work_dir,
+        fault_tolerant_mode=work_dir is not None,
+        worker_timeout_ms=1000 * WORKER_SECONDS,
+    )
+    return service.DispatchServer(config)
+
+
+def start_worker(dispatcher, port=0, address=None):
+    """Starts a worker; it stops when the returned server is dropped.
+
+    Args:
+        dispatcher: "HOST:PORT".
+        port: 0 for any that is free.
+        address: "HOST:PORT" under which trainers reach it; None: localhost.
+
+    Raises:
+        ValueError: the dispatcher's address is none.
+        tf.errors.OpError: no dispatcher answers within `DISPATCHER_SECONDS`.
+    """
+    host, dispatcher_port = parsed(dispatcher)
+    service = tf.data.experimental.service
+    config = service.WorkerConfig(
+        dispatcher_address=f"{host}:{dispatcher_port}",
+        worker_address=address,
+        port=port,
+        dispatcher_timeout_ms=1000 * DISPATCHER_SECONDS,
+    )
+    return service.WorkerServer(config)
+
+
+def main(_):
+    values = flags.FLAGS
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if values.role == "dispatcher":
+        server = start_dispatcher(values.port, values.work_dir)
+        print(f"Dispatcher at {server.target.removeprefix('grpc://')}", flush=True)
+    else:
+        if not values.dispatcher:
+            raise app.UsageError("A worker needs --dispatcher=HOST:PORT.")
+        server = start_worker(values.dispatcher, values.port, values.address)
+        print(f"Worker of the dispatcher at {values.dispatcher}", flush=True)
+    stop.wait()
+    print("Stopped.", flush=True)
+    del server
+
+
+if __name__ == "__main__":
+    flags.DEFINE_enum("role", None, ["dispatcher", "worker"], "What to be.", required=True)
+    flags.DEFINE_integer("port", 0, "To listen at; 0: any that is free.", lower_bound=0)
+    flags.DEFINE_string("work_dir", None, "Where a dispatcher keeps what it must not forget.")
+    flags.DEFINE_string("dispatcher", None, "HOST:PORT of a worker's dispatcher.")
+    flags.DEFINE_string("address", None, "HOST:PORT under which trainers reach a worker.")
+    app.run(main)
