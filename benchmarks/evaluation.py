@@ -37,9 +37,8 @@ from training.encoders import build_encoder
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
 _IMAGES = flags.DEFINE_string("images", None, "Folder of class folders.", required=True)
-_BUDGET = flags.DEFINE_float("budget", 60, "Seconds after which a solver gets no more values.")
-_COUNT = flags.DEFINE_integer("count", 256, "Images to extract features of.")
-_REPEATS = flags.DEFINE_integer("repeats", 3, "Timed calls; the median counts.")
+_BUDGET = flags.DEFINE_float("budget", 30, "Seconds after which a solver gets no more values.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Timed calls; the median counts.")
 
 BATCH = 128
 SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky", "sag", "saga")
@@ -116,10 +115,10 @@ def _timed_sweep(name, path, features, labels, values, budget, objectives):
     }
 
 
-def extraction_rows(images, encoders, count, repeats):
+def extraction_rows(images, encoders, repeats):
     """A row for each encoder: {"encoder", "size", "ready", "extracted", "ratio"}, in images/s."""
     rows = []
-    for name, size in encoders:
+    for name, size, count in encoders:
         encoder = build_encoder(name)
         dataset = images.subset(np.arange(len(images))[:count])
         batch = tf.random.stateless_uniform([BATCH, size, size, 3], [0, 0])
@@ -147,8 +146,8 @@ def main(_):
     for row in sweep:
         print(row)
     images = load_dataset(f"folder:{_IMAGES.value}", "train")
-    encoders = [("resnet50", 224), ("resnet18", 224), ("resnet18", 96)]
-    extraction = extraction_rows(images, encoders, _COUNT.value, _REPEATS.value)
+    encoders = [("resnet50", 224, 256), ("resnet18", 224, 512), ("resnet18", 96, 1024)]
+    extraction = extraction_rows(images, encoders, _REPEATS.value)
     print("Images/s: the encoder on ready batches, extraction from JPEG files")
     for row in extraction:
         print(row)

@@ -140,7 +140,9 @@ def compare(runs, metric="accuracy"):
                     other = baseline.get((evaluation, dataset), {})
                     row["difference"] = paired_difference(values, other)
                 rows.append(row)
-    return rows
+    # Variants of one evaluation side by side; the order of settings and of variants stays.
+    order = {row["setting"]: number for number, row in enumerate(reversed(rows))}
+    return sorted(rows, key=lambda r: (-order[r["setting"]], r["evaluation"], r["dataset"]))
 
 
 def paired_difference(values, baseline):
@@ -270,22 +272,25 @@ def _commands(run):
 
 
 def _accuracies_picture(rows, metric):
-    """A panel for each evaluation and dataset: a bar for each variant, its std, its seeds."""
-    panels = list(dict.fromkeys((row["evaluation"], row["dataset"]) for row in rows))
+    """A panel for each evaluation; for each dataset and setting a bar for each variant."""
+    panels = list(dict.fromkeys(row["evaluation"] for row in rows))
     variants = list(dict.fromkeys(row["variant"] for row in rows))
-    settings = list(dict.fromkeys(row["setting"] for row in rows))
-    made = plot.figure(2.0 + 1.6 * len(settings), 3.2 * len(panels))
+    settings = {row["setting"] for row in rows}
+    groups = {panel: {} for panel in panels}
+    for row in rows:
+        # A path is known by its last folder.
+        label = row["dataset"].rstrip("/").rpartition("/")[-1].removeprefix("folder:")
+        if len(settings) > 1:
+            label += "\n" + row["setting"].replace(", ", "\n")
+        group = groups[row["evaluation"]].setdefault(label, {})
+        group[row["variant"]] = [*row["values"].values()]
+    widest = max(len(group) for group in groups.values())
+    made = plot.figure(2.0 + 1.3 * widest, 3.0 * len(panels))
     for axis, panel in zip(made.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
-        values = {
-            setting: {
-                row["variant"]: [*row["values"].values()]
-                for row in rows
-                if (row["evaluation"], row["dataset"], row["setting"]) == (*panel, setting)
-            }
-            for setting in settings
-        }
-        plot.bars_of_values(axis, values, variants, f"{metric.replace('_', ' ')}, %")
-        axis.set_title(f"{panel[0]} on {panel[1]}", fontsize=9, loc="left")
+        plot.bars_of_values(axis, groups[panel], variants, f"{metric.replace('_', ' ')}, %")
+        axis.set_xlim(-0.6, widest - 0.4)  # bars of one width in all panels
+        axis.tick_params(axis="x", labelsize=8)
+        axis.set_title(panel.replace("_", " "), fontsize=9, loc="left")
     return made
 
 
