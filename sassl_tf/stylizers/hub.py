@@ -201,9 +201,11 @@ def _open(url, context):
     thread.join(PATIENCE)
     proxy = urllib.request.getproxies().get(url.partition(":")[0])
     tried = f"tried {url}{' (the environment names a proxy)' if proxy else ''}, but"
-    if not outcome:
-        raise ConnectionError(f"{tried} no answer came within {PATIENCE} s")
-    if isinstance(error := outcome[0], Exception):
+    # Of the two limits either may be the first to be over.
+    error = outcome[0] if outcome else TimeoutError()
+    if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
+        raise ConnectionError(f"{tried} no answer came within {PATIENCE} s") from error
+    if isinstance(error, Exception):
         raise ConnectionError(f"{tried} {error}") from error
     return outcome[0]
 

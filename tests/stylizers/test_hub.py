@@ -11,6 +11,8 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 import tensorflow as tf
@@ -220,6 +222,14 @@ def test_no_answer(server, impatient):
     server.answer = lambda request: done.wait(10)
     assert_refused(server, "no answer came within 1 s")
     done.set()
+
+
+def test_the_sockets_own_limit_reads_the_same(server, impatient, monkeypatch):
+    def urlopen(*_, **__):
+        raise urllib.error.URLError(TimeoutError("timed out"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    assert_refused(server, "no answer came within 1 s")
 
 
 def test_a_name_that_hangs(server, impatient, monkeypatch):
