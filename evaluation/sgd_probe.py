@@ -244,7 +244,7 @@ def evaluate(
     outcome = {
         **over_trials(found),
         **used_settings,
-        "settings": {"recipe": recipe, "trials": trials, **changes},
+        "settings": {"batch_size": batch_size, "recipe": recipe, "trials": trials, **changes},
     }
     return write_outcome("sgd_probe", workdir, facts, outcome)
 

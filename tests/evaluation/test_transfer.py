@@ -20,6 +20,7 @@ from evaluation.transfer import (
     TARGETS,
     Target,
     protocol_of,
+    settings_of,
     table,
     targets_of,
     transfer,
@@ -145,6 +146,9 @@ def test_every_protocol_of_the_list(run):
     assert not failures and [protocol for _, protocol in results] == names
     for (_, protocol), result in results.items():
         assert result["evaluation"] == protocol and result["crop_proportion"] == 1.0
+        asked = settings_of(shortened(protocol))  # else it would be done again every time
+        chosen_by = {"metric": "mean_per_class_accuracy"} if "metric" in asked else {}
+        assert result["settings"] == {**asked, **chosen_by}
     assert results["caltech101", "finetune_0.1"]["labelled_images"] == 3
 
 
