@@ -226,7 +226,7 @@ def write_outcome(evaluation, workdir, facts, outcome):
 
 
 def result_name(evaluation, dataset_spec):
-    """Returns the name of a results file: "knn", "shapes" gives "knn-shapes-0fd6be.json"."""
+    """Returns the name of a results file: "knn", "shapes" gives "knn-shapes-36eb60.json"."""
     readable = re.sub(r"\W+", "-", dataset_spec).strip("-").encode()
     # File systems take names of up to 255 bytes; the digits tell apart what reads the same.
     shown = readable[-150:].decode(errors="ignore")

@@ -64,7 +64,7 @@ def test_views_made_on_the_device_are_those_of_the_host(dataset):
         autograph=False,
     )
     for crops, expected in zip(view_batches(dataset, config, augment), host, strict=False):
-        assert crops["left"]["image"].dtype == tf.uint8  # an eighth of two float views
+        assert crops["left"]["image"].dtype == tf.uint8  # a quarter of a float view
         views = finish(crops)
         np.testing.assert_array_equal(views["index"], expected["index"])
         for side in ("left", "right"):
