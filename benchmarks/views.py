@@ -2,9 +2,9 @@
 
     python -m benchmarks.views --output=benchmarks/results/views.json
 
-Each operation is called on one batch at a time, as a graph, and is applied to every image (flips to
-half of them). Ours takes its draws as given, so that drawing has a row of its own, which covers
-all operations of a view.
+Each operation is called on one batch at a time, as a graph, and is applied to every image (flips of
+Keras and KerasCV to half of them). Ours takes its draws as given, so that drawing has a row of its
+own, which covers all operations of a view.
 """
 
 import os
@@ -25,6 +25,8 @@ _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", requ
 _SIZES = flags.DEFINE_multi_integer("size", [96, 224], "Sides of the views, in pixels.")
 _BATCH = flags.DEFINE_integer("batch", 32, "Images a call.")
 _REPEATS = flags.DEFINE_integer("repeats", 7, "Timed calls; the median counts.")
+
+DISTORTIONS = ("jitter", "grayscale", "blur", "solarize")
 
 # Why a layer is not used, whatever its speed.
 FLAWS = {
@@ -49,7 +51,13 @@ def our_operations(images, size):
     shape = tf.shape(larger)[1:]
     draw = tf.function(lambda seed: views.draw_view(config, shape, seed))
     draws = tf.nest.map_structure(lambda *scalars: tf.stack(scalars), *map(draw, seeds))
-    jitter = [draws[key] for key in ("order", "brightness", "contrast", "saturation", "hue")]
+    draws |= {"flip": tf.ones([batch], tf.bool)}
+
+    def only(name):
+        """`distort` with one operation, on every image."""
+        others = {key: tf.fill([batch], key == name) for key in DISTORTIONS}
+        mine = {key: draws[key] for key in image_ops.DISTORTION_DRAWS} | others
+        return lambda: image_ops.distort(images, mine, config.jitter_law, size // 10)
 
     def crop_all():
         def crop(args):
@@ -64,11 +72,8 @@ def our_operations(images, size):
     return {
         "draws of a view": draw_all,
         "crop and resize": crop_all,
-        "flip": lambda: image_ops.flip(images, draws["flip"]),
-        "jitter": lambda: image_ops.color_jitter(images, *jitter),
-        "grayscale": lambda: image_ops.grayscale(images),
-        "blur": lambda: image_ops.gaussian_blur(images, draws["sigma"], size // 10),
-        "solarize": lambda: image_ops.solarize(images),
+        "flip": lambda: image_ops.to_unit_range(images, draws["flip"]),
+        **{name: only(name) for name in DISTORTIONS},
         "a whole view after the crop": lambda: views.finish_views(images, draws, config),
     }
 

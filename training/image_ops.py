@@ -23,30 +23,14 @@ def _select(condition, yes, no):
     return tf.raw_ops.Select(condition=condition, x=yes, y=no)
 
 
-def apply_where(mask, operation, images, *parameters, static_shapes=False):
-    """Runs `operation(images, *parameters)` on the images that bool [B] `mask` selects.
-
-    Only these are computed; the others come back unchanged, to the bit. `parameters` are tensors
-    with a leading B. With `static_shapes`, which XLA needs, all are computed, with the same result.
-    """
-    if static_shapes:
-        return tf.where(mask[:, None, None, None], operation(images, *parameters), images)
-    indices = tf.where(mask)
-
-    def selected():
-        some, *theirs = (tf.gather_nd(tensor, indices) for tensor in (images, *parameters))
-        return tf.tensor_scatter_nd_update(images, indices, operation(some, *theirs))
-
-    # The condition is for convolutions, which refuse an empty batch.
-    result = tf.cond(tf.size(indices) > 0, selected, lambda: tf.identity(images))
-    return tf.ensure_shape(result, images.shape)
-
-
-def flip(images, apply, static_shapes=False):
+def flip(images, apply):
     """Mirrors left and right the images that bool [B] `apply` selects. Any dtype and range."""
-    return apply_where(
-        apply, lambda some: tf.reverse(some, [2]), images, static_shapes=static_shapes
-    )
+    return _where(apply, tf.reverse(images, [2]), images)
+
+
+def _where(mask, yes, no):
+    """By image."""
+    return tf.where(mask[:, None, None, None], yes, no)
 
 
 def grayscale(images):
@@ -83,9 +67,7 @@ def _gaussian_taps(sigma, radius):
     return taps / tf.reduce_sum(taps, axis=0)
 
 
-def color_jitter(
-    images, order, brightness, contrast, saturation, hue, law="simclr", static_shapes=False
-):
+def color_jitter(images, order, brightness, contrast, saturation, hue, law="simclr"):
     """Brightness, contrast, saturation and hue, each once, in an order of each image's own.
 
     `order` is int32 [B, 4]: row b lists, first to last, the operations on image b (BRIGHTNESS,
@@ -98,37 +80,138 @@ def color_jitter(
 
     All are in closed forms on colour planes, [B, 3, H·W]: these vectorise, where tf.image's
     saturation and hue go pixel by pixel through branches and take one factor for all images.
-    With `static_shapes`, which XLA needs, each place in the order computes all four.
+    Each place in the order computes all four on all images, as an accelerator likes it.
     """
-    dispatch = _dispatch_statically if static_shapes else _dispatch
     shape = tf.shape(images)
     planes = tf.reshape(images, [shape[0], shape[1] * shape[2], 3])
     planes = tf.transpose(planes, [0, 2, 1])
     factors = brightness, contrast, saturation, hue
     operations = [*zip(JITTER_LAWS[law], factors, strict=True)]
     for chosen in tf.unstack(order, num=4, axis=1):
-        planes = tf.clip_by_value(dispatch(planes, chosen, operations), 0.0, 1.0)
+        planes = tf.clip_by_value(_dispatch(planes, chosen, operations), 0.0, 1.0)
     images_out = tf.reshape(tf.transpose(planes, [0, 2, 1]), shape)
     return tf.ensure_shape(images_out, images.shape)
 
 
 def _dispatch(planes, chosen, operations):
     """Gives image b to the function and the factor [B] of `operations[chosen[b]]`."""
-    members = tf.dynamic_partition(tf.range(tf.shape(planes)[0]), chosen, len(operations))
-    results = [
-        operation(tf.gather(planes, rows), tf.gather(factor, rows)[:, None, None])
-        for rows, (operation, factor) in zip(members, operations, strict=True)
-    ]
-    return tf.dynamic_stitch(members, results)
-
-
-def _dispatch_statically(planes, chosen, operations):
-    """As `_dispatch`, every operation on every image."""
     result = planes
     for number, (operation, factor) in enumerate(operations):
         theirs = (chosen == number)[:, None, None]
         result = tf.where(theirs, operation(planes, factor[:, None, None]), result)
     return result
+
+
+DISTORTION_DRAWS = (
+    *("jitter", "order", "brightness", "contrast", "saturation", "hue"),
+    *("grayscale", "blur", "sigma", "solarize"),
+)
+
+
+def all_to_unit_range(images, flips):
+    """float32 in [0, 1] of uint8, or of floats in [0, 1]; mirrored where bool [B] `flips` says."""
+    return flip(tf.image.convert_image_dtype(images, tf.float32), flips)
+
+
+def distort_all(images, draws, law, kernel_size):
+    """What follows SASSL in a view: jitter, grayscale, blur and solarization.
+
+    Of each the images that `draws["jitter"]`, `["grayscale"]`, `["blur"]` and `["solarize"]`,
+    bool [B], select; with the parameters in the other `DISTORTION_DRAWS`, of
+    `training.views.draw_view`.
+    """
+    parameters = [draws[name] for name in ("order", "brightness", "contrast", "saturation", "hue")]
+    jittered = color_jitter(images, *parameters, law=law)
+    images = _where(draws["jitter"], jittered, images)
+    images = _where(draws["grayscale"], grayscale(images), images)
+    images = _where(draws["blur"], gaussian_blur(images, draws["sigma"], kernel_size), images)
+    return _where(draws["solarize"], solarize(images), images)
+
+
+# The same two for a processor. XLA fuses them into a few passes over each image, which fits into
+# the cache, where a batch does not; and an image passes only what was drawn for it.
+
+
+@tf.function(jit_compile=True, autograph=False)
+def to_unit_range(images, flips):
+    """`all_to_unit_range`, image by image."""
+
+    def one(args):
+        image, mirrored = args
+        image = tf.image.convert_image_dtype(image, tf.float32)
+        return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+
+    return tf.map_fn(one, (images, flips), fn_output_signature=tf.float32)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def distort(images, draws, law, kernel_size):
+    """`distort_all`, image by image."""
+
+    def one(args):
+        image, draws = args
+        height, width, _ = image.shape
+        planes = tf.transpose(tf.reshape(image, [-1, 3]))[None]
+        for name, operation in (
+            ("jitter", lambda planes: _jittered(planes, draws, JITTER_LAWS[law])),
+            ("grayscale", lambda planes: tf.tile(_luma(planes), [1, 3, 1])),
+            ("blur", lambda planes: _blurred(planes, draws["sigma"], kernel_size, height, width)),
+            ("solarize", solarize),
+        ):
+            planes = tf.cond(
+                draws[name],
+                lambda planes=planes, operation=operation: operation(planes),
+                lambda planes=planes: planes,
+            )
+        return tf.reshape(tf.transpose(planes[0]), image.shape)
+
+    return tf.map_fn(one, (images, draws), fn_output_signature=tf.float32)
+
+
+def _jittered(planes, draws, operations):
+    """`color_jitter` of one image, [1, 3, H·W]. A loop, for XLA compiles each of unrolled turns."""
+    factors = tf.stack([draws[name] for name in ("brightness", "contrast", "saturation", "hue")])
+
+    def operate(place, planes):
+        # Not order[place], for which XLA would compile the program anew for every order.
+        which = tf.gather(draws["order"], place)
+        factor = tf.gather(factors, which)
+        planes = tf.switch_case(which, [lambda do=do: do(planes, factor) for do in operations])
+        return place + 1, tf.clip_by_value(planes, 0.0, 1.0)
+
+    loop = (lambda place, _: place < 4), operate, (0, planes)
+    return tf.while_loop(*loop, maximum_iterations=4)[1]
+
+
+def _blurred(planes, sigma, kernel_size, height, width):
+    """`gaussian_blur` of one image, [1, 3, H·W]."""
+    radius = kernel_size // 2
+    taps = _gaussian_taps(sigma[None], radius)[:, 0]
+    image = tf.reshape(planes, [3, height, width])
+    for axis in (1, 2):
+        image = _convolved(image, taps, radius, axis)
+    return tf.reshape(tf.minimum(image, 1.0), planes.shape)
+
+
+def _convolved(image, taps, radius, axis):
+    """A symmetric kernel along one axis: sums of shifted images, two pairs of taps at a time.
+
+    Two are what XLA makes the fastest loop of; with more its sums are no longer vectorised.
+    """
+    padded = tf.pad(image, [[radius, radius] if here == axis else [0, 0] for here in range(3)])
+
+    def pair(tap):
+        places = tap, 2 * radius - tap
+        begins = ([place if here == axis else 0 for here in range(3)] for place in places)
+        before, after = (tf.slice(padded, begin, image.shape) for begin in begins)
+        return tf.gather(taps, tap) * (before + after)
+
+    def two_pairs(tap, total):
+        return tap + 2, total + pair(tap) + pair(tap + 1)
+
+    loop = (lambda tap, _: tap < radius - 1), two_pairs, (0, taps[radius] * image)
+    total = tf.while_loop(*loop, maximum_iterations=radius // 2)[1]
+    return total + pair(radius - 1) if radius % 2 else total
 
 
 def _brightness(planes, factor):

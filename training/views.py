@@ -12,7 +12,6 @@ Each operation draws from a seed of its own, derived by name, so that switching 
 off changes no other draw: runs with and without SASSL see the same crops and the same colours.
 """
 
-import functools
 import zlib
 
 import tensorflow as tf
@@ -192,43 +191,24 @@ def finish_views(images, draws, config, augment=None, static_shapes=False):
 
     `images` are crops [B, size, size, 3], uint8 or float in [0, 1]; `draws` those of `draw_view`
     with a leading B. The order is the paper's (arXiv 2312.01187): crop, flip, SASSL, jitter,
-    grayscale, blur, solarize; `config.sassl` "after_all" puts SASSL last. With `static_shapes`,
-    which XLA needs, every operation computes all images, with the same result; `augment` then has
-    to be a layer with `static_shapes=True`.
+    grayscale, blur, solarize; `config.sassl` "after_all" puts SASSL last.
+
+    With `static_shapes`, for accelerators, every operation computes all images, and the whole may
+    be compiled with XLA; `augment` then has to be a layer with `static_shapes=True`. Else
+    they go one by one, each only through what it drew, which suits processors. The results agree.
     """
-    apply_where = functools.partial(image_ops.apply_where, static_shapes=static_shapes)
     position = config.sassl if _uses_sassl(config, augment) else "none"
-    images = tf.image.convert_image_dtype(images, tf.float32)
-    if config.flip_probability > 0:
-        images = image_ops.flip(images, draws["flip"], static_shapes)
+    images = (image_ops.all_to_unit_range if static_shapes else image_ops.to_unit_range)(
+        images, draws["flip"]
+    )
     if position == "before_jitter":
         images = augment.transform_images(images, draws["sassl"])
-    images = _recolour(images, draws, config, static_shapes)
-    if config.blur_probability > 0:
+    distortions = ("jitter", "grayscale", "blur", "solarize")
+    if any(config[f"{name}_probability"] > 0 for name in distortions):
+        distort = image_ops.distort_all if static_shapes else image_ops.distort
         kernel_size = images.shape[1] // BLUR_KERNEL_DIVISOR
-        images = apply_where(
-            draws["blur"],
-            lambda some, sigma: image_ops.gaussian_blur(some, sigma, kernel_size),
-            images,
-            draws["sigma"],
-        )
-    if config.solarize_probability > 0:
-        images = apply_where(draws["solarize"], image_ops.solarize, images)
+        draws_here = {name: draws[name] for name in image_ops.DISTORTION_DRAWS}
+        images = distort(images, draws_here, config.jitter_law, kernel_size)
     if position == "after_all":
         images = augment.transform_images(images, draws["sassl"])
-    return images
-
-
-def _recolour(images, draws, config, static_shapes):
-    """Jitter and grayscale."""
-    apply_where = functools.partial(image_ops.apply_where, static_shapes=static_shapes)
-    if config.jitter_probability > 0:
-        names = ("order", "brightness", "contrast", "saturation", "hue")
-        factors = [draws[name] for name in names]
-        jitter = functools.partial(
-            image_ops.color_jitter, law=config.jitter_law, static_shapes=static_shapes
-        )
-        images = apply_where(draws["jitter"], jitter, images, *factors)
-    if config.grayscale_probability > 0:
-        images = apply_where(draws["grayscale"], image_ops.grayscale, images)
     return images

@@ -164,24 +164,41 @@ def test_flip_is_numpy(dtype):
     np.testing.assert_array_equal(flipped, expected)
 
 
-@pytest.mark.parametrize("mask", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 1]])
-def test_apply_where(mask):
-    images, mask = random_images(4), np.array(mask, bool)
-    sigma = np.float32([0.5, 1.0, 1.5, 2.0])
+def random_distortions(batch, seed=0):
+    names = ("order", "brightness", "contrast", "saturation", "hue")
+    rng = np.random.default_rng(seed)
+    chosen = rng.random((4, batch)) < 0.5
+    return {
+        **dict(zip(names, random_jitter(batch, seed), strict=True)),
+        **dict(zip(("jitter", "grayscale", "blur", "solarize"), chosen, strict=True)),
+        "sigma": rng.uniform(0.1, 2.0, batch).astype(np.float32),
+    }
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 13, 17, 3]), tf.TensorSpec([None], tf.bool)])
-    def blur_some(images, mask):
-        def blur(some, some_sigma):
-            return image_ops.gaussian_blur(some, some_sigma, 5)
 
-        result = image_ops.apply_where(mask, blur, images, sigma)
-        assert result.shape.as_list() == [None, 13, 17, 3]
-        return result
+@pytest.mark.parametrize("law", image_ops.JITTER_LAWS)
+@pytest.mark.parametrize("kernel_size", [1, 3, 4, 9])
+def test_distort_is_the_batched_operations(law, kernel_size):
+    """One image at a time and all at once are two implementations, which check each other."""
+    images, draws = random_images(12), random_distortions(12)
+    expected = image_ops.distort_all(images, draws, law, kernel_size)
+    result = image_ops.distort(images, draws, law, kernel_size)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
 
-    result = blur_some(images, mask).numpy()
-    blurred = image_ops.gaussian_blur(images, sigma, 5).numpy()
-    np.testing.assert_array_equal(result[~mask], images[~mask])
-    np.testing.assert_allclose(result[mask], blurred[mask], atol=1e-6)
+
+def test_distort_leaves_what_drew_nothing():
+    images, draws = random_images(4), random_distortions(4)
+    for name in ("jitter", "grayscale", "blur", "solarize"):
+        draws[name] = np.zeros(4, bool)
+    np.testing.assert_array_equal(image_ops.distort(images, draws, "simclr", 3), images)
+
+
+@pytest.mark.parametrize("to_unit", [image_ops.to_unit_range, image_ops.all_to_unit_range])
+def test_to_unit_range(to_unit):
+    images = (random_images(3) * 255).astype(np.uint8)
+    expected = np.stack([images[0, :, ::-1], images[1], images[2, :, ::-1]]) / 255
+    flips = np.array([True, False, True])
+    np.testing.assert_allclose(to_unit(images, flips), expected, atol=1e-6)
+    np.testing.assert_allclose(to_unit(np.float32(images / 255), flips), expected, atol=1e-6)
 
 
 def test_nan_stays_in_its_image():
@@ -195,7 +212,7 @@ def test_nan_stays_in_its_image():
         image_ops.grayscale,
         image_ops.solarize,
         lambda images: image_ops.flip(images, mask),
-        lambda images: image_ops.apply_where(mask, image_ops.grayscale, images),
+        lambda images: image_ops.distort(images, random_distortions(4), "simclr", 5),
     ]
     for operation in operations:
         others = [0, 1, 3]

@@ -1,0 +1,110 @@
+"""Images per second of whole view pipelines: ours, with and without SASSL, and others'.
+
+    python -m benchmarks.view_pipelines --images=voc100/JPEGImages \
+        --output=benchmarks/results/view_pipelines.json
+
+From JPEG files to float32 batches of two views, all on the same files. The pipelines run one at a
+time and in turn, several rounds of it; the median counts, with the machine to itself. `ours` is the
+input pipeline of pretraining itself.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import functools
+import gc
+import json
+import pathlib
+import statistics
+import time
+
+from absl import app, flags
+
+from benchmarks import rivals
+from benchmarks.timing import machine
+from sassl_tf.datasets.folder import every_image
+from sassl_tf.files import replacing
+from training.assembly import build_augmentation
+from training.configs import simclr
+from training.input_pipeline import view_batches
+
+_IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
+_SIZES = flags.DEFINE_multi_integer("size", [96, 224], "Sides of the views, in pixels.")
+_BATCH = flags.DEFINE_integer("batch", 32, "Images a batch.")
+_BATCHES = flags.DEFINE_integer("batches", 24, "Batches timed in a round.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each pipeline is timed; the median counts.")
+_STYLIZERS = flags.DEFINE_multi_string("stylizer", ["compact"], "For SASSL on.")
+
+
+def ours(paths, size, batch, stylizer=None):
+    """The input pipeline of pretraining with SimCLR's views."""
+    config = simclr.get_config("imagenet")
+    config.image_size, config.batch_size = size, batch
+    config.sassl.enabled = stylizer is not None
+    if stylizer is not None:
+        config.sassl.stylizer = stylizer
+    dataset = every_image(pathlib.Path(paths[0]).parent)
+    batches = view_batches(dataset, config, build_augmentation(config))
+    return batches.map(lambda views: (views["left"], views["right"])).as_numpy_iterator()
+
+
+def images_per_second(make, batches, batch):
+    """Of a fresh pipeline, after batches that trace, compile, start processes and fill buffers."""
+    pipeline = make()
+    for _ in range(_BATCHES.value // 2):
+        next(pipeline)
+    start = time.perf_counter()
+    for _ in range(batches):
+        next(pipeline)
+    rate = batches * batch / (time.perf_counter() - start)
+    del pipeline
+    gc.collect()
+    return rate
+
+
+def measure(paths, size):
+    """A list of rows {size, pipeline, images_per_second, against_ours}."""
+    batch = _BATCH.value
+    pipelines = {"ours": functools.partial(ours, paths, size, batch)}
+    for stylizer in _STYLIZERS.value:
+        pipelines[f"ours, SASSL {stylizer}"] = functools.partial(ours, paths, size, batch, stylizer)
+    for name, make in rivals.installed().items():
+        pipelines[name] = functools.partial(make, paths, size, batch)
+    rates = {name: [] for name in pipelines}
+    for _ in range(_ROUNDS.value):
+        for name, make in pipelines.items():
+            rates[name].append(images_per_second(make, _BATCHES.value, batch))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    return [
+        {
+            "size": size,
+            "pipeline": name,
+            "images_per_second": round(rate, 1),
+            "against_ours": round(rate / medians["ours"], 3),
+        }
+        for name, rate in medians.items()
+    ]
+
+
+def markdown(rows):
+    lines = ["| px | pipeline | images/s | against ours |", "|---|---|---|---|"]
+    for row in rows:
+        lines.append("| {size} | {pipeline} | {images_per_second} | {against_ours} |".format(**row))
+    return "\n".join(lines)
+
+
+def main(_):
+    paths = [str(path) for path in sorted(pathlib.Path(_IMAGES.value).glob("*.jp*g"))]
+    if not paths:
+        raise app.UsageError(f"There are no JPEG files in --images={_IMAGES.value}.")
+    rows = [row for size in _SIZES.value for row in measure(paths, size)]
+    print(f"Images/s, two views of each: {machine()}\n\n{markdown(rows)}")
+    report = {"machine": machine(), "batch": _BATCH.value, "results": rows}
+    with replacing(_OUTPUT.value) as beside:
+        beside.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
