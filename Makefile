@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 DATASET ?= shapes
 RUNS ?= runs
 
-.PHONY: setup test test-all lint demo bench lock clean
+.PHONY: setup test test-all lint demo bench bench-all lock clean
 
 setup: $(READY)
 
@@ -28,19 +28,43 @@ lint: $(READY)
 demo: $(READY)
 	$(BIN)/python -m training.demo --dataset=$(DATASET) --workdir=$(RUNS)/demo
 
-# Fidelity needs Magenta's mobile model and held-out images; see benchmarks/stylizers.py. HUB is the
-# SavedModel of v1-256: unless given, a stand-in of the same operations with made-up weights.
+# Benchmarks need Magenta's mobile model and folders of images. HUB is the SavedModel of v1-256:
+# unless given, a stand-in of the same operations with made-up weights.
 SHARED ?= $(or $(SASSL_SHARED),../shared)
 HUB ?= build/hub_module
 STYLEAUG ?=
-bench: $(READY) $(HUB)/saved_model.pb
-	$(BIN)/python -m benchmarks.views --output=benchmarks/results/views.json
-	$(BIN)/python -m benchmarks.evaluation --images=$(SHARED)/data/imagenette128 \
-		--output=benchmarks/results/evaluation.json
-	$(BIN)/python -m benchmarks.stylizers --mobile=$(SHARED)/magenta \
-		--content=$(SHARED)/data/imagenette128/val --styles=$(SHARED)/data/style256/test \
-		--hub=$(HUB) --photos=$(SHARED)/data/voc100/JPEGImages --styleaug=$(STYLEAUG) \
-		--output=benchmarks/results/stylizers.json
+RESULTS := benchmarks/results
+IMAGES := $(SHARED)/data/imagenette128
+STYLIZERS := --mobile=$(SHARED)/magenta --content=$(IMAGES)/val --styles=$(SHARED)/data/style256/test
+BENCH = $(BIN)/python -m benchmarks
+
+# A short version of everything, and what moved against the committed results.
+FRESH := build/bench
+bench: $(READY)
+	mkdir -p $(FRESH)
+	$(BENCH).views --size=96 --repeats=5 --output=$(FRESH)/views.json
+	$(BENCH).view_pipelines --images=$(SHARED)/data/voc100/JPEGImages --size=96 --rounds=2 \
+		--output=$(FRESH)/view_pipelines.json
+	$(BENCH).pretraining --images=$(IMAGES)/train --case=simclr/resnet18/96/64 --turns=2 \
+		--output=$(FRESH)/pretraining.json
+	$(BENCH).stylizers $(STYLIZERS) --contents=64 --repeats=3 --output=$(FRESH)/stylizers.json
+	$(BENCH).evaluation --images=$(IMAGES) --budget=5 --repeats=3 --output=$(FRESH)/evaluation.json
+	$(BENCH).data_service --workers=1 --workers=4 --batches=20 --elements=90 \
+		--output=$(FRESH)/data_service.json
+	$(BENCH).compare --fresh=$(FRESH)
+
+# All of it, into the committed results; an hour, on an idle machine. PyTorch, albumentations,
+# opencv-python-headless and kornia are compared with where they are installed.
+bench-all: $(READY) $(HUB)/saved_model.pb
+	$(BENCH).views --output=$(RESULTS)/views.json
+	$(BENCH).view_pipelines --images=$(SHARED)/data/voc100/JPEGImages \
+		--output=$(RESULTS)/view_pipelines.json
+	$(BENCH).pretraining --images=$(IMAGES)/train --mobile=$(SHARED)/magenta \
+		--output=$(RESULTS)/pretraining.json
+	$(BENCH).stylizers $(STYLIZERS) --hub=$(HUB) --photos=$(SHARED)/data/voc100/JPEGImages \
+		--styleaug=$(STYLEAUG) --output=$(RESULTS)/stylizers.json
+	$(BENCH).evaluation --images=$(IMAGES) --output=$(RESULTS)/evaluation.json
+	$(BENCH).data_service --output=$(RESULTS)/data_service.json
 
 build/hub_module/saved_model.pb: $(READY)
 	$(BIN)/python -m tests.stylizers.hub_module build/hub_module

@@ -38,8 +38,10 @@ _MOBILE = flags.DEFINE_string("mobile", "", "Folder of the mobile stylizer; empt
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
 _CASES = flags.DEFINE_multi_string(
     "case",
-    ["simclr/resnet50/224/16", "moco/resnet50/224/16", "byol/resnet50/224/16"]
-    + ["simclr/resnet18/224/32", "simclr/resnet18/96/64"],
+    [
+        *("simclr/resnet50/224/16", "moco/resnet50/224/16", "byol/resnet50/224/16"),
+        *("simclr/resnet18/224/32", "simclr/resnet18/96/64"),
+    ],
     "METHOD/BACKBONE/SIDE/BATCH.",
 )
 _STEPS = flags.DEFINE_integer("steps", 4, "Steps of a turn that count.")

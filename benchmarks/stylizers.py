@@ -1,19 +1,21 @@
-"""Fidelity and speed of the stylizers, through the layer that uses them.
+"""Fidelity against time of the stylizers, through the layer that uses them.
 
     python -m benchmarks.stylizers --mobile=FOLDER_OF_TFLITE_FILES --content=FOLDER/val \
         --styles=FOLDER/test --output=benchmarks/results/stylizers.json \
-        [--hub=FOLDER --photos=FOLDER] [--styleaug=CHECKOUT]
+        [--photos=FOLDER --hub=FOLDER] [--styleaug=CHECKOUT] [--picture=FILE.png]
 
 Fidelity: the PSNR, in dB, of the final view (α, β ~ U(0.1, 0.3)) against the one that the mobile
 stylizer makes with the same draws, as the mean over views, on contents and styles that no training
-has seen; F and T both the stylizer's own. "content" is the plain image, the score of doing
-nothing. Speed: milliseconds a view for all of Algorithm 1 (F, blending, T, interpolation) on
-batches of 32, and how many times as fast as the mobile stylizer in the same run that is.
+has seen; F and T both the stylizer's own. "the plain image" is the score of doing nothing. At
+128 px on `--content`, at 224 px on `--photos`. Speed: milliseconds a view for all of Algorithm 1
+(F, blending, T, interpolation) on batches of 32, and how many times as fast as the mobile stylizer
+in the same run that is.
 
-`--hub` adds the SavedModel of arbitrary-image-stylization-v1-256 against our `magenta` with its
-weights (`benchmarks/magenta.py`), and `--styleaug` the networks of StyleAug, on PyTorch
-(`benchmarks/styleaug.py`). Without the real SavedModel, `python -m tests.stylizers.hub_module
-FOLDER` writes one of the same operations with made-up weights.
+`--hub` adds the SavedModel of arbitrary-image-stylization-v1-256, as TF Hub's tutorial calls it, on
+batches of 8, and our `magenta` with its weights (`benchmarks/magenta.py`); `--styleaug` the
+networks of StyleAug, on PyTorch (`benchmarks/styleaug.py`). Without the real SavedModel, `python -m
+tests.stylizers.hub_module FOLDER` writes one of the same operations with made-up weights.
+`--picture` draws views of a few contents by all of them, for people to compare.
 """
 
 import os
@@ -28,7 +30,7 @@ from absl import app, flags
 
 from benchmarks import magenta, styleaug
 from benchmarks.timing import machine, seconds_in_turn
-from sassl_tf import SASSLAugmentation, StyleBank, load_stylizer
+from sassl_tf import SASSLAugmentation, StyleBank, load_stylizer, plot
 from sassl_tf.files import replacing
 from sassl_tf.style_images import style_images
 
@@ -36,28 +38,41 @@ _MOBILE = flags.DEFINE_string("mobile", None, "Folder of Magenta's TFLite files.
 _COMPACT = flags.DEFINE_string("compact", None, "Weights; those in the package by default.")
 _CONTENT = flags.DEFINE_string("content", None, "Folder of held-out images.", required=True)
 _STYLES = flags.DEFINE_string("styles", None, "Folder of held-out styles.", required=True)
-_HUB = flags.DEFINE_string("hub", None, "SavedModel folder of v1-256, for `magenta`.")
-_PHOTOS = flags.DEFINE_string("photos", None, "Folder of larger images, for `magenta`.")
+_HUB = flags.DEFINE_string("hub", None, "SavedModel folder of v1-256.")
+_PHOTOS = flags.DEFINE_string("photos", None, "Folder of images of 224 px and more.")
 _STYLEAUG = flags.DEFINE_string("styleaug", None, "Checkout of philipjackson/style-augmentation.")
+_PICTURE = flags.DEFINE_string("picture", None, "PNG of views to look at.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
 _CONTENTS = flags.DEFINE_integer("contents", 500, "Images for the fidelity, evenly picked.")
 _REPEATS = flags.DEFINE_integer("repeats", 7, "Timed calls; the median counts.")
 
-FIDELITY_SIZE = 128  # px, the size of the held-out images
 SPEED_SIZES = (32, 64, 128, 224)
 BATCH = 32
+WAYS = {
+    "mobile": ("mobile", {"precision": "float32"}),
+    "mobile, bfloat16": ("mobile", {"precision": "bfloat16"}),
+    "mobile, stylize_size 3/4": ("mobile", {"precision": "float32", "share": 0.75}),
+    "mobile, stylize_size 1/2": ("mobile", {"precision": "float32", "share": 0.5}),
+    "compact, float32": ("compact", {"precision": "float32"}),
+    "compact, bfloat16": ("compact", {"precision": "bfloat16"}),
+    "compact, bfloat16, stylize_size 3/4": ("compact", {"precision": "bfloat16", "share": 0.75}),
+    "compact, bfloat16, stylize_size 1/2": ("compact", {"precision": "bfloat16", "share": 0.5}),
+}
 
 
-def layers(size, banks, compact, mobile):
-    """The layers to compare, at a side of the images; every one with the same styles."""
-    arguments = {"probability": 1.0, "value_range": (0, 1)}
-    made = {
-        "mobile": SASSLAugmentation(mobile, banks["mobile"], **arguments),
-        "compact": SASSLAugmentation(compact, banks["compact"], **arguments),
-    }
-    if size >= 32:
-        made["mobile, stylize_size half"] = SASSLAugmentation(
-            mobile, banks["mobile"], stylize_size=size // 2, **arguments
+def layers(size, banks, stylizers, **factors):
+    """{way: layer}, at a side of the images; every one with the same styles."""
+    made = {}
+    for way, (name, arguments) in WAYS.items():
+        share = arguments.get("share")
+        made[way] = SASSLAugmentation(
+            stylizers[name],
+            banks[name],
+            probability=1.0,
+            value_range=(0, 1),
+            precision=arguments["precision"],
+            stylize_size=round(share * size) if share else None,
+            **factors,
         )
     return made
 
@@ -80,13 +95,13 @@ def fidelity(candidates, images):
     views = {name: np.concatenate(parts) for name, parts in views.items()}
     reference = views.pop("mobile")
     return {
-        "content": psnr(images, reference),
+        "the plain image": psnr(images, reference),
         **{name: psnr(view, reference) for name, view in views.items()},
     }
 
 
-def speed(candidates, size):
-    """{name: milliseconds a view}."""
+def speed(candidates, size, module=None):
+    """{name: milliseconds a view}; `module` is the SavedModel, which is called on fewer images."""
     images = tf.random.stateless_uniform((BATCH, size, size, 3), (0, 0))
     seed = tf.constant([0, 0])
 
@@ -94,42 +109,66 @@ def speed(candidates, size):
         return lambda: layer(images, seed=seed)
 
     calls = {name: run(layer) for name, layer in candidates.items()}
+    batches = dict.fromkeys(calls, BATCH)
+    if module is not None:
+        few = max(magenta.BATCHES)
+        styles = tf.random.stateless_uniform((few, magenta.STYLE_SIDE, magenta.STYLE_SIDE, 3), seed)
+        calls["SavedModel"], batches["SavedModel"] = lambda: module(images[:few], styles), few
     times = seconds_in_turn(calls, _REPEATS.value)
-    return {name: 1000 * seconds / BATCH for name, seconds in times.items()}
+    return {name: 1000 * seconds / batches[name] for name, seconds in times.items()}
+
+
+def picture(contents, banks, stylizers):
+    """Contents, and the views of them with α = β = 0.3, a column each way."""
+    factors = {"blending_factor": 0.3, "interpolation_factor": 0.3}
+    candidates = layers(contents.shape[1], banks, stylizers, **factors)
+    draws = candidates["mobile"].get_random_transformation((len(contents),), (0, 1))
+    columns = {
+        way.replace(", ", "\n"): layer.transform_images(tf.constant(contents), draws).numpy()
+        for way, layer in candidates.items()
+    }
+    return plot.image_grid({"content": contents, **columns})
 
 
 def main(_):
-    compact = load_stylizer("compact", _COMPACT.value)
-    mobile = load_stylizer("magenta-mobile", _MOBILE.value)
-    banks = {
-        "compact": StyleBank.from_images(_STYLES.value, compact),
-        "mobile": StyleBank.from_images(_STYLES.value, mobile),
+    stylizers = {
+        "compact": load_stylizer("compact", _COMPACT.value),
+        "mobile": load_stylizer("magenta-mobile", _MOBILE.value),
     }
-    contents = np.stack(list(style_images(_CONTENT.value, FIDELITY_SIZE).as_numpy_iterator()))
-    contents = contents[:: max(1, len(contents) // _CONTENTS.value)][: _CONTENTS.value]
+    banks = {name: StyleBank.from_images(_STYLES.value, made) for name, made in stylizers.items()}
+    found, contents = [], {}
+    for size, folder in ((128, _CONTENT.value), (224, _PHOTOS.value)):
+        if folder:
+            images = np.stack(list(style_images(folder, size).as_numpy_iterator()))
+            images = images[:: max(1, len(images) // _CONTENTS.value)][: _CONTENTS.value]
+            decibels = fidelity(layers(size, banks, stylizers), images)
+            found.append({"size": size, "contents": len(images), "decibels": decibels})
+            contents[size] = images
+    if _PICTURE.value:
+        few = contents[max(contents)][:: len(contents[max(contents)]) // 6][:6]
+        plot.save(picture(few, banks, stylizers), _PICTURE.value)
 
-    decibels = fidelity(layers(FIDELITY_SIZE, banks, compact, mobile), contents)
+    module = tf.saved_model.load(_HUB.value) if _HUB.value else None
     rows = []
     for size in SPEED_SIZES:
-        times = speed(layers(size, banks, compact, mobile), size)
+        module_here = module if size == magenta.SIDE else None
+        times = speed(layers(size, banks, stylizers), size, module_here)
         for name, milliseconds in times.items():
-            ratio = times["mobile"] / milliseconds
             row = {"size": size, "stylizer": name, "milliseconds_a_view": round(milliseconds, 3)}
-            rows.append({**row, "times_as_fast_as_mobile": round(ratio, 2)})
+            for other in ("mobile", "SavedModel"):
+                if other in times:
+                    row[f"times_as_fast_as_{other}"] = round(times[other] / milliseconds, 2)
+            rows.append(row)
 
-    with_hub = against_hub() if _HUB.value else {}
+    with_hub = against_hub(module) if _HUB.value else {}
     if _STYLEAUG.value:
         with_hub["styleaug"] = styleaug.rows(_STYLEAUG.value, magenta.SIDE, _REPEATS.value)
 
     report = {
         "machine": machine(),
-        "compact": compact.fingerprint,
-        "fidelity": {
-            "contents": len(contents),
-            "styles": len(banks["mobile"]),
-            "size": FIDELITY_SIZE,
-            "decibels": decibels,
-        },
+        "compact": stylizers["compact"].fingerprint,
+        "styles": len(banks["mobile"]),
+        "fidelity": found,
         "speed": {"batch": BATCH, "rows": rows},
         **with_hub,
     }
@@ -138,10 +177,9 @@ def main(_):
     print(markdown(report))
 
 
-def against_hub():
+def against_hub(module):
     """{"magenta": ...}: what `benchmarks/magenta.py` measures."""
     stylizer = load_stylizer("magenta", _HUB.value)
-    module = tf.saved_model.load(_HUB.value)
     styles = list(style_images(_STYLES.value, magenta.STYLE_SIDE).as_numpy_iterator())
     ways = magenta.layers(stylizer, np.stack(styles))
     photos = list(style_images(_PHOTOS.value, magenta.SIDE).as_numpy_iterator())
@@ -156,26 +194,19 @@ def against_hub():
 
 
 def table(rows):
-    """Markdown of rows that are dicts with the same keys."""
-    lines = [rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    """Markdown of rows that are dicts; those that lack a key of the others have a dash."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [keys, ["---"] * len(keys), *([row.get(key, "–") for key in keys] for row in rows)]
     return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
 
 
 def markdown(report):
     """All tables."""
-    lines = [
-        f"{report['machine']}",
-        f"\n{report['fidelity']['contents']} contents of {FIDELITY_SIZE} px, "
-        f"{report['fidelity']['styles']} styles:\n",
-        "| against mobile | mean dB | dB of the mean error |",
-        "|---|---|---|",
-        *(
-            f"| {name} | {value['mean']} | {value['pooled']} |"
-            for name, value in report["fidelity"]["decibels"].items()
-        ),
-        "",
-        *table(report["speed"]["rows"]),
-    ]
+    lines = [f"{report['machine']}; {report['styles']} styles"]
+    for found in report["fidelity"]:
+        lines += [f"\nAgainst mobile, {found['contents']} contents of {found['size']} px, dB:\n"]
+        lines += table([{"view": way, **value} for way, value in found["decibels"].items()])
+    lines += ["", *table(report["speed"]["rows"])]
     if "magenta" in report:
         lines += ["", *table(report["magenta"]["speed"])]
         lines += ["", *table(report["magenta"]["errors"]["rows"])]

@@ -38,16 +38,21 @@ _ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each pipeline is timed; t
 _STYLIZERS = flags.DEFINE_multi_string("stylizer", ["compact"], "For SASSL on.")
 
 
-def ours(paths, size, batch, stylizer=None):
+def ours(paths, size, batch, stylizer=None, augment_on="host"):
     """The input pipeline of pretraining with SimCLR's views."""
     config = simclr.get_config("imagenet")
     config.image_size, config.batch_size = size, batch
+    config.augment_on = augment_on
     config.sassl.enabled = stylizer is not None
     if stylizer is not None:
         config.sassl.stylizer = stylizer
     dataset = every_image(pathlib.Path(paths[0]).parent)
     batches = view_batches(dataset, config, build_augmentation(config))
-    return batches.map(lambda views: (views["left"], views["right"])).as_numpy_iterator()
+    if augment_on == "device":
+        batches = batches.map(lambda batch: (batch["left"]["image"], batch["right"]["image"]))
+    else:
+        batches = batches.map(lambda batch: (batch["left"], batch["right"]))
+    return batches.as_numpy_iterator()
 
 
 def images_per_second(make, batches, batch):
@@ -70,6 +75,8 @@ def measure(paths, size):
     pipelines = {"ours": functools.partial(ours, paths, size, batch)}
     for stylizer in _STYLIZERS.value:
         pipelines[f"ours, SASSL {stylizer}"] = functools.partial(ours, paths, size, batch, stylizer)
+    crops = "ours, decoding and cropping alone (augment_on=device)"
+    pipelines[crops] = functools.partial(ours, paths, size, batch, augment_on="device")
     for name, make in rivals.installed().items():
         pipelines[name] = functools.partial(make, paths, size, batch)
     rates = {name: [] for name in pipelines}

@@ -48,7 +48,7 @@ class SASSLAugmentation(keras.layers.Layer):
             speeds up "magenta", whose F takes any size, and changes the codes: docs/performance.md
             has by how much. None: as T sees it.
         precision: "float32" or "bfloat16", of the convolutions of F and T. None: bfloat16 for
-            "magenta" on a processor that has it, else float32.
+            "magenta" and "compact" on a processor that has it, else float32.
         seed: int; fixes the draws of calls in a fixed order. None takes one from Python's
             `random`, which `keras.utils.set_random_seed` seeds.
 

@@ -1,7 +1,8 @@
 """The compact stylizer: a small F and T of our own, distilled from Magenta's mobile model.
 
 T works at a quarter of the resolution, so that nearly all of its arithmetic is dense 3×3
-convolutions on 1/16 of the pixels; F sees the image at 128 px. `training/distill_stylizer.py`
+convolutions on 1/16 of the pixels, and a last matrix, of the style, that also sees the pixels
+themselves; F sees the image at 128 px. `training/distill_stylizer.py`
 trains both; `MODEL_CARD.md` beside the weights says with what and how well.
 """
 
@@ -10,37 +11,14 @@ import importlib.resources
 import keras
 from keras import ops
 
-from sassl_tf.stylizers.layers import PATCH, DepthToSpace, SpaceToDepth, StyleNorm
+from sassl_tf.stylizers.layers import PATCH, DepthToSpace, SpaceToDepth, StyleMatrix, StyleNorm
 from sassl_tf.stylizers.stylizer import Stylizer, float32_policy
 from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE
 from sassl_tf.stylizers.weights_file import load_weights
 
 CHANNELS = 32
-BLOCKS = 4
+BLOCKS = 3
 STYLE_SIZE = 128
-
-
-@keras.saving.register_keras_serializable(package="sassl_tf")
-class ColourMatrix(keras.layers.Layer):
-    """Every pixel of the patches times a matrix M(z) of its image, M linear in z.
-
-    `[x, z]`, float [B, h, w, 48] and [B or 1, code_size], to [B, h, w, 48].
-    """
-
-    def build(self, input_shapes):
-        code_size = input_shapes[1][-1]
-        self.kernel = self.add_weight((code_size, 9), "zeros", name="kernel")
-        self.bias = self.add_weight((9,), "zeros", name="bias")
-
-    def call(self, inputs):
-        x, code = inputs
-        matrix = ops.reshape(ops.matmul(code, self.kernel) + self.bias, (-1, 1, 3, 3))
-        batch, height, width, channels = ops.shape(x)
-        pixels = ops.reshape(x, (batch, height, width * PATCH**2, 3))
-        return ops.reshape(ops.matmul(pixels, matrix), (batch, height, width, channels))
-
-    def compute_output_shape(self, input_shapes):
-        return input_shapes[0]
 
 
 def compact_transfer_network(code_size=STYLE_CODE_SIZE):
@@ -48,17 +26,19 @@ def compact_transfer_network(code_size=STYLE_CODE_SIZE):
     content = keras.Input((None, None, 3), name="content")
     code = keras.Input((code_size,), name="code")
 
-    def styled(x, name, filters=CHANNELS):
-        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
-        return StyleNorm(name=f"{name}_style")([x, code])
+    def conv(x, name, use_bias=False):
+        layer = keras.layers.Conv2D(CHANNELS, 3, padding="same", use_bias=use_bias, name=name)
+        return layer(x)
+
+    def styled(x, name):
+        return ops.relu(StyleNorm(name=f"{name}_style")([conv(x, name), code]))
 
     patches = SpaceToDepth(name="patches")(content)
-    x = ops.relu(styled(patches, "stem"))
+    x = styled(patches, "stem")
     for block in range(1, BLOCKS + 1):
-        h = ops.relu(styled(x, f"block{block}_conv1"))
-        x = x + styled(h, f"block{block}_conv2")
-    x = keras.layers.Conv2D(3 * PATCH**2, 3, padding="same", name="change")(x)
-    x = x + ColourMatrix(name="colour")([patches, code])
+        h = styled(x, f"block{block}_conv1")
+        x = x + conv(h, f"block{block}_conv2", use_bias=True)
+    x = StyleMatrix(name="output")([x, patches, code])
     x = ops.sigmoid(StyleNorm(pixels=PATCH**2, name="output_style")([x, code]))
     stylized = DepthToSpace(name="image")(x)
     return keras.Model([content, code], stylized, name="compact_transfer_network")
@@ -98,4 +78,5 @@ def load_compact_stylizer(path=None):
     with float32_policy():
         networks = compact_style_network(), compact_transfer_network()
     load_weights(path or packaged("compact.safetensors"), "compact", networks)
-    return Stylizer("compact", *networks, STYLE_SIZE, source=None if path is None else str(path))
+    source = None if path is None else str(path)
+    return Stylizer("compact", *networks, STYLE_SIZE, source=source, prefers_bfloat16=True)

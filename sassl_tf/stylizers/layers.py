@@ -67,6 +67,51 @@ class StyleNorm(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
+class StyleMatrix(keras.layers.Layer):
+    """Every 4×4 patch and its features times a matrix of their image, M, linear in z.
+
+    `[x, patches, z]`, float [B, h, w, C], [B, h, w, 48] and [B, code_size], to (x, patches)·M(z),
+    [B, h, w, 48]; of patches and z either may be a batch of 1. It begins as the patches themselves
+    and a little of x.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "autocast": False})  # M is float32 up to the product
+
+    def build(self, input_shapes):
+        *sides, code_size = (shape[-1] for shape in input_shapes)
+        small = keras.initializers.RandomNormal(stddev=0.02)
+        self.x_kernel, self.x_bias = self._matrix("x", sides, code_size, small)
+        sides = sides[1], sides[1]
+        self.patches_kernel, self.patches_bias = self._matrix(
+            "patches", sides, code_size, "identity"
+        )
+
+    def _matrix(self, name, sides, code_size, initializer):
+        rows, columns = sides
+        kernel = self.add_weight(
+            (code_size, rows * columns), "zeros", name=f"{name}_kernel", autocast=False
+        )
+        bias = self.add_weight(sides, initializer, name=f"{name}_bias", autocast=False)
+        return kernel, bias
+
+    def call(self, inputs):
+        x, patches, code = inputs
+        from_x = self._product(x, code, self.x_kernel, self.x_bias)
+        return from_x + self._product(patches, code, self.patches_kernel, self.patches_bias)
+
+    def _product(self, x, code, kernel, bias):
+        matrix = ops.reshape(ops.matmul(code, kernel), (-1, *bias.shape)) + bias
+        batch, height, width, channels = ops.shape(x)
+        pixels = ops.reshape(ops.cast(x, self.compute_dtype), (batch, height * width, channels))
+        product = ops.matmul(pixels, ops.cast(matrix, self.compute_dtype))
+        return ops.reshape(product, (-1, height, width, bias.shape[-1]))
+
+    def compute_output_shape(self, input_shapes):
+        return (*input_shapes[0][:-1], input_shapes[1][-1])
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
 class ReflectPadding(keras.layers.Layer):
     """REFLECT padding of height and width; by slices, several times as fast as `ops.pad`.
 

@@ -13,9 +13,24 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf.resizing import clamp_shorter_side
-from sassl_tf.stylizers.layers import PatchConv2D, UpsampledConv2D
+from sassl_tf.stylizers.layers import (
+    DepthToSpace,
+    PatchConv2D,
+    SpaceToDepth,
+    StyleMatrix,
+    UpsampledConv2D,
+)
 
-_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, UpsampledConv2D, PatchConv2D)
+# What computes in bfloat16 where that is wanted: products, and the layers that only move pixels.
+_IN_BFLOAT16 = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    UpsampledConv2D,
+    PatchConv2D,
+    StyleMatrix,
+    SpaceToDepth,
+    DepthToSpace,
+)
 
 # A saved layer finds its stylizer here by its fingerprint, if whoever loads it has made it already.
 _alive = weakref.WeakSet()
@@ -84,8 +99,8 @@ class Stylizer:
         Codes and images of bfloat16 differ a little; docs/performance.md has by how much.
 
         Args:
-            precision: "float32", "bfloat16", or None: bfloat16 for "magenta" on a processor that
-                has it (AVX512-BF16 or AMX), else float32.
+            precision: "float32", "bfloat16", or None: bfloat16 for "magenta" and
+                "compact" on a processor that has it (AVX512-BF16 or AMX), else float32.
 
         Raises:
             ValueError: another precision.
@@ -153,7 +168,7 @@ class Stylizer:
             )
         stylized = self._transfer([images, codes])
         height, width = _sides(images)
-        return stylized[:, :height, :width]
+        return tf.cast(stylized[:, :height, :width], tf.float32)
 
     def save(self, path):
         """Writes the weights of F and T as safetensors, for `load_stylizer(name, weights=path)`."""
@@ -210,7 +225,7 @@ def _in_bfloat16(model):
 
     def clone(layer):
         config = layer.get_config()
-        if isinstance(layer, _CONVOLUTIONS):
+        if isinstance(layer, _IN_BFLOAT16):
             config["dtype"] = "mixed_bfloat16"
         return type(layer).from_config(config)
 

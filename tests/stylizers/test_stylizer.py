@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import sassl_tf
 from sassl_tf.stylizers import stylizer_from_config
-from sassl_tf.stylizers.layers import StyleNorm
+from sassl_tf.stylizers.layers import StyleMatrix, StyleNorm
 from sassl_tf.stylizers.stylizer import named_weights, set_named_weights
 from sassl_tf.stylizers.transfer_network import transfer_network
 
@@ -66,6 +66,35 @@ def test_style_norm_by_hand():
     np.testing.assert_allclose(layer([x, code]), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("codes", [1, 2])
+def test_style_matrix_by_hand(codes):
+    rng, layer = np.random.default_rng(1), StyleMatrix()
+    x = rng.normal(size=(codes, 3, 2, 5)).astype(np.float32)
+    patches = rng.normal(size=(1, 3, 2, 48)).astype(np.float32)
+    code = rng.normal(size=(codes, 4)).astype(np.float32)
+    begins = layer([x, patches, code]).numpy()  # as the patches, and a little of x
+    assert np.corrcoef(begins[0].ravel(), patches.ravel())[0, 1] > 0.98
+    layer.set_weights([rng.normal(size=w.shape) for w in layer.weights])
+    x_kernel, x_bias, patches_kernel, patches_bias = layer.get_weights()
+    result = layer([x, patches, code]).numpy()
+    for image, z in enumerate(code):
+        from_x = (z @ x_kernel).reshape(5, 48) + x_bias
+        from_patches = (z @ patches_kernel).reshape(48, 48) + patches_bias
+        expected = x[image] @ from_x + patches[0] @ from_patches
+        np.testing.assert_allclose(result[image], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_compact_in_bfloat16_makes_the_same_views(compact):
+    x, codes = images(8, 64, 64), sassl_tf.StyleBank.default("compact").codes[:8]
+    twin = compact.in_precision("bfloat16")
+    exact, fast = (made.stylize(x, codes).numpy() for made in (compact, twin))
+    assert fast.dtype == np.float32 and np.abs(fast - exact).max() > 0
+    view_error = 0.2 * (fast - exact)  # β, in the mean
+    assert -10 * np.log10(np.mean(view_error**2)) > 48
+    codes, theirs = compact.encode_style(x).numpy(), twin.encode_style(x).numpy()
+    assert 0 < np.abs(theirs - codes).max() < 0.1 * np.abs(codes).max()
+
+
 @pytest.mark.parametrize("width", [0.25, 0.5])
 def test_transfer_network_of_any_width_pads_to_multiples_of_four(width):
     network = transfer_network(width)
@@ -100,12 +129,12 @@ def test_fingerprint_follows_the_weights(compact, tmp_path):
     assert compact.fingerprint == sassl_tf.load_stylizer("compact").fingerprint
     path = tmp_path / "other.safetensors"
     weights = named_weights(compact.transfer_network)
-    weights["change/bias"] = weights["change/bias"] + 0.5
+    weights["output/x_bias"] = weights["output/x_bias"] + 0.5
     set_named_weights(compact.transfer_network, weights)
     try:
         compact.save(path)
     finally:
-        weights["change/bias"] = weights["change/bias"] - 0.5
+        weights["output/x_bias"] = weights["output/x_bias"] - 0.5
         set_named_weights(compact.transfer_network, weights)
     other = sassl_tf.load_stylizer("compact", path)
     assert other.fingerprint != compact.fingerprint

@@ -1,0 +1,134 @@
+"""What moved: the ratios of a fresh run of the benchmarks, beside the committed ones.
+
+    python -m benchmarks.compare --fresh=build/bench [--committed=benchmarks/results]
+
+Absolute times are a machine's own, so only ratios are compared, each of two things that one run
+timed in turn, and decibels. More is better in all of them. A ratio that fell by more than
+`--tolerance` is a regression, and the exit status is 1; machines that do other things drift by a
+fifth and more, so run it again before you believe it.
+"""
+
+import json
+import pathlib
+import sys
+
+from absl import app, flags
+
+_FRESH = flags.DEFINE_string("fresh", None, "Folder of the new results.", required=True)
+_COMMITTED = flags.DEFINE_string("committed", "benchmarks/results", "Folder of those to keep up.")
+_TOLERANCE = flags.DEFINE_float("tolerance", 0.25, "Share by which a ratio may fall.")
+
+
+def of_views(report):
+    rates = {
+        (row["size"], row["operation"], row["library"]): row["images_per_second"]
+        for row in report["results"]
+    }
+    return {
+        f"{operation}, {size} px: ours/{library}": rates[size, operation, "ours"] / rate
+        for (size, operation, library), rate in rates.items()
+        if library != "ours"
+    }
+
+
+def of_view_pipelines(report):
+    ratios = {}
+    for row in report["results"]:
+        against, name, size = row["against_ours"], row["pipeline"], row["size"]
+        if name.startswith("ours, "):
+            ratios[f"views of {size} px: {name.removeprefix('ours, ')}/ours"] = against
+        elif name != "ours":
+            ratios[f"views of {size} px: ours/{name}"] = 1 / against
+    return ratios
+
+
+def of_pretraining(report):
+    return {
+        f"{row['case']}: {row['sassl']}, on/off": row["against_off"]
+        for row in report["results"]
+        if row["sassl"] != "off"
+    }
+
+
+def of_stylizers(report):
+    ratios = {
+        f"{row['stylizer']}, {row['size']} px: times as fast as mobile": row[
+            "times_as_fast_as_mobile"
+        ]
+        for row in report["speed"]["rows"]
+        if row["stylizer"] != "mobile"
+    }
+    for found in report["fidelity"]:
+        for way, decibels in found["decibels"].items():
+            ratios[f"{way}, {found['size']} px: dB"] = decibels["mean"]
+    return ratios
+
+
+def of_evaluation(report):
+    seconds = {row["solver"]: row["seconds"] for row in report["sweep"]}
+    ratios = {"L2 sweep: scikit-learn's lbfgs/ours, seconds": seconds["lbfgs"] / seconds["ours"]}
+    for row in report["extraction"]:
+        ratios[f"extraction/ready batches: {row['encoder']}, {row['size']} px"] = row["ratio"]
+    return ratios
+
+
+def of_data_service(report):
+    one = report["scaling"][0]["batches_per_second"]
+    return {
+        f"data service: {row['workers']} workers/one": row["batches_per_second"] / one
+        for row in report["scaling"][1:]
+    }
+
+
+RATIOS = {
+    "views.json": of_views,
+    "view_pipelines.json": of_view_pipelines,
+    "pretraining.json": of_pretraining,
+    "stylizers.json": of_stylizers,
+    "evaluation.json": of_evaluation,
+    "data_service.json": of_data_service,
+}
+
+
+def compared(committed, fresh):
+    """[(name, committed, fresh)] of the ratios that both folders have.
+
+    Raises:
+        ValueError: they have none in common.
+    """
+    rows = []
+    for file, ratios in RATIOS.items():
+        paths = pathlib.Path(committed) / file, pathlib.Path(fresh) / file
+        if all(path.exists() for path in paths):
+            before, after = (ratios(json.loads(path.read_text())) for path in paths)
+            rows += [(name, before[name], after[name]) for name in before if name in after]
+    if not rows:
+        raise ValueError(f"{committed} and {fresh} have no results in common; run make bench.")
+    return rows
+
+
+def table(rows, tolerance):
+    """Markdown, with a word on every ratio that moved by more than the tolerance."""
+    lines = ["| ratio | committed | now | |", "|---|---|---|---|"]
+    for name, before, after in rows:
+        word = "worse" if fell(before, after, tolerance) else ""
+        word = "better" if fell(after, before, tolerance) else word
+        lines.append(f"| {name} | {before:.2f} | {after:.2f} | {word} |")
+    return "\n".join(lines)
+
+
+def fell(before, after, tolerance):
+    """Whether a ratio is lower by more than that share."""
+    return after < before * (1 - tolerance)
+
+
+def main(_):
+    rows = compared(_COMMITTED.value, _FRESH.value)
+    print(table(rows, _TOLERANCE.value))
+    worse = [name for name, *ratio in rows if fell(*ratio, _TOLERANCE.value)]
+    print(f"\n{len(rows)} ratios, {len(worse)} worse by more than {_TOLERANCE.value:.0%}.")
+    sys.exit(bool(worse))
+
+
+if __name__ == "__main__":
+    app.run(main)
