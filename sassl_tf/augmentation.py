@@ -47,8 +47,8 @@ class SASSLAugmentation(keras.layers.Layer):
         encode_size: the shorter side, in pixels, to which an image is reduced for F alone. It
             speeds up "magenta", whose F takes any size, and changes the codes: docs/performance.md
             has by how much. None: as T sees it.
-        precision: "float32" or "bfloat16", of the convolutions of F and T. None: bfloat16 for
-            "magenta" and "compact" on a processor that has it, else float32.
+        precision: "float32" or "bfloat16", of the convolutions of F and T. None: bfloat16
+            on a processor that has it, else float32.
         seed: int; fixes the draws of calls in a fixed order. None takes one from Python's
             `random`, which `keras.utils.set_random_seed` seeds.
 

@@ -31,7 +31,7 @@ def augment():
 @pytest.mark.parametrize("styles", ["default", "in_batch"])
 def test_algorithm_1_step_by_step(styles):
     """The paper's formula, image by image, with injected draws."""
-    layer = SASSLAugmentation(styles=styles, value_range=(0, 1))
+    layer = SASSLAugmentation(styles=styles, value_range=(0, 1), precision="float32")
     x = images(4).astype(np.float32) / 255
     draws = {
         "apply": np.array([True, True, False, True]),

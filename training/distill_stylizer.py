@@ -38,7 +38,7 @@ _TEACHER = flags.DEFINE_string("teacher", None, "Folder of the mobile stylizer."
 _CONTENT = flags.DEFINE_multi_string("content", None, "Folders of photographs.", required=True)
 _STYLES = flags.DEFINE_string("styles", None, "Folder of style images.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where state and result go.", required=True)
-_STEPS = flags.DEFINE_integer("steps", 15000, "Optimizer steps.")
+_STEPS = flags.DEFINE_integer("steps", 24000, "Optimizer steps.")
 _BATCH = flags.DEFINE_integer("batch", 32, "Samples a step; half as many of the larger sides.")
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 2e-3, "Of T, at its peak; half of it for F.")
 _PART = flags.DEFINE_integer("part", 1024, "Samples that the teacher answers at a time.")

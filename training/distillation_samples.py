@@ -123,12 +123,11 @@ class Samples:
     def __init__(self, folder):
         styles = np.load(folder / "styles.npz")
         self.small, self.codes = styles["small"], styles["codes"]
+        # A dict, as an .npz reads an array anew whenever it is asked for.
         self._parts = {
-            side: [np.load(_part_path(folder, side, part)) for part in range(parts)]
+            side: [dict(np.load(_part_path(folder, side, part))) for part in range(parts)]
             for side, parts in PARTS.items()
         }
-        # An .npz reads an array anew whenever it is asked for; uint8 pixels fit into memory.
-        self._parts = {side: [dict(part) for part in parts] for side, parts in self._parts.items()}
 
     def batch(self, rng, side, count):
         """`count` samples of one part: content, target and style pixels uint8; codes; α [B, 1]."""

@@ -79,4 +79,4 @@ def load_compact_stylizer(path=None):
         networks = compact_style_network(), compact_transfer_network()
     load_weights(path or packaged("compact.safetensors"), "compact", networks)
     source = None if path is None else str(path)
-    return Stylizer("compact", *networks, STYLE_SIZE, source=source, prefers_bfloat16=True)
+    return Stylizer("compact", *networks, STYLE_SIZE, source=source)

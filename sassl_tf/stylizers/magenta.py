@@ -69,14 +69,7 @@ def _networks():
 
 
 def _stylizer(networks, source):
-    return Stylizer(
-        "magenta",
-        *networks,
-        STYLE_SIZE,
-        min_side=MIN_SIDE,
-        source=source,
-        prefers_bfloat16=True,
-    )
+    return Stylizer("magenta", *networks, STYLE_SIZE, min_side=MIN_SIDE, source=source)
 
 
 def _scopes(network):

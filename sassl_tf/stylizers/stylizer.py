@@ -62,7 +62,6 @@ class Stylizer:
         min_side: None where F takes images of `style_size` alone, to which others are resized;
             else the shortest side that F takes, to which smaller ones are enlarged.
         source: what to pass to `load_stylizer(weights=)` to get this one again.
-        prefers_bfloat16: whether bfloat16 pays, where the processor has it.
 
     Attributes:
         name, code_size, style_size, source: as above.
@@ -78,7 +77,6 @@ class Stylizer:
         *,
         min_side=None,
         source=None,
-        prefers_bfloat16=False,
     ):
         self.name = name
         self.source = source
@@ -87,7 +85,6 @@ class Stylizer:
         self.style_network = style_network
         self.transfer_network = transfer_network
         self._min_side = min_side
-        self._prefers_bfloat16 = prefers_bfloat16
         self._encode = _Frozen(style_network)
         self._transfer = _Frozen(transfer_network)
         self.fingerprint = _fingerprint(style_size, style_network, transfer_network)
@@ -99,15 +96,14 @@ class Stylizer:
         Codes and images of bfloat16 differ a little; docs/performance.md has by how much.
 
         Args:
-            precision: "float32", "bfloat16", or None: bfloat16 for "magenta" and
-                "compact" on a processor that has it (AVX512-BF16 or AMX), else float32.
+            precision: "float32", "bfloat16", or None: bfloat16 on a processor that has it
+                (AVX512-BF16 or AMX), else float32.
 
         Raises:
             ValueError: another precision.
         """
         if precision is None:
-            pays = self._prefers_bfloat16 and processor_has_bfloat16()
-            precision = "bfloat16" if pays else "float32"
+            precision = "bfloat16" if processor_has_bfloat16() else "float32"
         if precision not in ("float32", "bfloat16"):
             raise ValueError(f'precision is {precision!r}; expected "float32", "bfloat16" or None.')
         return self if precision == "float32" else self._bfloat16_twin

@@ -28,6 +28,7 @@ def test_the_corners_and_the_layer(stylizer):
         blending_factor=(0.25, 0.25),
         interpolation_factor=(0.5, 0.5),
         value_range=(0, 1),
+        precision="float32",
     )
     np.testing.assert_allclose(views[1, 1], layer(image, training=True), atol=1e-3)
 

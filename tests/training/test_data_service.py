@@ -78,8 +78,8 @@ def pipeline():
 
 @pytest.fixture(scope="module")
 def local(pipeline):
-    """{indices of the images: batch} of the first steps, ten epochs of six."""
-    return {tuple(b["index"]): b for b in pipeline.take(60).as_numpy_iterator()}
+    """{indices of the images: batch} of the first steps, fifty epochs of six."""
+    return {tuple(b["index"]): b for b in pipeline.take(300).as_numpy_iterator()}
 
 
 def assert_of_the_local_pipeline(batches, local):
@@ -96,11 +96,13 @@ def test_workers_make_the_batches_of_the_local_pipeline(service, pipeline, local
     service.dispatcher()
     service.worker(), service.worker()
     batches = iter(served(pipeline, service.address))
-    found = [next_within(batches, 120) for _ in range(24)]
-    keys = assert_of_the_local_pipeline(found, local)
-    # Out of order at most by what is under way.
-    order = [[*local].index(key) for key in keys]
-    assert sorted(order)[:12] == list(range(12))
+    missing, found = set([*local][:12]), []
+    # Out of order by what is under way: the one that compiles last may have some of the first.
+    while missing and len(found) < 250:
+        found.append(next_within(batches, 120))
+        missing.discard(tuple(found[-1]["index"].numpy()))
+    assert not missing
+    assert_of_the_local_pipeline(found, local)
 
 
 def test_a_worker_dies_another_comes_and_the_dispatcher_starts_again(service, pipeline, local):
