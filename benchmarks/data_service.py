@@ -17,7 +17,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import collections
 import contextlib
-import json
 import socket
 import subprocess
 import sys
@@ -27,10 +26,9 @@ import tensorflow as tf
 from absl import app, flags
 from tensorflow.python.data.experimental.ops import testing  # its `sleep` is nowhere public
 
-from benchmarks.timing import machine
+from benchmarks.timing import machine, write_report
 from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets.shapes import shapes
-from sassl_tf.files import replacing
 from training.configs.simclr import get_config
 from training.data_service import NoBatches, next_within, served
 from training.input_pipeline import view_batches
@@ -146,8 +144,7 @@ def main(_):
         "elements": _ELEMENTS.value,
         "guarantees": kept,
     }
-    with replacing(_OUTPUT.value) as beside:
-        beside.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(_OUTPUT.value, report)
 
 
 if __name__ == "__main__":

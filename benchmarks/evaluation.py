@@ -16,7 +16,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import json
 import statistics
 import time
 import warnings
@@ -28,11 +27,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from benchmarks.timing import machine
+from benchmarks.timing import machine, write_report
 from evaluation.features import extract_features
 from evaluation.linear_probe import MAX_ITERATIONS, l2_sweep, regularization_path
 from sassl_tf.datasets import load_dataset
-from sassl_tf.files import replacing
 from training.encoders import build_encoder
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
@@ -152,8 +150,7 @@ def main(_):
     for row in extraction:
         print(row)
     report = {"machine": machine(), "sweep": sweep, "extraction": extraction}
-    with replacing(_OUTPUT.value) as beside:
-        beside.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(_OUTPUT.value, report)
 
 
 if __name__ == "__main__":

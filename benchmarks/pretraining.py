@@ -18,16 +18,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import dataclasses
 import importlib
-import json
 import statistics
 import time
 
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks.timing import machine
+from benchmarks.timing import machine, write_report
 from sassl_tf.datasets import load_dataset
-from sassl_tf.files import replacing
 from sassl_tf.stylizers import load_stylizer
 from training.assembly import build_augmentation, compiled_method
 from training.input_pipeline import view_batches
@@ -141,8 +139,7 @@ def main(_):
     for case in _CASES.value:
         rows += measure(case)
         report = {"machine": machine(), "results": rows}  # after each: a run takes minutes
-        with replacing(_OUTPUT.value) as beside:
-            beside.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+        write_report(_OUTPUT.value, report)
     print(f"Pretraining, images/s: {machine()}\n\n{markdown(rows)}")
 
 

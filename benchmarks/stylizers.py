@@ -22,16 +22,14 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import json
 
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import magenta, styleaug
-from benchmarks.timing import machine, seconds_in_turn
+from benchmarks.timing import machine, seconds_in_turn, write_report
 from sassl_tf import SASSLAugmentation, StyleBank, load_stylizer, plot
-from sassl_tf.files import replacing
 from sassl_tf.style_images import style_images
 
 _MOBILE = flags.DEFINE_string("mobile", None, "Folder of Magenta's TFLite files.", required=True)
@@ -172,8 +170,7 @@ def main(_):
         "speed": {"batch": BATCH, "rows": rows},
         **with_hub,
     }
-    with replacing(_OUTPUT.value) as beside:
-        beside.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(_OUTPUT.value, report)
     print(markdown(report))
 
 

@@ -1,5 +1,6 @@
-"""How every benchmark times, and what it says of the machine."""
+"""How every benchmark times, what it says of the machine, and where it writes it."""
 
+import json
 import os
 import pathlib
 import platform
@@ -8,6 +9,8 @@ import time
 
 import keras
 import tensorflow as tf
+
+from sassl_tf.files import replacing
 
 
 def seconds_per_call(operation, repeats):
@@ -44,3 +47,9 @@ def machine():
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
+
+
+def write_report(path, report):
+    """Writes results as JSON, beside the old file and then in its place."""
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")

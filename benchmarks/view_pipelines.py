@@ -14,7 +14,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import functools
 import gc
-import json
 import pathlib
 import statistics
 import time
@@ -22,9 +21,8 @@ import time
 from absl import app, flags
 
 from benchmarks import rivals
-from benchmarks.timing import machine
+from benchmarks.timing import machine, write_report
 from sassl_tf.datasets.folder import every_image
-from sassl_tf.files import replacing
 from training.assembly import build_augmentation
 from training.configs import simclr
 from training.input_pipeline import view_batches
@@ -109,8 +107,7 @@ def main(_):
     rows = [row for size in _SIZES.value for row in measure(paths, size)]
     print(f"Images/s, two views of each: {machine()}\n\n{markdown(rows)}")
     report = {"machine": machine(), "batch": _BATCH.value, "results": rows}
-    with replacing(_OUTPUT.value) as beside:
-        beside.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    write_report(_OUTPUT.value, report)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import json
 
 import keras
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks.timing import machine, seconds_per_call
-from sassl_tf.files import replacing
+from benchmarks.timing import machine, seconds_per_call, write_report
 from training import image_ops, views
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
@@ -157,8 +155,7 @@ def main(_):
     rows = [row for size in _SIZES.value for row in measure(size, _BATCH.value, _REPEATS.value)]
     print(f"Images/s, batch {_BATCH.value}: {machine()}\n\n{markdown(rows)}")
     report = {"machine": machine(), "batch": _BATCH.value, "results": rows}
-    with replacing(_OUTPUT.value) as beside:
-        beside.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    write_report(_OUTPUT.value, report)
 
 
 if __name__ == "__main__":
