@@ -1,49 +1,54 @@
-"""Pictures for people: grids of views, curves, bars. Every function returns a Matplotlib figure."""
+"""Charts: curves, bars and maps of points."""
 
-import io
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sassl_tf.files import replacing
+from sassl_tf.plot.canvas import figure
+from sassl_tf.typing import Array
 
 
-def figure(width, height):
-    """A figure of so many inches that needs no display and no global state."""
-    made = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(made)
-    return made
-
-
-def image_grid(columns, title=None):
-    """Images side by side, a titled column each.
+def metric_curves(
+    rows_by_run: Mapping[str, Sequence[Mapping[str, float]]],
+    names: Sequence[str] = ("loss", "knn_accuracy"),
+) -> Figure:
+    """Metrics of several runs against the step, a panel for each metric.
 
     Args:
-        columns: {title: images}, images float [N, H, W, 3] in [0, 1] or uint8; a row for each of
-            the N.
-        title: above it all.
+        rows_by_run: {run: rows of its metrics.jsonl}.
+        names: of the metrics.
     """
-    rows = len(next(iter(columns.values())))
-    made = figure(1.3 * len(columns) + 0.2, 1.3 * rows + 0.5)
-    axes = made.subplots(rows, len(columns), squeeze=False)
-    for column, (name, images) in enumerate(columns.items()):
-        axes[0, column].set_title(name, fontsize=9)
-        for row in range(rows):
-            show_image(axes[row, column], images[row])
-    if title:
-        made.suptitle(title)
+    made = figure(4.0 * len(names), 3.0)
+    for axis, name in zip(made.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        curves(axis, rows_by_run, name, name.replace("_", " "))
     return made
 
 
-def show_image(axis, image):
-    """An image without ticks; values outside the range are clipped."""
-    image = np.asarray(image)
-    axis.imshow(image if image.dtype == np.uint8 else np.clip(image, 0, 1))
-    axis.set_axis_off()
+def style_map(planes: Mapping[str, Mapping[str, Array]]) -> Figure:
+    """Style codes on a plane, a panel for each plane.
+
+    Args:
+        planes: {plane, such as "t-SNE": {dataset: float [N, 2]}}.
+    """
+    made = figure(5.5 * len(planes), 5)
+    for axis, (name, groups) in zip(
+        made.subplots(1, len(planes), squeeze=False)[0], planes.items(), strict=True
+    ):
+        scatter(axis, groups)
+        axis.set_title(name)
+    return made
 
 
-def curves(axis, rows_by_run, name, label=None):
+def curves(
+    axis: Axes,
+    rows_by_run: Mapping[str, Sequence[Mapping[str, float]]],
+    name: str,
+    label: str | None = None,
+) -> None:
     """One metric of several runs against the step.
 
     Args:
@@ -62,7 +67,7 @@ def curves(axis, rows_by_run, name, label=None):
     axis.legend()
 
 
-def bars(axis, groups, label):
+def bars(axis: Axes, groups: Mapping[str, Mapping[str, float]], label: str) -> None:
     """Grouped bars with their values: {group: {bar: percent}}."""
     names = list(next(iter(groups.values())))
     width = 0.8 / len(names)
@@ -75,7 +80,12 @@ def bars(axis, groups, label):
     axis.legend(loc="lower right")
 
 
-def bars_of_values(axis, values, names, label):
+def bars_of_values(
+    axis: Axes,
+    values: Mapping[str, Mapping[str, Sequence[float]]],
+    names: Sequence[str],
+    label: str,
+) -> None:
     """Grouped bars of means, with the standard deviation and a dot for each value.
 
     Args:
@@ -103,26 +113,11 @@ def bars_of_values(axis, values, names, label):
     )
 
 
-def scatter(axis, groups):
+def scatter(axis: Axes, groups: Mapping[str, Array]) -> None:
     """Points by group, {group: float [N, 2]}, in colours of their own; without ticks."""
     for name, points in groups.items():
-        axis.scatter(*points.T, s=6, alpha=0.6, linewidths=0, label=name)
+        x, y = np.asarray(points).T
+        axis.scatter(x, y, s=6, alpha=0.6, linewidths=0, label=name)
     axis.set_xticks([])
     axis.set_yticks([])
     axis.legend(fontsize=7, markerscale=2)
-
-
-def pixels(made):
-    """A figure as a uint8 picture [H, W, 3]."""
-    buffer = io.BytesIO()
-    made.savefig(buffer, format="rgba", dpi=100)
-    width, height = (int(side) for side in made.canvas.get_width_height())
-    scale = 100 / made.dpi
-    shape = (round(height * scale), round(width * scale), 4)
-    return np.frombuffer(buffer.getvalue(), np.uint8).reshape(shape)[..., :3]
-
-
-def save(made, path):
-    """Writes a figure as PNG, beside the old file and then in its place."""
-    with replacing(path) as beside:
-        made.savefig(beside, format="png", dpi=120)
