@@ -13,17 +13,14 @@ Nothing is chosen, so that no image but the n of each class is needed. Each tria
 result is the mean over trials. Results go to `few_shot_N-DATASET.json` in the workdir.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
-from absl import app, flags
+from absl import flags
 from sklearn.linear_model import LogisticRegression
 
-from evaluation.flags import define_encoder_flags, encoder_arguments
+from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import accuracies, frozen_features, over_trials, with_spread, write_result
 from evaluation.linear_probe import MAX_ITERATIONS, fit
+from training import binary
 
 L2 = 0.00025
 TRIALS = 5
@@ -136,10 +133,11 @@ def main(_):
     values = flags.FLAGS
     for shots in values.shots:
         _report(evaluate(**encoder_arguments(), shots=int(shots), trials=values.trials))
+    tell_next()
 
 
 if __name__ == "__main__":
     define_encoder_flags()
     flags.DEFINE_list("shots", "1,10", "Train images of each class; several with commas.")
     flags.DEFINE_integer("trials", TRIALS, "Draws of them.", lower_bound=1)
-    app.run(main)
+    binary.run(main, continues=True)

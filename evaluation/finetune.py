@@ -15,19 +15,16 @@ Results go to `finetune-DATASET.json` in the workdir, or `finetune_0.01-DATASET.
 """
 
 import itertools
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 from tqdm.auto import tqdm
 
 from evaluation.encoders import default_image_size, load_encoder
 from evaluation.features import CROP_PROPORTION, extract_features
-from evaluation.flags import define_encoder_flags, encoder_arguments
+from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import (
     accuracies,
     facts_of,
@@ -39,6 +36,7 @@ from evaluation.linear_probe import METRICS, VALIDATION_SHARE, stratified_split
 from evaluation.remembered import remembered
 from evaluation.training_batches import training_batches
 from sassl_tf.datasets.dataset import joined
+from training import binary
 from training.encoders import all_layers
 from training.logs import say
 
@@ -255,6 +253,7 @@ def main(_):
             seed=values.seed,
         )
     )
+    tell_next()
 
 
 if __name__ == "__main__":
@@ -265,4 +264,4 @@ if __name__ == "__main__":
     flags.DEFINE_float("label_share", 1.0, "Of each class's labels: 0.01 or 0.1, for instance.")
     flags.DEFINE_enum("metric", "accuracy", METRICS, "What the pair is chosen by.")
     flags.DEFINE_integer("seed", 0, "Of the split, the share, the batches and the crops.")
-    app.run(main)
+    binary.run(main, continues=True)

@@ -6,7 +6,9 @@ several binaries although each has, for example, a `--workdir`.
 
 from absl import flags
 
+from evaluation.encoders import CONFIG_FILE
 from evaluation.features import CROP_PROPORTION
+from evaluation.frozen import result_workdir
 
 flags.disclaim_key_flags()  # so that they are the binary's own, which is what --help shows
 
@@ -35,6 +37,14 @@ def define_encoder_flags():
         CROP_PROPORTION,
         "Of the shorter side, once resized: 0.875 is usual for ImageNet, 1 for transfer.",
     )
+
+
+def tell_next():
+    """Prints where results lie and, of a pretraining's encoder, how to compare it with another."""
+    workdir = result_workdir(flags.FLAGS.encoder, flags.FLAGS.workdir)
+    print(f"Results and features are in {workdir}.")
+    if (workdir / CONFIG_FILE).exists():
+        print(f"Next: python -m evaluation.report --output=report {workdir} OTHER_WORKDIR")
 
 
 def encoder_arguments():

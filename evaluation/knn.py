@@ -9,16 +9,14 @@ there are fewer than 10,000 train images; T is 0.1. Nothing is trained and nothi
 Results go to `knn-DATASET.json` in the workdir.
 """
 
-import os
 import warnings
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from evaluation.flags import define_encoder_flags, encoder_arguments
+from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import accuracies, frozen_features, write_result
+from training import binary
 
 SMALL_SET = 10_000
 CHUNK_ELEMENTS = 2**25  # of the similarity matrix at a time: 128 MB of float32
@@ -167,6 +165,7 @@ def _report(result):
 def main(_):
     values = flags.FLAGS
     _report(evaluate(**encoder_arguments(), k=values.k, temperature=values.temperature))
+    tell_next()
 
 
 if __name__ == "__main__":
@@ -178,4 +177,4 @@ if __name__ == "__main__":
         lower_bound=1,
     )
     flags.DEFINE_float("temperature", 0.1, "Of the votes' weights exp(similarity / temperature).")
-    app.run(main)
+    binary.run(main, continues=True)

@@ -15,20 +15,18 @@ Results go to `linear_probe-DATASET.json` in the workdir.
 """
 
 import dataclasses
-import os
 import warnings
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
-from absl import app, flags
+from absl import flags
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from evaluation.flags import define_encoder_flags, encoder_arguments
+from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import accuracies, frozen_features, over_trials, with_spread, write_result
+from training import binary
 
 METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa")
 VALIDATION_SHARE = 0.2
@@ -339,6 +337,7 @@ def main(_):
             metric=values.metric,
         )
     )
+    tell_next()
 
 
 if __name__ == "__main__":
@@ -346,4 +345,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("l2_values", 45, "How many L2 from 1e-6 to 1e5 to try.", lower_bound=2)
     flags.DEFINE_integer("trials", TRIALS, "Draws of the validation split.", lower_bound=1)
     flags.DEFINE_enum("metric", "accuracy", METRICS, "What L2 is chosen by.")
-    app.run(main)
+    binary.run(main, continues=True)

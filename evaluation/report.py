@@ -9,10 +9,7 @@ but their seed and `config.sassl` are set against each other, seed by seed. Writ
 
 import collections
 import json
-import os
 import pathlib
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import scipy.stats
@@ -21,6 +18,7 @@ from absl import app, flags
 from evaluation.encoders import CONFIG_FILE
 from sassl_tf import plot
 from sassl_tf.files import replacing
+from training import binary
 from training.metrics import read_metrics
 from training.workdir import COMMANDS_FILE, differences
 
@@ -321,4 +319,4 @@ def main(arguments):
 if __name__ == "__main__":
     flags.DEFINE_string("output", "report", "Folder of the report.")
     flags.DEFINE_enum("metric", "accuracy", METRICS, "What is compared.")
-    app.run(main)
+    binary.run(main, positional=True)

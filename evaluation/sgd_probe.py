@@ -26,14 +26,11 @@ import dataclasses
 import functools
 import json
 import math
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 from tqdm.auto import tqdm
 
 from evaluation.encoders import (
@@ -44,7 +41,7 @@ from evaluation.encoders import (
     workdir_of,
 )
 from evaluation.features import CROP_PROPORTION, extract_features
-from evaluation.flags import define_encoder_flags, encoder_arguments
+from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import (
     accuracies,
     facts_of,
@@ -57,6 +54,8 @@ from evaluation.frozen import (
 from evaluation.remembered import remembered
 from evaluation.training_batches import training_batches
 from sassl_tf.datasets.dataset import joined
+from sassl_tf.nearest import nearest
+from training import binary
 from training.optimizers import SGD, peak_learning_rate
 
 TRIALS = 5
@@ -207,7 +206,9 @@ def evaluate(
     """
     name = recipe or recipe_of(encoder_path)
     if name not in RECIPES:
-        raise ValueError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
+        raise ValueError(
+            f"There is no recipe {name!r}.{nearest(name, RECIPES)} There are {', '.join(RECIPES)}."
+        )
     workdir = result_workdir(encoder_path, workdir)
     splits = labelled_splits(dataset_spec, data_dir)
     train, test, *validation = splits
@@ -285,6 +286,7 @@ def main(_):
     asked = {"epochs": values.epochs, "learning_rate": values.learning_rate}
     changes = {name: value for name, value in asked.items() if value is not None}
     _report(evaluate(**encoder_arguments(), recipe=values.recipe, trials=values.trials, **changes))
+    tell_next()
 
 
 if __name__ == "__main__":
@@ -293,4 +295,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("trials", TRIALS, "Trainings.", lower_bound=1)
     flags.DEFINE_float("epochs", None, "By default the recipe's.", lower_bound=0)
     flags.DEFINE_float("learning_rate", None, "For 256 images; by default the recipe's.")
-    app.run(main)
+    binary.run(main, continues=True)

@@ -1,4 +1,4 @@
-"""Shape bias: does an encoder go by shape or by texture where the two contradict each other?
+r"""Shape bias: does an encoder go by shape or by texture where the two contradict each other?
 
     python -m evaluation.shape_bias --encoder=runs/simclr --dataset=folder:imagenet2012 \
         --cue_conflict=cue-conflict
@@ -25,15 +25,13 @@ import os
 import pathlib
 import re
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from evaluation.encoders import load_encoder
 from evaluation.features import extract_features
-from evaluation.flags import define_encoder_flags, encoder_arguments
+from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import frozen_features, write_result
 from evaluation.linear_probe import (
     L2_VALUES,
@@ -45,6 +43,7 @@ from evaluation.linear_probe import (
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of, on_host
 from sassl_tf.datasets.decoding import decode_image
+from training import binary
 
 CATEGORIES = pathlib.Path(__file__).parent / "cue_conflict_categories.json"
 _NAME = re.compile(r"([a-z]+)\d+-([a-z]+)\d+")
@@ -231,6 +230,7 @@ def main(_):
     values = flags.FLAGS
     arguments = encoder_arguments()
     _report(evaluate(**arguments, cue_conflict=values.cue_conflict, categories=values.categories))
+    tell_next()
 
 
 if __name__ == "__main__":
@@ -241,4 +241,4 @@ if __name__ == "__main__":
         str(CATEGORIES),
         "JSON file, {category: [class of the dataset, ...]}.",
     )
-    app.run(main)
+    binary.run(main, continues=True)

@@ -7,58 +7,13 @@ style, grows downwards, and β, how much of the stylized image goes into the vie
 paper draws both from 0.1 to 0.3 (arXiv 2312.01187); that is what a training should look at.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from sassl_tf import StyleBank, load_stylizer, plot
 from sassl_tf.datasets.folder import every_image
-
-ALPHAS = (0.0, 0.1, 0.3, 0.6, 1.0)
-BETAS = (0.0, 0.1, 0.3, 0.6, 1.0)
-
-
-def grid(image, code, stylizer, alphas=ALPHAS, betas=BETAS):
-    """Every α against every β.
-
-    Args:
-        image: float [H, W, 3] in [0, 1], the content i_c.
-        code: float [code_size], the style's z_s.
-        stylizer: F and T.
-        alphas, betas: numbers in [0, 1].
-
-    Returns:
-        float32 [A, B, H, W, 3] in [0, 1].
-    """
-    content = tf.cast(image, tf.float32)[None]
-    z_c = stylizer.encode_style(content)
-    views = []
-    for alpha in alphas:
-        stylized = stylizer.stylize(content, (1 - alpha) * z_c + alpha * code[None])[0]
-        views.append([(1 - beta) * content[0] + beta * stylized for beta in betas])
-    return np.array(views, np.float32)
-
-
-def draw(images, codes, stylizer, alphas=ALPHAS, betas=BETAS):
-    """A Matplotlib figure of a grid for each image [N, H, W, 3] and code [N, code_size]."""
-    made = plot.figure(1.2 * len(betas) + 0.8, 1.2 * len(alphas) * len(images) + 0.4)
-    axes = made.subplots(len(alphas) * len(images), len(betas), squeeze=False)
-    for number, (image, code) in enumerate(zip(images, codes, strict=True)):
-        rows = axes[number * len(alphas) : (number + 1) * len(alphas)]
-        views = grid(image, code, stylizer, alphas, betas)
-        for row, alpha, some in zip(rows, alphas, views, strict=True):
-            for axis, view in zip(row, some, strict=True):
-                plot.show_image(axis, view)
-            row[0].set_title(f"α = {alpha:g}", loc="left", fontsize=7)
-    for axis, beta in zip(axes[0], betas, strict=True):
-        axis.set_title(
-            f"{axis.get_title(loc='left')}  β = {beta:g}".strip(), loc="left", fontsize=7
-        )
-    return made
+from training import binary
 
 
 def style_grid(folder, output, stylizer, styles, count=3, image_size=160, seed=0):
@@ -82,7 +37,7 @@ def style_grid(folder, output, stylizer, styles, count=3, image_size=160, seed=0
     chosen = rng.permutation(len(dataset))[:count]
     images = [_square(dataset.image(int(index)), image_size) for index in chosen]
     codes = styles.codes[rng.integers(0, len(styles), len(images))]
-    plot.save(draw(images, codes, stylizer), output)
+    plot.save(plot.alpha_beta_grid(images, codes, stylizer), output)
 
 
 def _square(image, side):
@@ -113,4 +68,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("count", 3, "Images.", lower_bound=1)
     flags.DEFINE_integer("image_size", 160, "Side of the squares, px.", lower_bound=16)
     flags.DEFINE_integer("seed", 0, "Of the draws.")
-    app.run(main)
+    binary.run(main)

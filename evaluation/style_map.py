@@ -1,4 +1,4 @@
-"""A map of the styles of several datasets, and which of them is nearest to yours.
+r"""A map of the styles of several datasets, and which of them is nearest to yours.
 
     python -m evaluation.style_map --output=styles --datasets=folder:photos,folder:paintings \
         --target=folder:photos
@@ -14,13 +14,10 @@ Writes `style_map.png`, `style_map.md` and `style_map.json` into the output fold
 """
 
 import json
-import os
 import pathlib
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
-from absl import app, flags
+from absl import flags
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -28,6 +25,7 @@ from evaluation.style_distance import frechet_distance, neighbour_overlap
 from sassl_tf import StyleBank, load_stylizer, plot
 from sassl_tf.datasets import load_dataset
 from sassl_tf.files import replacing
+from training import binary
 from training.logs import say
 
 MAX_IMAGES = 500  # of each dataset
@@ -98,7 +96,12 @@ def style_map(specs, output, stylizer, target=None, max_images=MAX_IMAGES, data_
     text = _markdown(rows, codes, stylizer, target)
 
     output = pathlib.Path(output)
-    plot.save(_picture(codes), output / "style_map.png")
+    ends = np.cumsum([len(found) for found in codes.values()])[:-1]
+    drawn = {
+        name: dict(zip(codes, np.split(points, ends), strict=True))
+        for name, points in planes(codes).items()
+    }
+    plot.save(plot.style_map(drawn), output / "style_map.png")
     with replacing(output / "style_map.json") as beside:
         counts = {spec: len(found) for spec, found in codes.items()}
         content = {"stylizer": stylizer.name, "fingerprint": stylizer.fingerprint}
@@ -107,18 +110,6 @@ def style_map(specs, output, stylizer, target=None, max_images=MAX_IMAGES, data_
     with replacing(output / "style_map.md") as beside:
         beside.write_text(text)
     return text
-
-
-def _picture(codes):
-    made = plot.figure(11, 5)
-    for axis, (name, points) in zip(made.subplots(1, 2), planes(codes).items(), strict=True):
-        plot.scatter(axis, dict(zip(codes, np.split(points, _ends(codes)), strict=True)))
-        axis.set_title(name)
-    return made
-
-
-def _ends(codes):
-    return np.cumsum([len(found) for found in codes.values()])[:-1]
 
 
 def _markdown(rows, codes, stylizer, target):
@@ -154,4 +145,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("weights", None, "Of the stylizer, where its name is not enough.")
     flags.DEFINE_integer("max_images", MAX_IMAGES, "Of each dataset.", lower_bound=2)
     flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
-    app.run(main)
+    binary.run(main)

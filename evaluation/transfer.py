@@ -17,13 +17,10 @@ import dataclasses
 import functools
 import inspect
 import json
-import os
 import pathlib
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe
 from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder
@@ -31,6 +28,8 @@ from evaluation.features import CROP_PROPORTION, PREPARATION
 from evaluation.frozen import labelled_splits, result_name, result_workdir
 from sassl_tf import plot
 from sassl_tf.files import replacing
+from sassl_tf.nearest import nearest
+from training import binary
 from training.logs import say
 from training.workdir import this_command
 
@@ -137,8 +136,8 @@ def protocol_of(name):
     if kind == "finetune" and _is_share(number):
         return functools.partial(finetune.evaluate, label_share=float(number))
     raise ValueError(
-        f"There is no protocol {name!r}; there are {', '.join(PROTOCOLS)}, and others of the last "
-        "kinds: few_shot_5, finetune_0.05."
+        f"There is no protocol {name!r}.{nearest(name, PROTOCOLS)} There are "
+        f"{', '.join(PROTOCOLS)}, and others of the last kinds: few_shot_5, finetune_0.05."
     )
 
 
@@ -167,8 +166,9 @@ def targets_of(names):
             found[text] = Target(text)
         else:
             raise ValueError(
-                f"There is no target {name!r}; give paper, {', '.join(TARGETS)}, tfds:NAME, "
-                "folder:PATH, shapes, or NAME=SPEC for one that has a name."
+                f"There is no target {name!r}.{nearest(name, TARGETS)} Give paper, "
+                f"{', '.join(TARGETS)}, tfds:NAME, folder:PATH, shapes, or NAME=SPEC for one that "
+                "has a name."
             )
     return [*found.values()]
 
@@ -364,4 +364,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
     flags.DEFINE_string("workdir", None, "Of results and features; by default the encoder's.")
     flags.DEFINE_integer("image_size", None, "Side of the images; by default the encoder's own.")
-    app.run(main)
+    binary.run(main, continues=True)

@@ -1,1 +1,3 @@
 """Self-supervised pretraining with SASSL: absl binaries, run from a checkout."""
+
+from training import quiet  # noqa: F401, first of all

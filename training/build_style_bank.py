@@ -7,15 +7,11 @@ The bank serves `SASSLAugmentation(styles="styles.npz")` with the same stylizer.
 continues one that was interrupted.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import pathlib
 import shutil
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from tqdm.auto import tqdm
 
 from sassl_tf.datasets import load_dataset
@@ -24,6 +20,7 @@ from sassl_tf.datasets.folder import every_image
 from sassl_tf.files import replacing
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import load_stylizer
+from training import binary
 from training.logs import say
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder or dataset of style images.", required=True)
@@ -81,7 +78,11 @@ def main(_):
     dataset = style_dataset(_IMAGES.value, _DATA_DIR.value)
     bank = build_style_bank(dataset, stylizer, _OUTPUT.value)
     print(f"{_OUTPUT.value}: {len(bank)} styles of {_IMAGES.value}, for {stylizer!r}.")
+    print(
+        f'Use it by SASSLAugmentation({stylizer.name!r}, styles="{_OUTPUT.value}"), or in training '
+        f"by --config.sassl.stylizer={stylizer.name} --config.sassl.styles={_OUTPUT.value}"
+    )
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main, continues=True)

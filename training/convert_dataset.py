@@ -14,17 +14,15 @@ A pack holds, for each split it has, `jpeg_SPLIT` (uint8, the files one after th
 (integers [N]), and `class_names`.
 """
 
-import os
 import pathlib
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
-from absl import app, flags
+from absl import flags
 from tqdm.auto import tqdm
 
 from sassl_tf.datasets.tfds import encoded_examples
 from sassl_tf.files import replacing
+from training import binary
 
 SPLIT_FOLDERS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp", b"RI": ".webp"}
@@ -120,4 +118,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("source", None, "tfds:NAME, or a .npz pack.", required=True)
     flags.DEFINE_string("output", None, "The folder to be made.", required=True)
     flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
-    app.run(main)
+    binary.run(main)

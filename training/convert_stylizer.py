@@ -7,13 +7,10 @@ Then `load_stylizer("magenta", weights="magenta.safetensors")`. `--weights` is w
 `load_stylizer` takes: a Hub or Kaggle handle, a SavedModel folder, Magenta's unpacked checkpoint.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-from absl import app, flags
+from absl import flags
 
 from sassl_tf.stylizers import load_stylizer
+from training import binary
 
 _STYLIZER = flags.DEFINE_string("stylizer", "magenta", "Name of the stylizer.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "Where its weights are; TF Hub by default.")
@@ -31,4 +28,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main)

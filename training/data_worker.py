@@ -9,16 +9,13 @@ and settings come to them with the pipeline. They may come, go and come back whi
 dispatcher with --work_dir that is started again goes on with what it was doing.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import signal
 import threading
 
 import tensorflow as tf
 from absl import app, flags
 
+from training import binary
 from training.data_service import parsed
 
 DISPATCHER_SECONDS = 60
@@ -89,4 +86,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("work_dir", None, "Where a dispatcher keeps what it must not forget.")
     flags.DEFINE_string("dispatcher", None, "HOST:PORT of a worker's dispatcher.")
     flags.DEFINE_string("address", None, "HOST:PORT under which trainers reach a worker.")
-    app.run(main)
+    binary.run(main)

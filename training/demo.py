@@ -8,19 +8,16 @@ things work, no evidence about SASSL.
 """
 
 import functools
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import pathlib
 import time
 
 import keras
-from absl import app, flags, logging
+from absl import flags
 
 from evaluation import knn, linear_probe
 from sassl_tf import plot
 from sassl_tf.datasets import load_dataset
+from training import binary
 from training.assembly import build_augmentation
 from training.configs import simclr
 from training.input_pipeline import view_batches
@@ -100,7 +97,6 @@ def table(accuracies):
 
 
 def main(_):
-    logging.set_verbosity(logging.WARNING)
     start = time.monotonic()
     configs = demo_configs(_DATASET.value, _DATA_DIR.value, _PRESET.value)
     name = "".join(c if c.isalnum() else "-" for c in _DATASET.value)[-80:]
@@ -128,4 +124,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main, continues=True)

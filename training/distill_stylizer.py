@@ -1,4 +1,4 @@
-"""Trains the compact stylizer by distillation from a larger one.
+r"""Trains the compact stylizer by distillation from a larger one.
 
     python -m training.distill_stylizer --teacher=FOLDER_OF_TFLITE_FILES \
         --content=PHOTOGRAPHS/train --content=OTHERS/train --styles=FOLDER/train \
@@ -10,10 +10,6 @@ from the teacher's codes and from its own, and the teacher's codes. Run again on
 continues. The result is `compact.safetensors` in the workdir.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import json
 import time
 
@@ -21,7 +17,7 @@ import keras
 import ml_collections
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from sassl_tf.stylizers import load_stylizer
 from sassl_tf.stylizers.compact import (
@@ -30,6 +26,7 @@ from sassl_tf.stylizers.compact import (
     compact_transfer_network,
 )
 from sassl_tf.stylizers.weights_file import save_weights
+from training import binary
 from training.distillation_samples import Samples, write_samples
 from training.logs import say
 from training.workdir import open_workdir
@@ -158,4 +155,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main, continues=True)

@@ -6,15 +6,12 @@ Then `model = tf.saved_model.load(output)` and `model.serve(images)`: float32 [B
 to features [B, D].
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import pathlib
 
-from absl import app, flags
+from absl import flags
 
 from sassl_tf.files import replacing
+from training import binary
 
 
 def export_encoder(encoder_path, output):
@@ -46,4 +43,4 @@ def main(_):
 if __name__ == "__main__":
     flags.DEFINE_string("encoder", None, "A .keras file or a workdir.", required=True)
     flags.DEFINE_string("output", None, "Folder to make.", required=True)
-    app.run(main)
+    binary.run(main)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sassl_tf.datasets import load_dataset
 from sassl_tf.files import replacing
+from training import summary
 from training.assembly import build_augmentation, compiled_method, fingerprints
 from training.checkpoints import Checkpoints
 from training.data_service import next_within
@@ -24,6 +25,8 @@ from training.strategy import (
 )
 from training.watch import Watch
 from training.workdir import open_workdir
+
+ESTIMATE_AFTER = 10  # steps, of which the first is spent on tracing
 
 
 def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_service=""):
@@ -44,7 +47,7 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
         ValueError: the config asks for something that does not exist, the workdir belongs to
             another config, or the weights are no longer finite.
         OSError: the workdir cannot be written.
-        Preempted: SIGTERM came; the step that was under way is saved.
+        Preempted: SIGTERM or Ctrl-C came; the step that was under way is saved.
         NoBatches: the data service gives none.
     """
     strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
@@ -62,7 +65,7 @@ class Run:
 
     def __init__(self, config, workdir, strategy, profile_steps, data_service=""):
         self.config, self.strategy, self.chief = config, strategy, is_chief(strategy)
-        dataset = load_dataset(config.dataset, "train", config.data_dir or None)
+        self.dataset = dataset = load_dataset(config.dataset, "train", config.data_dir or None)
         steps_per_epoch = batches_per_epoch(dataset, config)
         self.total_steps = max(1, round(config.epochs * steps_per_epoch))
         augment = build_augmentation(config)
@@ -82,7 +85,7 @@ class Run:
         )
         self.start = self.checkpoints.restore()
         check_workers_agree(strategy, self.start, dataset)
-        say(summary(config, dataset, self.start, self.total_steps))
+        say(summary.before(self, augment, steps_per_epoch, data_service))
 
         self.batches = distributed_batches(
             strategy, dataset, config, augment, self.start, data_service
@@ -125,9 +128,10 @@ class Run:
                 if last:
                     break
                 if stopping:
-                    raise Preempted(
-                        f"Stopped by SIGTERM; step {step} of {self.total_steps} is saved."
-                    )
+                    raise Preempted(step, self.total_steps, stop.number)
+                if step == self.start + ESTIMATE_AFTER and not log:
+                    float(scalars["loss"])  # steps are handed out sooner than they are computed
+                    watch.estimate(step)
                 if step == self.start + 1 or log or measure or save:
                     watch.progress.restart(step)  # all of these are no training time
                 with watch.progress.waiting():
@@ -149,15 +153,6 @@ class Run:
                 self.method.encoder.save(beside)
         across_workers(self.strategy, 0)
         return path
-
-
-def summary(config, dataset, start, total_steps):
-    """What is about to run, in a line."""
-    line = (
-        f"{config.method} on {config.dataset}: {len(dataset)} images, {total_steps} steps of "
-        f"{config.batch_size}, SASSL {'on' if config.sassl.enabled else 'off'}"
-    )
-    return f"{line}, continuing at step {start}" if start else line
 
 
 def finishing(config, augment):

@@ -1,4 +1,4 @@
-"""Self-supervised pretraining: images in, an encoder out.
+r"""Self-supervised pretraining: images in, an encoder out.
 
     python -m training.pretrain --config=training/configs/simclr.py:imagenette \
         --config.dataset=folder:PATH --workdir=runs/simclr
@@ -7,13 +7,12 @@ Any field of the config can be set with `--config.field=value`. The same command
 that was interrupted. docs/training.md tells how to run on several GPUs, hosts or a TPU.
 """
 
-import os
+import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
+from training import binary
 from training.strategy import STRATEGIES
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "training/configs/METHOD.py:PRESET")
@@ -35,14 +34,13 @@ _DATA_SERVICE = flags.DEFINE_string(
 
 
 def main(_):
-    from absl import logging
-
+    from training import summary
     from training.loop import pretrain
     from training.preemption import Preempted
 
-    logging.set_verbosity(logging.WARNING)
+    start = time.monotonic()
     try:
-        encoder = pretrain(
+        pretrain(
             _CONFIG.value,
             _WORKDIR.value,
             _STRATEGY.value,
@@ -50,15 +48,13 @@ def main(_):
             _PROFILE_STEPS.value,
             _DATA_SERVICE.value,
         )
-    except KeyboardInterrupt:
-        print("Interrupted; the same command continues from the last checkpoint.")
-        raise SystemExit(130) from None
     except Preempted as stopped:
         print(f"{stopped} The same command continues.")
-        raise SystemExit(143) from None  # what a shell makes of SIGTERM
-    print(f"Wrote {encoder}. Next: python -m evaluation.linear_probe --encoder={_WORKDIR.value}")
+        raise SystemExit(stopped.status) from None
+    dataset = flags.FLAGS.config.dataset
+    print(summary.after(_WORKDIR.value, dataset, time.monotonic() - start))
 
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main)
+    binary.run(main, continues=True)

@@ -8,6 +8,13 @@ from training.logs import say
 SHOWN = ("loss", "knn_accuracy")
 
 
+def clock(seconds):
+    """A duration: 0:07, 12:34 or 1:02:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
 class Progress:
     """Counts images and the time spent waiting for input.
 
@@ -19,7 +26,7 @@ class Progress:
     """
 
     def __init__(self, start, total, batch_size, steps_per_epoch):
-        self._total, self._batch_size = total, batch_size
+        self._start, self._total, self._batch_size = start, total, batch_size
         self._steps_per_epoch = steps_per_epoch
         self.restart(start)
 
@@ -46,12 +53,17 @@ class Progress:
             "compute_seconds": (seconds - self._waited) / steps,
         }
 
+    def estimate(self, step):
+        """Prints how long the run will take, from the speed since the last restart."""
+        speed = self.measure(step)["images_per_second"]
+        seconds = (self._total - self._start) * self._batch_size / speed
+        say(f"  time     {clock(seconds)} at {speed:.3g} images/s")
+
     def show(self, step, scalars):
         """Prints a line: the step, the main scalars, the speed and the time left at that speed."""
         shown = "".join(f"{name} {scalars[name]:.3g}  " for name in SHOWN if name in scalars)
         speed = scalars["images_per_second"]
         seconds = (self._total - step) * self._batch_size / max(speed, 1e-9)
-        minutes, seconds = divmod(round(seconds), 60)
-        left = f"  {minutes}:{seconds:02d} left" if step < self._total else ""
+        left = f"  {clock(seconds)} left" if step < self._total else ""
         epoch = scalars["epoch"]
         say(f"step {step}/{self._total} (epoch {epoch:.1f})  {shown}{speed:.0f} images/s{left}")

@@ -53,6 +53,11 @@ class Watch:
         self.progress.show(step, row)
         self._metrics.write(step, row)
 
+    def estimate(self, step):
+        """Tells how long the run will take."""
+        if self._chief:
+            self.progress.estimate(step)
+
     def close(self):
         if self._chief:
             self._metrics.close()

@@ -5,6 +5,8 @@ A method's file gives its own values on top: `METHOD.get_config(preset)`.
 
 import ml_collections
 
+from sassl_tf.nearest import nearest
+
 PRESETS = ("smoke", "demo", "cifar10", "imagenette", "imagenet")
 
 # Of the smaller presets. Each of them starts from the method's ImageNet recipe.
@@ -72,7 +74,10 @@ def make_config(method, preset, recipe, presets):
         ValueError: an unknown preset.
     """
     if preset not in PRESETS:
-        raise ValueError(f"There is no preset {preset!r}; there are {', '.join(PRESETS)}.")
+        raise ValueError(
+            f"There is no preset {preset!r}.{nearest(preset, PRESETS)} "
+            f"There are {', '.join(PRESETS)}."
+        )
     config = base()
     config.method = method
     with config.unlocked():

@@ -1,5 +1,7 @@
 """Self-supervised methods, one file each."""
 
+from sassl_tf.nearest import nearest
+
 
 def build_method(config, encoder, total_steps):
     """The method that a config names, as a Keras model around an encoder.
@@ -29,6 +31,8 @@ def build_method(config, encoder, total_steps):
         from training.methods.simsiam import SimSiam
 
         return SimSiam(encoder, **config.simsiam)
+    names = ("simclr", "moco", "byol", "simsiam")
     raise ValueError(
-        f'method is {config.method!r}; there are "simclr", "moco", "byol" and "simsiam".'
+        f"There is no method {config.method!r}.{nearest(config.method, names)} "
+        f"There are {', '.join(names)}."
     )

@@ -1,0 +1,113 @@
+"""What every binary says to a user who makes a mistake, and what it does not say."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from evaluation.knn import knn_predict
+from sassl_tf.nearest import nearest
+from tests.training.test_binaries import ROOT
+from training import binary, preemption, progress, quiet
+
+
+def started(*command):
+    return subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_mistakes_are_answered_with_the_nearest_name(tmp_path):
+    config = "--config=training/configs/simclr.py:smoke"
+    workdir = f"--workdir={tmp_path / 'run'}"
+    answers = {
+        (config, workdir, "--config.sassl.enable=False"): 'field sassl.enable. Did you mean "sassl',
+        (config + "y", workdir): "preset 'smokey'. Did you mean \"smoke\"?",
+        (config.replace("simclr", "simlcr"), workdir): 'mean "training/configs/simclr.py"?',
+        (config, workdir, "again"): "again is no flag",
+        (config, workdir, "--config.method=simcrl"): 'Did you mean "simclr"?',
+    }
+    runs = {started("training.pretrain", *flags): answer for flags, answer in answers.items()}
+    for run, answer in runs.items():
+        _, told = run.communicate(timeout=200)
+        assert run.returncode == 1 and answer in told, told
+        assert len(told.splitlines()) <= 3, told  # no traceback, no lines of TensorFlow's
+
+
+def test_only_deliberate_errors_lose_their_traceback(tmp_path):
+    def caught(function, *arguments):
+        with pytest.raises(Exception) as raised:
+            function(*arguments)
+        return raised.value
+
+    assert binary.for_people(caught(knn_predict, [[1.0]], [0], [[1.0]], 1, 0))  # k is 0
+    assert binary.for_people(caught((tmp_path / "nothing").read_text))
+    assert not binary.for_people(caught(lambda: {}["a bug"]))
+    assert not binary.for_people(caught(knn_predict, None, None, None, None))
+
+
+def test_ctrl_c_ends_with_a_line(tmp_path):
+    program = "import signal, time\nfrom training import binary\n"
+    program += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += "def main(_):\n    print('begun', flush=True)\n    time.sleep(60)\n"
+    program += "binary.run(main, continues=True)\n"
+    run = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout.readline() == "begun\n"
+    run.send_signal(signal.SIGINT)
+    _, told = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert told == "\nInterrupted. The same command continues.\n"
+
+
+@pytest.fixture
+def sigint():
+    """Python's own handler, which a test suite in the background may lack."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_does_not_wait(sigint):
+    with preemption.stop_requests() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.is_set() and stop.number == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is sigint
+    told = preemption.Preempted(3, 9, stop.number)
+    assert str(told) == "Stopped by Ctrl-C; step 3 of 9 is saved." and told.status == 130
+
+
+def test_jobs_in_the_background_ignore_ctrl_c(sigint):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with preemption.stop_requests() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not stop.is_set()
+
+
+def test_what_is_no_noise_is_passed_on(capfd):
+    with quiet.without_noise():
+        os.write(2, b"I0000 port.cc:153] oneDNN custom operations are on. You may see\n")
+        os.write(2, b"E0000 cuda: driver version is insufficient\n")
+    assert capfd.readouterr().err == "E0000 cuda: driver version is insufficient\n"
+
+
+def test_durations():
+    assert [progress.clock(s) for s in (7.2, 754, 3723)] == ["0:07", "12:34", "1:02:03"]
+
+
+def test_nearest():
+    assert nearest("imagenete", ["smoke", "imagenette"]) == ' Did you mean "imagenette"?'
+    assert nearest("zzz", ["smoke", "imagenette"]) == ""

@@ -1,0 +1,110 @@
+"""How every binary starts and ends: flags with nearest names, errors for people, Ctrl-C."""
+
+import functools
+import pathlib
+import re
+import signal
+import sys
+import traceback
+
+import ml_collections
+from absl import app, flags, logging
+
+from sassl_tf.nearest import nearest
+from training.logs import say
+
+ROOT = pathlib.Path(__file__).parents[1]
+INTERRUPTED = 128 + signal.SIGINT  # the exit status that shells give to Ctrl-C
+
+
+def run(main, continues=False, positional=False):
+    """Runs `main(arguments)` as absl's `app.run` does.
+
+    A wrong flag or config field is answered with the nearest name. An error that this project
+    raises is shown as its message alone, others with their traceback (`--verbosity=1`: all).
+    Ctrl-C ends with a line.
+
+    Args:
+        main: a function of the arguments that are no flags, the program's name first.
+        continues: whether the same command goes on after an interruption.
+        positional: whether it takes arguments that are no flags.
+    """
+    app.run(functools.partial(_main, main, continues, positional), flags_parser=_parse)
+
+
+def _main(main, continues, positional, arguments):
+    if arguments[1:] and not positional:
+        say(f"Error: {' '.join(arguments[1:])} is no flag; flags are --name=value.")
+        sys.exit(1)
+    verbosity = flags.FLAGS["verbosity"]
+    logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
+    try:
+        main(arguments)
+    except KeyboardInterrupt:
+        say("\nInterrupted. " + ("The same command continues." if continues else ""))
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if flags.FLAGS.verbosity > 0 or not for_people(error):
+            raise
+        say(f"\nError: {error}")
+        sys.exit(1)
+
+
+def for_people(error):
+    """Whether it is raised by a statement of ours, or tells of a file."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    ours = pathlib.Path(place.filename).is_relative_to(ROOT)
+    installed = "site-packages" in place.filename
+    deliberate = (place.line or "").startswith("raise")
+    names_a_file = isinstance(error, OSError) and error.filename is not None
+    return names_a_file or (ours and not installed and deliberate)
+
+
+def _parse(arguments):
+    try:
+        _check_config_file(arguments)
+        return flags.FLAGS(arguments)
+    except flags.UnparsedFlagAccessError:
+        raise
+    except (flags.Error, AttributeError, KeyError, TypeError) as error:
+        say(f"Error: {_explained(error, arguments)}\n--help lists the flags, with examples.")
+        sys.exit(1)
+
+
+def _check_config_file(arguments):
+    """Raises a flags.Error where --config names a file that is not there."""
+    path = pathlib.Path(_config_argument(arguments).partition(":")[0])
+    if "config" not in flags.FLAGS or path == pathlib.Path() or path.is_file():
+        return
+    files = sorted((ROOT / "training" / "configs").glob("[a-z]*.py"))
+    known = [str(file.relative_to(ROOT)) for file in files if file.name != "common.py"]
+    raise flags.Error(
+        f"There is no config file {path}.{nearest(str(path), known)} There are {', '.join(known)}."
+    )
+
+
+def _config_argument(arguments):
+    """What --config is given, or ''."""
+    given = re.search(r"(?:^| )--?config[= ](\S+)", " ".join(arguments))
+    return given[1] if given else ""
+
+
+def _explained(error, arguments):
+    """The message of a flag's error, for a reader who does not know the libraries below."""
+    if isinstance(error, (AttributeError, KeyError, TypeError)):
+        for name in re.findall(r"(?:^|\s)--?(?:no)?config\.([\w.\[\]]+)", " ".join(arguments)):
+            config = flags.FLAGS["config"].parser.parse(_config_argument(arguments))
+            fields = list(_fields(config))
+            if name not in fields:
+                return f"The config has no field {name}.{nearest(name, fields)}"
+    # A config's own error comes within the text of a traceback.
+    return str(error).rpartition("Error: ")[2].strip()
+
+
+def _fields(config, prefix=""):
+    """The dotted names of all fields of a config."""
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"

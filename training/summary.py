@@ -1,0 +1,85 @@
+"""What a run tells before it starts and when it has ended."""
+
+import os
+
+import tensorflow as tf
+
+from training.progress import clock
+
+
+def before(run, augment, steps_per_epoch, data_service):
+    """A line for each thing that decides what a run computes, where, and how long it takes.
+
+    Args:
+        run: the `training.loop.Run`.
+        augment: its `SASSLAugmentation`, or None.
+        steps_per_epoch: batches an epoch.
+        data_service: as in `training.loop.pretrain`.
+    """
+    config, dataset, encoder = run.config, run.dataset, run.method.encoder
+    epochs = f"{run.total_steps / steps_per_epoch:.4g} epochs of {steps_per_epoch}"
+    continuing = f"; continuing at step {run.start}" if run.start else ""
+    weights = encoder.count_params() / 1e6
+    lines = {
+        "images": f"{len(dataset):,} of {config.dataset}, views of {config.image_size} px",
+        "encoder": f"{config.encoder.name}, {weights:.1f} M parameters, {config.precision}",
+        "SASSL": style(augment),
+        "devices": devices(run.strategy),
+        "batch": batch(config.batch_size, run.strategy.num_replicas_in_sync),
+        "steps": f"{run.total_steps:,}, {epochs}{continuing}",
+        "input": source(config.augment_on, data_service),
+        "workdir": run.workdir,
+        "time": "told after the first steps",
+    }
+    listed = "\n".join(f"  {name:<8} {line}" for name, line in lines.items())
+    return f"{config.method}\n{listed}"
+
+
+def after(workdir, dataset, seconds):
+    """Where everything lies, and what to type next."""
+    return (
+        f"\nDone in {clock(seconds)}. In {workdir}:\n"
+        "  encoder.keras   images in [0, 1] to features; plain Keras loads it\n"
+        "  views.png       what it was trained on\n"
+        f"  metrics.jsonl   its curves; also by tensorboard --logdir {workdir}\n"
+        f"Next: python -m evaluation.linear_probe --encoder={workdir} --dataset={dataset}"
+    )
+
+
+def style(augment):
+    """The layer, in a line."""
+    if augment is None:
+        return "off"
+    styles = "in batch" if augment.style_bank is None else f"{len(augment.style_bank):,} in a bank"
+    size = f", at {augment.stylize_size} px" if augment.stylize_size else ""
+    alpha, beta = augment.blending_factor, augment.interpolation_factor
+    return (
+        f"{augment.stylizer.name} stylizer{size}, styles {styles}, p {augment.probability:g}, "
+        f"α {alpha[0]:g}–{alpha[1]:g}, β {beta[0]:g}–{beta[1]:g}"
+    )
+
+
+def devices(strategy):
+    """How many of what, and under which strategy."""
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        kind = "TPU"
+    else:
+        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    count = strategy.num_replicas_in_sync
+    named = type(strategy).__name__.removesuffix("V1")
+    alone = "" if kind != "CPU" else f", {os.cpu_count()} cores; no GPU was found"
+    return f"{count} {kind}{alone}" + (f" ({named})" if count > 1 else "")
+
+
+def batch(size, replicas):
+    return f"{size}" if replicas == 1 else f"{size}, {size // replicas} on each of {replicas}"
+
+
+def source(augment_on, data_service):
+    """Where views are made."""
+    where = f"on {os.cpu_count()} cores of this host"
+    if data_service:
+        where = f"by the helpers of {data_service}"
+    if augment_on == "device":
+        return f"read and cropped {where}, augmented within the train step"
+    return f"views made {where}"
