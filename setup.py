@@ -16,14 +16,29 @@ TRAINING = [
     "tensorboard>=2.18",
     "threadpoolctl>=3",
 ]
-DEVELOPMENT = [
+EVALUATION = [
+    "absl-py>=2",
+    "ml-collections>=1",
+    "scikit-learn>=1.5",
+    "scipy>=1.12",
+    "threadpoolctl>=3",
+]
+DOCS = [
+    "mkdocs-material>=9.7",
+    "mkdocstrings[python]>=1",
+]
+NOTEBOOKS = [
+    "ipykernel>=6.29",
+    "nbclient>=0.10",
+    "nbformat>=5.10",
+]
+TOOLS = [
     "build",
     "hypothesis>=6",
     "pip-tools>=7",
     "pytest>=8",
     "pytest-xdist>=3",
     "ruff>=0.9",
-    "scipy>=1.12",
 ]
 
 setup(
@@ -33,8 +48,23 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Typing :: Typed",
+    ],
+    keywords="data augmentation, self-supervised learning, style transfer, keras, tensorflow",
     packages=find_packages(include=["sassl_tf", "sassl_tf.*"]),
-    package_data={"sassl_tf.stylizers": ["weights/*"]},
+    package_data={
+        "sassl_tf": ["py.typed"],
+        "sassl_tf.samples": ["CREDITS.md", "*/*.jpg"],
+        "sassl_tf.stylizers": ["weights/*"],
+    },
     python_requires=">=3.10",
     install_requires=[
         "importlib_resources>=6",  # tensorflow-datasets needs it and does not say so
@@ -48,5 +78,11 @@ setup(
         "tensorflow-hub>=0.16.1,<0.17",
         "tqdm>=4.66",
     ],
-    extras_require={"training": TRAINING, "dev": TRAINING + DEVELOPMENT},
+    extras_require={
+        "training": TRAINING,
+        "evaluation": EVALUATION,
+        "docs": DOCS,
+        "notebooks": NOTEBOOKS,
+        "dev": sorted({*TRAINING, *EVALUATION, *DOCS, *NOTEBOOKS, *TOOLS}),
+    },
 )

@@ -7,6 +7,16 @@ dataset = dataset.batch(256).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sassl_tf import plot as plot
+    from sassl_tf import samples as samples
+    from sassl_tf.augmentation import SASSLAugmentation
+    from sassl_tf.datasets import load_dataset
+    from sassl_tf.seeding import map_with_seeds
+    from sassl_tf.style_bank import StyleBank
+    from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_variables
 
 __version__ = "0.1.0"
 
@@ -20,17 +30,31 @@ _HOMES = {
     "map_with_seeds": "sassl_tf.seeding",
     "stylizer_from_variables": "sassl_tf.stylizers",
 }
+_MODULES = ("plot", "samples")
 
-__all__ = ["__version__", *sorted(_HOMES)]
+__all__ = [
+    "SASSLAugmentation",
+    "StyleBank",
+    "Stylizer",
+    "__version__",
+    "load_dataset",
+    "load_stylizer",
+    "map_with_seeds",
+    "stylizer_from_variables",
+]
 
 
-def __getattr__(name):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take it that every name exists
+
+    def __getattr__(name):
+        if name in _MODULES:
+            return importlib.import_module(f"sassl_tf.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
 
 
-def __dir__():
-    return sorted({*globals(), *_HOMES})
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_MODULES})

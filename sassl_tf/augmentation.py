@@ -1,8 +1,11 @@
 """`SASSLAugmentation`: Algorithm 1 of the paper (arXiv 2312.01187) as a Keras layer."""
 
+from __future__ import annotations
+
 import os
 import random
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +15,7 @@ from sassl_tf import arguments
 from sassl_tf.resizing import clamp_shorter_side
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_config
+from sassl_tf.typing import Array, PathLike
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
@@ -53,12 +57,12 @@ class SASSLAugmentation(keras.layers.Layer):
             `random`, which `keras.utils.set_random_seed` seeds.
 
     Call arguments:
-        inputs: images [H, W, 3] or [B, H, W, 3], uint8 or float (any other integer too), or a
-            dict that has them under "images"; what else is in it is passed through.
-        training: False returns the input unchanged.
-        seed: int32 [2]; makes the call stateless: the same seed gives the same result anywhere.
+        - inputs: images [H, W, 3] or [B, H, W, 3], uint8 or float (any other integer too), or a
+          dict that has them under "images"; what else is in it is passed through.
+        - training: False returns the input unchanged.
+        - seed: int32 [2]; makes the call stateless: the same seed gives the same result anywhere.
 
-    Returns:
+    Call returns:
         The same structure, shapes and dtypes.
 
     Raises:
@@ -75,19 +79,19 @@ class SASSLAugmentation(keras.layers.Layer):
 
     def __init__(
         self,
-        stylizer="compact",
-        styles="default",
-        probability=0.8,
-        blending_factor=(0.1, 0.3),
-        interpolation_factor=(0.1, 0.3),
-        value_range=(0, 255),
-        stylize_size=None,
-        static_shapes=False,
-        encode_size=None,
-        precision=None,
-        seed=None,
-        **kwargs,
-    ):
+        stylizer: str | Stylizer = "compact",
+        styles: StyleBank | PathLike = "default",
+        probability: float = 0.8,
+        blending_factor: float | tuple[float, float] = (0.1, 0.3),
+        interpolation_factor: float | tuple[float, float] = (0.1, 0.3),
+        value_range: tuple[float, float] = (0, 255),
+        stylize_size: int | None = None,
+        static_shapes: bool = False,
+        encode_size: int | None = None,
+        precision: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         # F, T and the blending are float32 under every precision policy. (Keras casts the inner
         # networks' variables to an outer layer's dtype even with autocast=False.)
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
@@ -139,7 +143,7 @@ class SASSLAugmentation(keras.layers.Layer):
         bank.check_made_by(self.stylizer)
         return bank
 
-    def __call__(self, inputs, *args, **kwargs):
+    def __call__(self, inputs: Array | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         if args and not isinstance(args[0], bool):
             raise ValueError(
                 "SASSLAugmentation got a second positional input, as a map over (image, label) "
@@ -148,7 +152,9 @@ class SASSLAugmentation(keras.layers.Layer):
             )
         return super().__call__(inputs, *args, **kwargs)
 
-    def call(self, inputs, training=True, seed=None):
+    def call(
+        self, inputs: Array | dict[str, Any], training: bool = True, seed: Array | None = None
+    ) -> tf.Tensor | dict[str, Any]:
         images = _images_of(inputs)
         never = self.probability == 0 or self.interpolation_factor[1] == 0
         if not training or never:
@@ -172,7 +178,9 @@ class SASSLAugmentation(keras.layers.Layer):
             )
         return seed
 
-    def get_random_transformation(self, shape, seed):
+    def get_random_transformation(
+        self, shape: tuple[int | tf.Tensor, ...], seed: Array
+    ) -> dict[str, tf.Tensor]:
         """Draws what Algorithm 1 needs, apart from applying it.
 
         Args:
@@ -200,7 +208,7 @@ class SASSLAugmentation(keras.layers.Layer):
             "beta": uniform(seeds[3], *self.interpolation_factor),
         }
 
-    def transform_images(self, images, transformation):
+    def transform_images(self, images: Array, transformation: dict[str, tf.Tensor]) -> tf.Tensor:
         """Applies draws to images [B, H, W, 3] in `value_range`; same shape and dtype out."""
         images = tf.convert_to_tensor(images)
         if self.style_bank is None:
@@ -281,14 +289,16 @@ class SASSLAugmentation(keras.layers.Layer):
             self._warned = True
             warnings.warn(problem, stacklevel=3)
 
-    def compute_output_shape(self, input_shape, *args, **kwargs):
+    def compute_output_shape(self, input_shape: Any, *args: Any, **kwargs: Any) -> Any:
         return input_shape
 
-    def compute_output_spec(self, inputs, training=True, seed=None):
+    def compute_output_spec(
+        self, inputs: Any, training: bool = True, seed: Array | None = None
+    ) -> Any:
         _images_of(inputs)
         return keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), inputs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         stylizer, styles = self._stylizer_argument, self.styles
         return {
             **super().get_config(),
@@ -306,7 +316,7 @@ class SASSLAugmentation(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> SASSLAugmentation:
         config = dict(config)
         if isinstance(config["stylizer"], dict):
             config["stylizer"] = stylizer_from_config(config["stylizer"])

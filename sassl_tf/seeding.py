@@ -1,9 +1,14 @@
 """Reproducible parallel augmentation: seeds that travel with the elements of a dataset."""
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 
-def map_with_seeds(dataset, function, seed):
+def map_with_seeds(
+    dataset: tf.data.Dataset, function: Callable[..., Any], seed: int
+) -> tf.data.Dataset:
     """Maps in parallel, giving each element an int32 [2] seed of its own.
 
     The seed depends on `seed`, the element's position and how often the dataset was iterated, so

@@ -1,12 +1,19 @@
 """Style banks: the style codes of a dataset, computed once (the paper's external styles)."""
 
+from __future__ import annotations
+
 import base64
 import zipfile
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
 
+from sassl_tf.datasets.dataset import ImageDataset
 from sassl_tf.files import replacing
 from sassl_tf.stylizers.stylizer import Stylizer
+from sassl_tf.typing import Array, PathLike
 
 
 class StyleBank:
@@ -22,7 +29,7 @@ class StyleBank:
 
     DEFAULTS = ("compact",)  # the stylizers that a bank in the package is for
 
-    def __init__(self, codes, fingerprint):
+    def __init__(self, codes: ArrayLike, fingerprint: str) -> None:
         codes = np.asarray(codes, np.float32)
         if codes.ndim != 2 or not codes.size:
             raise ValueError(f"codes has shape {codes.shape}; expected [N, code_size], N > 0.")
@@ -34,14 +41,19 @@ class StyleBank:
         self.codes = codes
         self.fingerprint = str(fingerprint)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.codes)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<StyleBank of {len(self)} codes by stylizer {self.fingerprint}>"
 
     @classmethod
-    def from_images(cls, images, stylizer, batch_size=32):
+    def from_images(
+        cls,
+        images: Array | tf.data.Dataset | ImageDataset | PathLike,
+        stylizer: Stylizer,
+        batch_size: int = 32,
+    ) -> StyleBank:
         """Encodes style images.
 
         Each image's shorter side is resized to the stylizer's `style_size` (bilinear, antialiased)
@@ -58,14 +70,12 @@ class StyleBank:
         Raises:
             ValueError: there are no images, or they are not of the form above.
         """
-        import tensorflow as tf
-
         from sassl_tf.style_images import style_images
 
         size = stylizer.style_size
         dataset = style_images(images, size).batch(batch_size)
         encode = tf.function(stylizer.encode_style, [tf.TensorSpec((None, size, size, 3))])
-        codes = []
+        codes: list[np.ndarray] = []
         for batch in dataset:
             _check_pixels(batch.numpy(), first=len(codes) * batch_size)
             codes.append(encode(batch).numpy())
@@ -74,7 +84,7 @@ class StyleBank:
         return cls(np.concatenate(codes), stylizer.fingerprint)
 
     @classmethod
-    def default(cls, name):
+    def default(cls, name: str) -> StyleBank:
         """The bank in the package that was made with a stylizer: only "compact" has one.
 
         Raises:
@@ -90,13 +100,13 @@ class StyleBank:
 
         return cls.load(packaged("compact_styles.npz"))
 
-    def save(self, path):
+    def save(self, path: PathLike) -> None:
         """Writes an `.npz` file (beside the old one, if any, and then in its place)."""
         with replacing(path) as beside, open(beside, "wb") as file:
             np.savez(file, codes=self.codes, fingerprint=self.fingerprint)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: PathLike) -> StyleBank:
         """Reads what `save` wrote.
 
         Raises:
@@ -113,7 +123,7 @@ class StyleBank:
         except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} holds no style bank: {error}") from error
 
-    def check_made_by(self, stylizer: Stylizer):
+    def check_made_by(self, stylizer: Stylizer) -> None:
         """Raises a ValueError that names both, unless `stylizer` made this bank."""
         if self.fingerprint != stylizer.fingerprint:
             raise ValueError(
@@ -122,7 +132,7 @@ class StyleBank:
                 "nothing to it. Make the bank again with StyleBank.from_images(images, stylizer)."
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """JSON-ready, codes included, so that a saved layer needs no other file."""
         return {
             "codes": base64.b64encode(self.codes.astype("<f4").tobytes()).decode(),
@@ -131,7 +141,7 @@ class StyleBank:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> StyleBank:
         codes = np.frombuffer(base64.b64decode(config["codes"]), "<f4")
         return cls(codes.reshape(-1, config["code_size"]), config["fingerprint"])
 

@@ -1,11 +1,12 @@
 """Image datasets with random access: `load_dataset("shapes")`, `folder:PATH`, `tfds:NAME`."""
 
 from sassl_tf.datasets.dataset import ImageDataset, MissingSplit, check_split
+from sassl_tf.typing import PathLike
 
 __all__ = ["ImageDataset", "MissingSplit", "load_dataset"]
 
 
-def load_dataset(spec, split="train", data_dir=None):
+def load_dataset(spec: str, split: str = "train", data_dir: PathLike | None = None) -> ImageDataset:
     """Loads one split of an image dataset.
 
     Args:

@@ -1,11 +1,16 @@
 """What every dataset of images looks like to the rest of the package."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from sassl_tf.typing import Array
 
 SPLITS = ("train", "test", "validation")
 UNLABELLED = -1
@@ -41,18 +46,19 @@ class ImageDataset:
     fingerprint: str
     read: Callable[[tf.Tensor], tf.Tensor]
     listing: str = ""
+    _labels: tf.Tensor = dataclasses.field(init=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "listing", self.listing or self.fingerprint)
         labels = np.asarray(self.labels, np.int64)
         object.__setattr__(self, "labels", labels)
         # Made here and captured by `example`: made there, it would be written into every graph.
         object.__setattr__(self, "_labels", on_host(labels))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
-    def image(self, index):
+    def image(self, index: int | Array) -> tf.Tensor:
         """Returns one image as uint8 [H, W, 3] in [0, 255].
 
         Args:
@@ -65,7 +71,7 @@ class ImageDataset:
             image = self.read(tf.cast(index, tf.int64))
             return tf.ensure_shape(image, [None, None, 3])
 
-    def example(self, index):
+    def example(self, index: int | Array) -> dict[str, tf.Tensor]:
         """Returns `{"image": uint8 [H, W, 3] in [0, 255], "label": int64 []}`.
 
         Args:
@@ -78,7 +84,7 @@ class ImageDataset:
             label = tf.gather(self._labels, tf.cast(index, tf.int64))
         return {"image": self.image(index), "label": label}
 
-    def subset(self, indices):
+    def subset(self, indices: ArrayLike) -> ImageDataset:
         """Returns the ImageDataset of the images at `indices`, in that order; repeats are allowed.
 
         Args:
@@ -87,14 +93,14 @@ class ImageDataset:
         Raises:
             ValueError: an index is no integer or outside [0, N), or `indices` is not 1-D.
         """
-        indices = _checked_indices(indices, len(self))
-        positions = on_host(indices)
+        chosen = _checked_indices(indices, len(self))
+        positions = on_host(chosen)
         return dataclasses.replace(
             self,
-            labels=self.labels[indices],
-            fingerprint=fingerprint_of(self.fingerprint, indices.tobytes()),
+            labels=self.labels[chosen],
+            fingerprint=fingerprint_of(self.fingerprint, chosen.tobytes()),
             read=lambda index: self.read(tf.gather(positions, index)),
-            listing=fingerprint_of(self.listing, indices.tobytes()),
+            listing=fingerprint_of(self.listing, chosen.tobytes()),
         )
 
 

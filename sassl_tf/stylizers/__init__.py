@@ -1,11 +1,17 @@
 """Stylizers by name."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
 from sassl_tf.stylizers.stylizer import Stylizer, find_alive
+from sassl_tf.typing import PathLike
 
 __all__ = ["Stylizer", "load_stylizer", "stylizer_from_config", "stylizer_from_variables"]
 
 
-def load_stylizer(name, weights=None):
+def load_stylizer(name: str, weights: PathLike | None = None) -> Stylizer:
     """Loads F and T.
 
     Args:
@@ -24,19 +30,23 @@ def load_stylizer(name, weights=None):
         OSError: "magenta" could not be fetched; the message says what was tried.
     """
     if name == "compact":
-        from sassl_tf.stylizers.compact import load_compact_stylizer as load
-    elif name == "magenta":
-        from sassl_tf.stylizers.magenta_sources import load_magenta_stylizer as load
-    elif name == "magenta-mobile":
-        from sassl_tf.stylizers.mobile import load_mobile_stylizer as load
-    else:
-        raise ValueError(
-            f'There is no stylizer {name!r}. Known are "compact", "magenta" and "magenta-mobile".'
-        )
-    return load(weights)
+        from sassl_tf.stylizers.compact import load_compact_stylizer
+
+        return load_compact_stylizer(weights)
+    if name == "magenta":
+        from sassl_tf.stylizers.magenta_sources import load_magenta_stylizer
+
+        return load_magenta_stylizer(weights)
+    if name == "magenta-mobile":
+        from sassl_tf.stylizers.mobile import load_mobile_stylizer
+
+        return load_mobile_stylizer(weights)
+    raise ValueError(
+        f'There is no stylizer {name!r}. Known are "compact", "magenta" and "magenta-mobile".'
+    )
 
 
-def stylizer_from_variables(arrays):
+def stylizer_from_variables(arrays: Mapping[str, np.ndarray]) -> Stylizer:
     """The "magenta" stylizer from `{name: array}`: the 359 variables of v1-256.
 
     See `sassl_tf.stylizers.magenta.stylizer_from_variables`.
@@ -46,7 +56,7 @@ def stylizer_from_variables(arrays):
     return magenta.stylizer_from_variables(arrays)
 
 
-def stylizer_from_config(config):
+def stylizer_from_config(config: dict[str, Any]) -> Stylizer:
     """The stylizer that `Stylizer.get_config` described.
 
     One of the same fingerprint that is already in memory is taken first: so a layer whose weights

@@ -1,5 +1,7 @@
 """A stylizer: the style extractor F and the stylization network T of SASSL (Algorithm 1)."""
 
+from __future__ import annotations
+
 import contextlib
 import copy
 import functools
@@ -7,6 +9,7 @@ import hashlib
 import os
 import pathlib
 import weakref
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +23,7 @@ from sassl_tf.stylizers.layers import (
     StyleMatrix,
     UpsampledConv2D,
 )
+from sassl_tf.typing import Array, PathLike
 
 # What computes in bfloat16 where that is wanted: products, and the layers that only move pixels.
 _IN_BFLOAT16 = (
@@ -33,7 +37,7 @@ _IN_BFLOAT16 = (
 )
 
 # A saved layer finds its stylizer here by its fingerprint, if whoever loads it has made it already.
-_alive = weakref.WeakSet()
+_alive: weakref.WeakSet[Stylizer] = weakref.WeakSet()
 
 
 @contextlib.contextmanager
@@ -70,18 +74,18 @@ class Stylizer:
 
     def __init__(
         self,
-        name,
-        style_network,
-        transfer_network,
-        style_size,
+        name: str,
+        style_network: keras.Model,
+        transfer_network: keras.Model,
+        style_size: int,
         *,
-        min_side=None,
-        source=None,
-    ):
+        min_side: int | None = None,
+        source: str | None = None,
+    ) -> None:
         self.name = name
         self.source = source
         self.style_size = style_size
-        self.code_size = style_network.output_shape[-1]
+        self.code_size: int = style_network.output_shape[-1]
         self.style_network = style_network
         self.transfer_network = transfer_network
         self._min_side = min_side
@@ -90,7 +94,7 @@ class Stylizer:
         self.fingerprint = _fingerprint(style_size, style_network, transfer_network)
         _alive.add(self)
 
-    def in_precision(self, precision=None):
+    def in_precision(self, precision: str | None = None) -> Stylizer:
         """This stylizer, weights and fingerprint the same, with convolutions of a precision.
 
         Codes and images of bfloat16 differ a little; docs/performance.md has by how much.
@@ -115,7 +119,7 @@ class Stylizer:
         twin._transfer = _Frozen(_in_bfloat16(self.transfer_network))
         return twin
 
-    def encode_style(self, images):
+    def encode_style(self, images: Array) -> tf.Tensor:
         """z = F(i): the style codes of images.
 
         Args:
@@ -135,7 +139,7 @@ class Stylizer:
             images = tf.image.resize(images, (self.style_size, self.style_size))
         return self._encode(images)
 
-    def stylize(self, images, codes):
+    def stylize(self, images: Array, codes: Array) -> tf.Tensor:
         """î = T(i, z): the images in the style of the codes.
 
         Args:
@@ -166,17 +170,17 @@ class Stylizer:
         height, width = _sides(images)
         return tf.cast(stylized[:, :height, :width], tf.float32)
 
-    def save(self, path):
+    def save(self, path: PathLike) -> None:
         """Writes the weights of F and T as safetensors, for `load_stylizer(name, weights=path)`."""
         from sassl_tf.stylizers.weights_file import save_weights
 
         save_weights(path, self.name, (self.style_network, self.transfer_network))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """What `stylizer_from_config` needs; the weights themselves stay where they are."""
         return {"name": self.name, "weights": self.source, "fingerprint": self.fingerprint}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Stylizer {self.name} {self.fingerprint}>"
 
 
@@ -275,7 +279,7 @@ def _listing(kind, names, most=6):
     return f"{len(names)} {kind}: {', '.join(names[:most])}{rest}"
 
 
-def _fingerprint(style_size, *models):
+def _fingerprint(style_size: int, *models: keras.Model) -> str:
     digest = hashlib.sha256(str(style_size).encode())
     for model in models:
         for name, array in named_weights(model).items():

@@ -1,0 +1,10 @@
+"""Types that the public signatures share."""
+
+import os
+from typing import TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+Array: TypeAlias = tf.Tensor | np.ndarray
+PathLike: TypeAlias = str | os.PathLike[str]
