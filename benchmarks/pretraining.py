@@ -1,4 +1,4 @@
-"""Images per second of pretraining, with SASSL on and off in alternation.
+r"""Images per second of pretraining, with SASSL on and off in alternation.
 
     python -m benchmarks.pretraining --images=imagenette128/train \
         --output=benchmarks/results/pretraining.json

@@ -1,4 +1,4 @@
-"""Fidelity against time of the stylizers, through the layer that uses them.
+r"""Fidelity against time of the stylizers, through the layer that uses them.
 
     python -m benchmarks.stylizers --mobile=FOLDER_OF_TFLITE_FILES --content=FOLDER/val \
         --styles=FOLDER/test --output=benchmarks/results/stylizers.json \

@@ -13,15 +13,11 @@ import tensorflow as tf
 from sassl_tf.files import replacing
 
 
-def seconds_per_call(operation, repeats):
-    """The median of `repeats` calls as a graph, after two that trace and warm up."""
-    return seconds_in_turn({"": operation}, repeats)[""]
-
-
 def seconds_in_turn(operations, repeats):
-    """{name: seconds} of `{name: operation}`, as `seconds_per_call` has them, called in turn.
+    """{name: seconds} of `{name: operation}`, called in turn: each the median of `repeats` calls.
 
-    So a machine that is slower for a while is so for all of them, and their ratios hold.
+    They are called as graphs, after two calls that trace and warm up. A machine that is slower for
+    a while is so for all of them, and their ratios hold.
     """
     graphs = {name: tf.function(operation) for name, operation in operations.items()}
     durations = {name: [] for name in graphs}

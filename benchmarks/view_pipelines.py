@@ -1,4 +1,4 @@
-"""Images per second of whole view pipelines: ours, with and without SASSL, and others'.
+r"""Images per second of whole view pipelines: ours, with and without SASSL, and others'.
 
     python -m benchmarks.view_pipelines --images=voc100/JPEGImages \
         --output=benchmarks/results/view_pipelines.json

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks.timing import machine, seconds_per_call, write_report
+from benchmarks.timing import machine, seconds_in_turn, write_report
 from training import image_ops, views
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
@@ -108,24 +108,20 @@ def layer_operations(images, size):
     return {key: call(key, layer) for key, layer in layers.items()}
 
 
-def images_per_second(operation, batch, repeats):
-    return round(batch / seconds_per_call(operation, repeats))
-
-
 def measure(size, batch, repeats):
     """A list of rows {size, operation, library, images_per_second, flaw}."""
     images = tf.random.stateless_uniform([batch, size, size, 3], [0, 0])
-    operations = {(name, "ours"): run for name, run in our_operations(images, size).items()}
-    operations |= layer_operations(images, size)
+    ours = {(name, "ours"): run for name, run in our_operations(images, size).items()}
+    seconds = seconds_in_turn(ours | layer_operations(images, size), repeats)
     return [
         {
             "size": size,
             "operation": name,
             "library": library,
-            "images_per_second": images_per_second(run, batch, repeats),
+            "images_per_second": round(batch / taken),
             "flaw": FLAWS.get((name, library), ""),
         }
-        for (name, library), run in operations.items()
+        for (name, library), taken in seconds.items()
     ]
 
 
