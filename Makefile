@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 DATASET ?= shapes
 RUNS ?= runs
 
-.PHONY: setup test test-all lint demo bench bench-all lock clean
+.PHONY: setup test test-all lint demo docs links repository figures notebooks bench bench-all lock clean
 
 setup: $(READY)
 
@@ -27,6 +27,27 @@ lint: $(READY)
 
 demo: $(READY)
 	$(BIN)/python -m training.demo --dataset=$(DATASET) --workdir=$(RUNS)/demo
+
+# The site, into build/site, and every code block of README and docs.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	$(PYTEST) -m docs
+
+# Whether the web's pages that the docs point to are there; needs a network.
+links: $(READY)
+	SASSL_CHECK_LINKS=1 $(BIN)/python -m pytest tests/docs/test_links.py
+
+# Writes where the repository lives into the notebooks.
+repository:
+	$(if $(ADDRESS),,$(error Give ADDRESS=owner/name of the repository on GitHub))
+	sed -i "s#OWNER/sassl_tf#$(ADDRESS)#g" notebooks/*.ipynb
+
+figures: $(READY)
+	$(BIN)/python docs/figures.py
+
+# The notebooks from start to end, with small settings.
+notebooks: $(READY)
+	$(BIN)/python -m notebooks.execute
 
 # Benchmarks need Magenta's mobile model and folders of images. HUB is the SavedModel of v1-256:
 # unless given, a stand-in of the same operations with made-up weights.
