@@ -69,7 +69,7 @@ bench: $(READY)
 	$(BENCH).pretraining --images=$(IMAGES)/train --case=simclr/resnet18/96/64 --turns=2 \
 		--output=$(FRESH)/pretraining.json
 	$(BENCH).stylizers $(STYLIZERS) --contents=64 --repeats=3 --output=$(FRESH)/stylizers.json
-	$(BENCH).evaluation --images=$(IMAGES) --budget=5 --repeats=3 --output=$(FRESH)/evaluation.json
+	$(BENCH).evaluation --images=$(IMAGES) --solver=lbfgs --repeats=3 --output=$(FRESH)/evaluation.json
 	$(BENCH).data_service --workers=1 --workers=4 --batches=20 --elements=90 \
 		--output=$(FRESH)/data_service.json
 	$(BENCH).compare --fresh=$(FRESH)

@@ -1,1 +1,3 @@
-"""Throughput and fidelity, each as a ratio against a named alternative in the same run."""
+"""Speed and fidelity, as ratios to named alternatives; each prints a table and writes JSON."""
+
+from training import quiet  # noqa: F401, first of all

@@ -11,10 +11,6 @@ Guarantees: numbers 0 ... N - 1 as the elements, by two workers of which one is 
 with and without another one in its place. Counted is what the client never saw and saw twice.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import collections
 import contextlib
 import socket

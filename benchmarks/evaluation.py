@@ -12,10 +12,6 @@ Extraction: images/s of `extract_features` on JPEG files, against the same encod
 that are ready in memory, in turn.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import statistics
 import time
 import warnings
@@ -33,13 +29,15 @@ from evaluation.linear_probe import MAX_ITERATIONS, l2_sweep, regularization_pat
 from sassl_tf.datasets import load_dataset
 from training.encoders import build_encoder
 
+SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky", "sag", "saga")
+
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
 _IMAGES = flags.DEFINE_string("images", None, "Folder of class folders.", required=True)
 _BUDGET = flags.DEFINE_float("budget", 30, "Seconds after which a solver gets no more values.")
+_SOLVERS = flags.DEFINE_multi_enum("solver", SOLVERS, SOLVERS, "Of scikit-learn's.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Timed calls; the median counts.")
 
 BATCH = 128
-SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky", "sag", "saga")
 
 
 def made_up_features(count, size, classes, seed=0):
@@ -61,17 +59,17 @@ def objective(weights, bias, features, labels, l2):
     return losses.sum() + l2 / 2 * np.square(weights).sum()
 
 
-def sweep_rows(features, labels, budget):
+def sweep_rows(features, labels, solvers, budget):
     """A row for each solver: {"solver", "seconds", "values", "worst_excess", "unconverged"}."""
     values = sorted(l2_sweep(), reverse=True)
     objectives = {}
     rows = [_timed_sweep("ours", _ours, features, labels, values, budget, objectives)]
-    for solver in SOLVERS:
+    for solver in solvers:
         path = _scikit_learn(solver)
         rows.append(_timed_sweep(solver, path, features, labels, values, budget, objectives))
-    best = {l2: min(found[l2] for found in objectives.values() if l2 in found) for l2 in values}
     for row in rows:
         found = objectives[row["solver"]]
+        best = {l2: min(o[l2] for o in objectives.values() if l2 in o) for l2 in found}
         row["worst_excess"] = round(max(found[l2] / best[l2] - 1 for l2 in found), 6)
     return rows
 
@@ -139,7 +137,7 @@ def extraction_rows(images, encoders, repeats):
 
 def main(_):
     features, labels = made_up_features(6500, 512, 10)
-    sweep = sweep_rows(features, labels, _BUDGET.value)
+    sweep = sweep_rows(features, labels, _SOLVERS.value, _BUDGET.value)
     print(f"45 values of L2, 6500 x 512 features: {machine()}")
     for row in sweep:
         print(row)

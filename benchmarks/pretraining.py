@@ -12,10 +12,6 @@ Where step and pipeline share the processor, as here without an accelerator, SAS
 in full. With an accelerator it shows in `waiting` alone: see docs/performance.md.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import dataclasses
 import importlib
 import statistics

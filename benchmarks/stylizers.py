@@ -18,11 +18,6 @@ tests.stylizers.hub_module FOLDER` writes one of the same operations with made-u
 `--picture` draws views of a few contents by all of them, for people to compare.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-
 import numpy as np
 import tensorflow as tf
 from absl import app, flags

@@ -8,10 +8,6 @@ time and in turn, several rounds of it; the median counts, with the machine to i
 input pipeline of pretraining itself.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import functools
 import gc
 import pathlib

@@ -7,11 +7,6 @@ Keras and KerasCV to half of them). Ours takes its draws as given, so that drawi
 own, which covers all operations of a view.
 """
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-
 import keras
 import tensorflow as tf
 from absl import app, flags

@@ -140,4 +140,4 @@ if __name__ == "__main__":
     define_encoder_flags()
     flags.DEFINE_list("shots", "1,10", "Train images of each class; several with commas.")
     flags.DEFINE_integer("trials", TRIALS, "Draws of them.", lower_bound=1)
-    binary.run(main, continues=True)
+    binary.run(main)

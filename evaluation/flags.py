@@ -4,6 +4,8 @@ They are defined by a call and not by an import, so that one process (the demo, 
 several binaries although each has, for example, a `--workdir`.
 """
 
+import shlex
+
 from absl import flags
 
 from evaluation.encoders import CONFIG_FILE
@@ -44,7 +46,8 @@ def tell_next():
     workdir = result_workdir(flags.FLAGS.encoder, flags.FLAGS.workdir)
     print(f"Results and features are in {workdir}.")
     if (workdir / CONFIG_FILE).exists():
-        print(f"Next: python -m evaluation.report --output=report {workdir} OTHER_WORKDIR")
+        where = shlex.quote(str(workdir))
+        print(f"Next: python -m evaluation.report --output=report {where} OTHER_WORKDIR")
 
 
 def encoder_arguments():

@@ -177,4 +177,4 @@ if __name__ == "__main__":
         lower_bound=1,
     )
     flags.DEFINE_float("temperature", 0.1, "Of the votes' weights exp(similarity / temperature).")
-    binary.run(main, continues=True)
+    binary.run(main)

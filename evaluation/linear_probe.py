@@ -345,4 +345,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("l2_values", 45, "How many L2 from 1e-6 to 1e5 to try.", lower_bound=2)
     flags.DEFINE_integer("trials", TRIALS, "Draws of the validation split.", lower_bound=1)
     flags.DEFINE_enum("metric", "accuracy", METRICS, "What L2 is chosen by.")
-    binary.run(main, continues=True)
+    binary.run(main)

@@ -241,4 +241,4 @@ if __name__ == "__main__":
         str(CATEGORIES),
         "JSON file, {category: [class of the dataset, ...]}.",
     )
-    binary.run(main, continues=True)
+    binary.run(main)

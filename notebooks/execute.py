@@ -17,8 +17,6 @@ from nbclient import NotebookClient
 
 from training import binary
 
-_ONLY = flags.DEFINE_string("only", None, "The name of one.")
-
 FOLDER = pathlib.Path(__file__).parent
 SMALL = {
     "1_layer": {"SIZE": 64, "VIEWS": 2, "BATCHES": 2},
@@ -26,6 +24,8 @@ SMALL = {
     "3_styles": {"SIZE": 64, "BANK": "{folder}/my_styles.npz"},
     "4_paper": {"IMAGE_SIZE": 32, "BATCH_SIZE": 4, "STEPS": 2},
 }
+_ONLY = flags.DEFINE_enum("only", None, sorted(SMALL), "The name of one.")
+
 SECONDS = 600  # a cell may take
 # What `!command` does where the command fails: nothing, unless asked.
 STRICT = """

@@ -10,8 +10,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sassl_tf import datasets as datasets
     from sassl_tf import plot as plot
     from sassl_tf import samples as samples
+    from sassl_tf import stylizers as stylizers
     from sassl_tf.augmentation import SASSLAugmentation
     from sassl_tf.datasets import load_dataset
     from sassl_tf.seeding import map_with_seeds
@@ -30,7 +32,7 @@ _HOMES = {
     "map_with_seeds": "sassl_tf.seeding",
     "stylizer_from_variables": "sassl_tf.stylizers",
 }
-_MODULES = ("plot", "samples")
+_MODULES = ("datasets", "plot", "samples", "stylizers")
 
 __all__ = [
     "SASSLAugmentation",

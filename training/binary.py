@@ -12,6 +12,7 @@ from absl import app, flags, logging
 
 from sassl_tf.nearest import nearest
 from training.logs import say
+from training.preemption import Preempted
 
 ROOT = pathlib.Path(__file__).parents[1]
 INTERRUPTED = 128 + signal.SIGINT  # the exit status that shells give to Ctrl-C
@@ -40,8 +41,11 @@ def _main(main, continues, positional, arguments):
     logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
     try:
         main(arguments)
+    except Preempted as stopped:
+        say(f"\n{stopped} The same command continues.")
+        sys.exit(stopped.status)
     except KeyboardInterrupt:
-        say("\nInterrupted. " + ("The same command continues." if continues else ""))
+        say("\nInterrupted." + (" The same command continues." if continues else ""))
         sys.exit(INTERRUPTED)
     except Exception as error:
         if flags.FLAGS.verbosity > 0 or not for_people(error):
@@ -64,10 +68,10 @@ def _parse(arguments):
     try:
         _check_config_file(arguments)
         return flags.FLAGS(arguments)
-    except flags.UnparsedFlagAccessError:
-        raise
-    except (flags.Error, AttributeError, KeyError, TypeError) as error:
-        say(f"Error: {_explained(error, arguments)}\n--help lists the flags, with examples.")
+    except (flags.Error, AttributeError, LookupError, TypeError) as error:
+        if not (explained := _explained(error, arguments)):
+            raise
+        say(f"Error: {explained}\n--help lists the flags, with examples.")
         sys.exit(1)
 
 
@@ -90,15 +94,19 @@ def _config_argument(arguments):
 
 
 def _explained(error, arguments):
-    """The message of a flag's error, for a reader who does not know the libraries below."""
-    if isinstance(error, (AttributeError, KeyError, TypeError)):
+    """The message of a flag's error for people, or None where only its traceback tells."""
+    if not isinstance(error, flags.Error):
         for name in re.findall(r"(?:^|\s)--?(?:no)?config\.([\w.\[\]]+)", " ".join(arguments)):
             config = flags.FLAGS["config"].parser.parse(_config_argument(arguments))
             fields = list(_fields(config))
             if name not in fields:
                 return f"The config has no field {name}.{nearest(name, fields)}"
-    # A config's own error comes within the text of a traceback.
-    return str(error).rpartition("Error: ")[2].strip()
+        return None
+    # An error of a config file comes as the text of its traceback: short, where it is our own.
+    text = str(error)
+    places = re.findall(r'File "(.+?)", line', text)
+    ours = bool(places) and pathlib.Path(places[-1]) == ROOT / "training" / "configs" / "common.py"
+    return text.rpartition("Error: ")[2].strip() if ours else text
 
 
 def _fields(config, prefix=""):

@@ -8,6 +8,7 @@ continues one that was interrupted.
 """
 
 import pathlib
+import shlex
 import shutil
 
 import numpy as np
@@ -78,10 +79,9 @@ def main(_):
     dataset = style_dataset(_IMAGES.value, _DATA_DIR.value)
     bank = build_style_bank(dataset, stylizer, _OUTPUT.value)
     print(f"{_OUTPUT.value}: {len(bank)} styles of {_IMAGES.value}, for {stylizer!r}.")
-    print(
-        f'Use it by SASSLAugmentation({stylizer.name!r}, styles="{_OUTPUT.value}"), or in training '
-        f"by --config.sassl.stylizer={stylizer.name} --config.sassl.styles={_OUTPUT.value}"
-    )
+    weights = [f"--config.sassl.weights={_WEIGHTS.value}"] if _WEIGHTS.value else []
+    used = [f"--config.sassl.stylizer={stylizer.name}", *weights]
+    print("In training:", shlex.join([*used, f"--config.sassl.styles={_OUTPUT.value}"]))
 
 
 if __name__ == "__main__":

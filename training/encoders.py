@@ -8,6 +8,7 @@ import importlib
 
 import keras
 
+from sassl_tf.nearest import nearest
 from training.strategy import several_replicas
 
 # Filters and blocks of the four stages, and the kind of block (He et al. 2015, table 1); with "v2"
@@ -92,9 +93,10 @@ def _resnet(name, stem, width, zero_init_residual):
 
     # KerasCV's second version has no stages of one block.
     second = [f"{known}v2" for known, (_, blocks, _) in _RESNETS.items() if min(blocks) > 1]
-    if name not in [*_RESNETS, *second]:
+    names = sorted([*_RESNETS, *second])
+    if name not in names:
         raise ValueError(
-            f"encoder.name is {name!r}; expected one of {', '.join(sorted([*_RESNETS, *second]))}, "
+            f"encoder.name is {name!r}.{nearest(name, names)} There are {', '.join(names)}, "
             "or module:function."
         )
     if stem not in ("imagenet", "cifar"):

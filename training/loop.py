@@ -41,13 +41,13 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
             `training.data_worker`.
 
     Returns:
-        The path of `encoder.keras`.
+        The `Run`, at its end.
 
     Raises:
         ValueError: the config asks for something that does not exist, the workdir belongs to
             another config, or the weights are no longer finite.
         OSError: the workdir cannot be written.
-        Preempted: SIGTERM or Ctrl-C came; the step that was under way is saved.
+        Preempted: told to stop by a signal; the step that was under way is saved.
         NoBatches: the data service gives none.
     """
     strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
@@ -57,7 +57,8 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
         tf.config.experimental.enable_op_determinism()
     run = Run(config, workdir, strategy, profile_steps, data_service)
     run.train()
-    return run.save_encoder()
+    run.save_encoder()
+    return run
 
 
 class Run:
@@ -128,7 +129,7 @@ class Run:
                 if last:
                     break
                 if stopping:
-                    raise Preempted(step, self.total_steps, stop.number)
+                    raise Preempted(step, self.total_steps, stopping)
                 if step == self.start + ESTIMATE_AFTER and not log:
                     float(scalars["loss"])  # steps are handed out sooner than they are computed
                     watch.estimate(step)
@@ -146,13 +147,12 @@ class Run:
         across_workers(self.strategy, 0)
 
     def save_encoder(self):
-        """Writes `encoder.keras`, for which all workers wait, and returns its path."""
+        """Writes `encoder.keras`, for which all workers wait."""
         path = self.workdir / "encoder.keras"
         if self.chief:
             with replacing(path) as beside:
                 self.method.encoder.save(beside)
         across_workers(self.strategy, 0)
-        return path
 
 
 def finishing(config, augment):

@@ -1,4 +1,4 @@
-"""What a run does when it is told to stop (SIGTERM, Ctrl-C): it saves first."""
+"""What a run does when it is told to stop (SIGTERM, SIGHUP, Ctrl-C): it saves first."""
 
 import contextlib
 import os
@@ -8,6 +8,7 @@ import threading
 from training.strategy import across_workers, worker
 
 AGREE_EVERY = 10  # steps after which several workers ask each other
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 PATIENCE = b"\nStopping when the step under way is saved; Ctrl-C again stops at once.\n"
 
 
@@ -20,14 +21,16 @@ class Preempted(Exception):
         self.status = 128 + number  # what a shell makes of a signal
 
 
-class StopRequest(threading.Event):
-    """Set by a signal; `number` is which."""
+class StopRequest:
+    """`number` is the signal that came, or None.
 
-    number = signal.SIGTERM  # for a worker that is told by the others
+    A plain attribute: the lock within a `threading.Event` would catch a handler in another's.
+    """
+
+    number = None
 
     def handle(self, number, _):
         self.number = number
-        self.set()
         if number == signal.SIGINT:
             os.write(2, PATIENCE)  # a handler may come in the middle of a print
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,16 +38,16 @@ class StopRequest(threading.Event):
 
 @contextlib.contextmanager
 def stop_requests():
-    """Yields a `StopRequest` that SIGTERM sets, as schedulers and clouds send it, or Ctrl-C.
+    """Yields a `StopRequest` that hears of SIGTERM, as schedulers and clouds send it, and others.
 
-    Outside of the main thread, where Python allows no handler, it is never set.
+    Outside of the main thread, where Python allows no handler, it never hears of any.
     """
     requested = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield requested
         return
-    # A shell has its background jobs ignore Ctrl-C, and so do we.
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    # A shell has its background jobs ignore Ctrl-C, and nohup SIGHUP; so do we.
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
     try:
         for number in before:
@@ -56,7 +59,9 @@ def stop_requests():
 
 
 def stop_wanted(strategy, requested, step):
-    """Whether the run stops after a step; several workers stop after the same one, all of them.
+    """The signal after which a run stops at this step, or None.
+
+    Several workers stop after the same step, all of them.
 
     Args:
         strategy: of the run.
@@ -65,5 +70,7 @@ def stop_wanted(strategy, requested, step):
     """
     _, count = worker(strategy)
     if count == 1:
-        return requested.is_set()
-    return step % AGREE_EVERY == 0 and bool(across_workers(strategy, requested.is_set()).any())
+        return requested.number
+    if step % AGREE_EVERY:
+        return None
+    return int(across_workers(strategy, requested.number or 0).max()) or None

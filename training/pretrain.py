@@ -36,23 +36,18 @@ _DATA_SERVICE = flags.DEFINE_string(
 def main(_):
     from training import summary
     from training.loop import pretrain
-    from training.preemption import Preempted
 
     start = time.monotonic()
-    try:
-        pretrain(
-            _CONFIG.value,
-            _WORKDIR.value,
-            _STRATEGY.value,
-            _TPU.value,
-            _PROFILE_STEPS.value,
-            _DATA_SERVICE.value,
-        )
-    except Preempted as stopped:
-        print(f"{stopped} The same command continues.")
-        raise SystemExit(stopped.status) from None
-    dataset = flags.FLAGS.config.dataset
-    print(summary.after(_WORKDIR.value, dataset, time.monotonic() - start))
+    run = pretrain(
+        _CONFIG.value,
+        _WORKDIR.value,
+        _STRATEGY.value,
+        _TPU.value,
+        _PROFILE_STEPS.value,
+        _DATA_SERVICE.value,
+    )
+    if run.chief:
+        print(summary.after(run, time.monotonic() - start))
 
 
 if __name__ == "__main__":

@@ -1,43 +1,49 @@
 """Imports TensorFlow without the lines that it writes on every machine.
 
 Its C++ side writes them to the process's standard error before any log level holds. They are named
-here and dropped; whatever else it has to say, such as a GPU driver's complaint, is passed on. The
-packages `training` and `evaluation` import this first, so that it holds for all their binaries.
+here and dropped; whatever else it has to say is passed on. The packages `training`, `evaluation`
+and `benchmarks` import this first, so that it holds for all their binaries.
 """
 
 import contextlib
 import os
-import re
+import subprocess
 import sys
-import tempfile
 
-NOISE = re.compile(
-    "All log messages before absl::InitializeLog"
-    "|oneDNN custom operations are on"
-    "|Could not find cuda drivers on your machine"  # a run's summary names its devices
-    r"|failed call to cuInit: .*UNKNOWN ERROR \(303\)"  # there is no driver at all
-    "|This TensorFlow binary is optimized to use available CPU instructions"
-    "|To enable the following instructions"
+NOISE = (
+    "All log messages before absl::InitializeLog",
+    "oneDNN custom operations are on",
+    "Could not find cuda drivers on your machine",  # a run's summary names its devices
+    "failed call to cuInit: .*UNKNOWN ERROR [(]303[)]",  # there is no driver at all
+    "This TensorFlow binary is optimized to use available CPU instructions",
+    "To enable the following instructions",
 )
 
 
 @contextlib.contextmanager
 def without_noise():
-    """Holds back what is written to standard error meanwhile, and passes on what is no noise."""
+    """Passes standard error through grep meanwhile: what is no noise comes out.
+
+    Through another process, so that the last words of one that is aborted come out too.
+    """
+    patterns = [f"--regexp={line}" for line in NOISE]
+    command = ["grep", "--invert-match", "--line-buffered", "--extended-regexp", *patterns]
+    try:
+        grep = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2)
+    except OSError:  # a system without it hears everything
+        yield
+        return
     sys.stderr.flush()
     real = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(real, 2)
-            os.close(real)
-            held.seek(0)
-            for line in held.read().decode(errors="replace").splitlines():
-                if not NOISE.search(line):
-                    print(line, file=sys.stderr)
+    os.dup2(grep.stdin.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)
+        os.close(real)
+        grep.stdin.close()
+        grep.wait()
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -45,3 +51,4 @@ with without_noise():
     import tensorflow as tf
 
     tf.config.list_physical_devices()  # looks for a driver, and says where it found none
+tf.get_logger().setLevel("ERROR")  # deprecations and the like, of what our dependencies do

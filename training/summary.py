@@ -1,10 +1,16 @@
 """What a run tells before it starts and when it has ended."""
 
 import os
+import pathlib
+import shlex
 
 import tensorflow as tf
 
 from training.progress import clock
+from training.strategy import worker
+
+MANY_IMAGES = 500_000
+NVIDIA_DRIVER = pathlib.Path("/proc/driver/nvidia/version")
 
 
 def before(run, augment, steps_per_epoch, data_service):
@@ -35,15 +41,27 @@ def before(run, augment, steps_per_epoch, data_service):
     return f"{config.method}\n{listed}"
 
 
-def after(workdir, dataset, seconds):
+def after(run, seconds):
     """Where everything lies, and what to type next."""
+    workdir = run.workdir
     return (
         f"\nDone in {clock(seconds)}. In {workdir}:\n"
         "  encoder.keras   images in [0, 1] to features; plain Keras loads it\n"
         "  views.png       what it was trained on\n"
         f"  metrics.jsonl   its curves; also by tensorboard --logdir {workdir}\n"
-        f"Next: python -m evaluation.linear_probe --encoder={workdir} --dataset={dataset}"
+        f"Next: {next_command(run)}"
     )
+
+
+def next_command(run):
+    """An evaluation that the dataset allows."""
+    config, dataset = run.config, run.dataset
+    # The linear probe holds all features in memory.
+    protocol = "sgd_probe" if len(dataset) > MANY_IMAGES else "linear_probe"
+    known = config.dataset if dataset.class_names else "folder:LABELLED"
+    folder = [f"--data_dir={config.data_dir}"] if config.data_dir and dataset.class_names else []
+    flags = [f"--encoder={run.workdir}", f"--dataset={known}", *folder]
+    return shlex.join(["python", "-m", f"evaluation.{protocol}", *flags])
 
 
 def style(augment):
@@ -60,15 +78,17 @@ def style(augment):
 
 
 def devices(strategy):
-    """How many of what, and under which strategy."""
+    """How many of what, and on how many hosts."""
+    count, (_, hosts) = strategy.num_replicas_in_sync, worker(strategy)
+    among = f" of {hosts} hosts" if hosts > 1 else ""
     if isinstance(strategy, tf.distribute.TPUStrategy):
-        kind = "TPU"
-    else:
-        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-    count = strategy.num_replicas_in_sync
-    named = type(strategy).__name__.removesuffix("V1")
-    alone = "" if kind != "CPU" else f", {os.cpu_count()} cores; no GPU was found"
-    return f"{count} {kind}{alone}" + (f" ({named})" if count > 1 else "")
+        return f"{count} TPU cores"
+    if tf.config.list_logical_devices("GPU"):
+        return f"{count} GPU{among}"
+    found = "no GPU was found"
+    if NVIDIA_DRIVER.exists():
+        found += ', though there is a driver: pip install "tensorflow[and-cuda]<2.22"'
+    return f"{count} CPU{among}, {os.cpu_count()} cores here; {found}"
 
 
 def batch(size, replicas):

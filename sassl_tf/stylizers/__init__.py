@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sassl_tf.nearest import nearest
 from sassl_tf.stylizers.stylizer import Stylizer, find_alive
 from sassl_tf.typing import PathLike
 
@@ -41,8 +42,9 @@ def load_stylizer(name: str, weights: PathLike | None = None) -> Stylizer:
         from sassl_tf.stylizers.mobile import load_mobile_stylizer
 
         return load_mobile_stylizer(weights)
+    names = ("compact", "magenta", "magenta-mobile")
     raise ValueError(
-        f'There is no stylizer {name!r}. Known are "compact", "magenta" and "magenta-mobile".'
+        f"There is no stylizer {name!r}.{nearest(name, names)} There are {', '.join(names)}."
     )
 
 

@@ -3,6 +3,9 @@
 import pathlib
 import re
 
+import numpy as np
+from PIL import Image
+
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
@@ -25,3 +28,12 @@ def with_blocks(language):
 
 def name(page):
     return page.relative_to(ROOT).as_posix()
+
+
+def write_images(folder, count=2):
+    """A dataset of two classes."""
+    for label in ("first", "second"):
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = np.random.default_rng([ord(label[0]), number]).integers(0, 256, (40, 40, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / label / f"{number}.png")

@@ -16,7 +16,9 @@ import training.loop  # noqa: F401
 
 def parse_only(main, argv=None, flags_parser=None):
     """In place of `app.run`."""
-    (flags_parser or flags.FLAGS)(sys.argv)
+    _, *more = (flags_parser or flags.FLAGS)(sys.argv)
+    takes_more = getattr(main, "args", (None, None, False))[2]  # binary.run's `positional`
+    assert takes_more or not more, f"{more} are no flags"
     if "config" in flags.FLAGS:
         assert flags.FLAGS.config.batch_size > 0  # a config is loaded when it is first used
     sys.exit(0)

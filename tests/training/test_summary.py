@@ -1,5 +1,12 @@
 """What a run tells of itself."""
 
+import dataclasses
+import os
+import types
+
+import tensorflow as tf
+from ml_collections import ConfigDict
+
 import sassl_tf
 from training import summary
 
@@ -16,6 +23,27 @@ def test_what_decides_a_run_is_told():
     assert "within the train step" in summary.source("device", "")
 
 
+def run_of(dataset, **config):
+    return types.SimpleNamespace(config=ConfigDict(config), dataset=dataset, workdir="runs/my run")
+
+
 def test_the_end_is_a_command_to_type():
-    last = summary.after("runs/x", "folder:y", 61).splitlines()[-1]
-    assert last == "Next: python -m evaluation.linear_probe --encoder=runs/x --dataset=folder:y"
+    shapes = sassl_tf.load_dataset("shapes", "test")
+    run = run_of(shapes, dataset="tfds:cifar10", data_dir="/data")
+    *where, last = summary.after(run, 61).splitlines()
+    assert "Done in 1:01. In runs/my run:" in where
+    assert last == (
+        "Next: python -m evaluation.linear_probe '--encoder=runs/my run' --dataset=tfds:cifar10 "
+        "--data_dir=/data"
+    )
+    unlabelled = dataclasses.replace(shapes, class_names=[])
+    told = summary.next_command(run_of(unlabelled, dataset="folder:x", data_dir="/data"))
+    assert told.endswith("--dataset=folder:LABELLED")
+
+
+def test_devices_are_counted(monkeypatch, tmp_path):
+    strategy = tf.distribute.get_strategy()
+    monkeypatch.setattr(summary, "NVIDIA_DRIVER", tmp_path / "none")
+    assert summary.devices(strategy) == f"1 CPU, {os.cpu_count()} cores here; no GPU was found"
+    monkeypatch.setattr(summary, "NVIDIA_DRIVER", tmp_path)
+    assert "and-cuda" in summary.devices(strategy)
