@@ -121,7 +121,7 @@ def test_wrong_shapes_are_errors(compact):
 
 
 def test_unknown_names_say_what_there_is():
-    with pytest.raises(ValueError, match='"compact", "magenta" and "magenta-mobile"'):
+    with pytest.raises(ValueError, match='Did you mean "magenta"\\? There are compact, magenta'):
         sassl_tf.load_stylizer("magneta")
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.preemption import stop_wanted
+from training.preemption import StopRequest, stop_wanted
 from training.strategy import across_workers, check_batch_size, make_strategy
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -128,8 +129,7 @@ def test_no_tpu():
 
 
 def test_one_worker_stops_at_once():
-    class Requested:
-        def is_set(self):
-            return True
-
-    assert stop_wanted(make_strategy("one"), Requested(), step=3)
+    requested = StopRequest()
+    assert stop_wanted(make_strategy("one"), requested, step=3) is None
+    requested.handle(signal.SIGHUP, None)
+    assert stop_wanted(make_strategy("one"), requested, step=3) == signal.SIGHUP

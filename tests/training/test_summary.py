@@ -23,8 +23,8 @@ def test_what_decides_a_run_is_told():
     assert "within the train step" in summary.source("device", "")
 
 
-def run_of(dataset, **config):
-    return types.SimpleNamespace(config=ConfigDict(config), dataset=dataset, workdir="runs/my run")
+def run_of(images, **config):
+    return types.SimpleNamespace(config=ConfigDict(config), dataset=images, workdir="runs/my run")
 
 
 def test_the_end_is_a_command_to_type():
