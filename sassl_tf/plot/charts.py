@@ -114,10 +114,15 @@ def bars_of_values(
 
 
 def scatter(axis: Axes, groups: Mapping[str, Array]) -> None:
-    """Points by group, {group: float [N, 2]}, in colours of their own; without ticks."""
+    """Points by group, {group: float [N, 2]}, in colours of their own; without ticks.
+
+    The fewer points a group has, the larger they are, and the further in front.
+    """
     for name, points in groups.items():
         x, y = np.asarray(points).T
-        axis.scatter(x, y, s=6, alpha=0.6, linewidths=0, label=name)
+        size = np.clip(1000 / len(x), 6, 60)
+        axis.scatter(x, y, s=size, alpha=0.7, linewidths=0, label=name, zorder=1 + 1 / len(x))
     axis.set_xticks([])
     axis.set_yticks([])
-    axis.legend(fontsize=7, markerscale=2)
+    for handle in axis.legend(fontsize=7).legend_handles:
+        handle.set_sizes([20])
