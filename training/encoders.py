@@ -11,9 +11,9 @@ import keras
 from sassl_tf.nearest import nearest
 from training.strategy import several_replicas
 
-# Filters and blocks of the four stages, and the kind of block (He et al. 2015, table 1); with "v2"
-# at the end that of He et al. 2016. The last two are for small images and small machines; KerasCV's
-# basic block wants 64 filters at first.
+# Filters and blocks of the stages, and the kind of block (He et al. 2015, table 1); with "v2"
+# at the end that of He et al. 2016. The last three are for small images and small machines;
+# KerasCV's basic block wants 64 filters at first.
 _RESNETS = {
     "resnet18": ((64, 128, 256, 512), (2, 2, 2, 2), "basic_block"),
     "resnet34": ((64, 128, 256, 512), (3, 4, 6, 3), "basic_block"),
@@ -21,6 +21,7 @@ _RESNETS = {
     "resnet101": ((64, 128, 256, 512), (3, 4, 23, 3), "block"),
     "resnet10": ((64, 128, 256, 512), (1, 1, 1, 1), "basic_block"),
     "resnet10_slim": ((64, 96, 160, 256), (1, 1, 1, 1), "basic_block"),
+    "resnet6_slim": ((64, 96), (1, 1), "basic_block"),
 }
 
 
@@ -105,7 +106,7 @@ def _resnet(name, stem, width, zero_init_residual):
     backbone = (ResNetV2Backbone if name.endswith("v2") else ResNetBackbone)(
         stackwise_filters=list(filters),
         stackwise_blocks=list(blocks),
-        stackwise_strides=[1, 2, 2, 2],
+        stackwise_strides=[1, 2, 2, 2][: len(blocks)],
         include_rescaling=False,
         block_type=block_type,
     )

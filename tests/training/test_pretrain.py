@@ -93,7 +93,7 @@ def test_the_encoder_is_plain_keras(finished):
     assert not any(word in config for word in ("keras_cv", "sassl", "training."))
     encoder = keras.saving.load_model(path)
     features = encoder(np.random.default_rng(0).random((2, 32, 32, 3), np.float32))
-    assert features.shape == (2, 256) and np.isfinite(features).all()
+    assert features.shape == (2, 96) and np.isfinite(features).all()
 
 
 def test_the_encoder_as_a_saved_model(finished, tmp_path):

@@ -5,7 +5,7 @@
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|
-| smoke | shapes, 32 px | resnet10_slim | 12 steps | 32 |
+| smoke | shapes, 32 px | resnet6_slim | 12 steps | 32 |
 | demo | shapes, 48 px | resnet10_slim | 12 | 128 |
 | cifar10 | tfds:cifar10, 32 px | resnet18, CIFAR stem | 800 | 512 |
 | imagenette | tfds:imagenette, 64 px | resnet10_slim | 40 | 128 |

@@ -53,6 +53,7 @@ BUDGETS["smoke"] = {
     **BUDGETS["demo"],
     "image_size": 32,
     "batch_size": 32,
+    "encoder": {"name": "resnet6_slim", "zero_init_residual": False},
     "epochs": 12 * 32 / 4000,
     "deterministic": True,
     "log_every": 2,
