@@ -38,7 +38,7 @@ def before(run, augment, steps_per_epoch, data_service):
         "time": "told after the first steps",
     }
     listed = "\n".join(f"  {name:<8} {line}" for name, line in lines.items())
-    return f"{config.method}\n{listed}"
+    return f"Pretraining by {config.method}\n{listed}"
 
 
 def after(run, seconds):
