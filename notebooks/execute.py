@@ -29,8 +29,6 @@ _ONLY = flags.DEFINE_enum("only", None, sorted(SMALL), "The name of one.")
 SECONDS = 600  # a cell may take
 # What `!command` does where the command fails: nothing, unless asked.
 STRICT = """
-import IPython
-
 def _strict(command, shell=get_ipython(), run=get_ipython().system):
     command = shell.var_expand(command, depth=1)
     run(command)
