@@ -8,7 +8,10 @@ import threading
 from training.strategy import across_workers, worker
 
 AGREE_EVERY = 10  # steps after which several workers ask each other
-SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+# Windows has no SIGHUP.
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
+]
 PATIENCE = b"\nStopping when the step under way is saved; Ctrl-C again stops at once.\n"
 
 
