@@ -77,6 +77,7 @@ setup(
         "tensorflow-datasets>=4.9.7,<5",
         "tensorflow-hub>=0.16.1,<0.17",
         "tqdm>=4.66",
+        "wrapt>=1.14",
     ],
     extras_require={
         "training": TRAINING,

@@ -6,6 +6,7 @@ import pathlib
 import keras
 
 from sassl_tf.datasets.dataset import fingerprint_of
+from sassl_tf.refusals import reason
 
 ENCODER_FILE = "encoder.keras"
 CONFIG_FILE = "config.json"
@@ -26,9 +27,9 @@ def load_encoder(path):
         encoder = keras.saving.load_model(file, compile=False)
     except Exception as error:  # whatever zipfile, h5py and Keras raise for damaged files
         raise ValueError(
-            f"{file} could not be loaded as a Keras model ({error}). Expected a .keras file "
-            "written by model.save; give another one, or write it again."
-        ) from error
+            f"{file} could not be loaded as a Keras model ({reason(error)}). Expected a .keras "
+            "file written by model.save; give another one, or write it again."
+        ) from None
     _check_shapes(encoder, file)
     return encoder
 

@@ -9,6 +9,8 @@ dataset = dataset.batch(256).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
 import importlib
 from typing import TYPE_CHECKING
 
+import wrapt
+
 if TYPE_CHECKING:
     from sassl_tf import datasets as datasets
     from sassl_tf import plot as plot
@@ -44,6 +46,9 @@ __all__ = [
     "map_with_seeds",
     "stylizer_from_variables",
 ]
+
+# When Keras is imported, or at once if it is already: a saved model finds its layers.
+wrapt.register_post_import_hook("sassl_tf.registration:register", "keras")
 
 
 if not TYPE_CHECKING:  # a type checker would take it that every name exists

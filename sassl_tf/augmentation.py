@@ -13,9 +13,12 @@ import tensorflow as tf
 
 from sassl_tf import arguments
 from sassl_tf.resizing import clamp_shorter_side
+from sassl_tf.saved_config import fields
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_config
 from sassl_tf.typing import Array, PathLike
+
+_SMALLEST_SIDE = 5  # px; T mirrors a margin of 4
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
@@ -108,9 +111,9 @@ class SASSLAugmentation(keras.layers.Layer):
         self.value_range = arguments.value_range(value_range)
         self.stylize_size = arguments.side(stylize_size, "stylize_size")
         self.encode_size = arguments.side(encode_size, "encode_size")
-        self.static_shapes = bool(static_shapes)
+        self.static_shapes = arguments.truth(static_shapes, "static_shapes")
         self.precision = precision
-        self.seed = None if seed is None else int(seed)
+        self.seed = arguments.integer(seed, "seed")
         self._stylizer_argument = stylizer
         self.stylizer = stylizer if isinstance(stylizer, Stylizer) else load_stylizer(stylizer)
         self._working = self.stylizer.in_precision(precision)
@@ -150,6 +153,7 @@ class SASSLAugmentation(keras.layers.Layer):
                 "pairs passes it. Map `lambda image, label: (augment(image), label)`, or dicts "
                 'with "images" and "labels".'
             )
+        _images_of(inputs)  # before Keras takes the inputs apart
         return super().__call__(inputs, *args, **kwargs)
 
     def call(
@@ -162,6 +166,7 @@ class SASSLAugmentation(keras.layers.Layer):
         self._warn_of_values(images)
         batched = images.shape.rank == 4
         batch = images if batched else images[None]
+        _check_sides(batch)
         count = batch.shape[0] if batch.shape[0] is not None else tf.shape(batch)[0]
         transformation = self.get_random_transformation((count,), self._call_seed(seed))
         batch = self.transform_images(batch, transformation)
@@ -302,7 +307,8 @@ class SASSLAugmentation(keras.layers.Layer):
         stylizer, styles = self._stylizer_argument, self.styles
         return {
             **super().get_config(),
-            "stylizer": stylizer if isinstance(stylizer, str) else stylizer.get_config(),
+            # Others than the package's own are loaded by their fingerprint alone.
+            "stylizer": stylizer if stylizer == "compact" else self.stylizer.get_config(),
             "styles": styles if styles in ("default", "in_batch") else self.style_bank.get_config(),
             "probability": self.probability,
             "blending_factor": self.blending_factor,
@@ -317,12 +323,38 @@ class SASSLAugmentation(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SASSLAugmentation:
-        config = dict(config)
-        if isinstance(config["stylizer"], dict):
-            config["stylizer"] = stylizer_from_config(config["stylizer"])
-        if isinstance(config["styles"], dict):
-            config["styles"] = StyleBank.from_config(config["styles"])
-        return cls(**config)
+        """The layer that `get_config` described.
+
+        The config may come from a file of anybody's: for it no path is opened but that of a local
+        `.safetensors` file, nothing is downloaded and no model is run.
+
+        Raises:
+            ValueError: the config is damaged, or its stylizer has to be made first; the message
+                says how.
+        """
+        kinds = {"stylizer": (str, dict), "styles": (str, dict)}
+        stylizer, styles = fields(config, kinds, "a SASSLAugmentation")
+        if isinstance(stylizer, dict):
+            stylizer = stylizer_from_config(stylizer)
+        elif stylizer != "compact":
+            raise ValueError(
+                f"The saved layer names the stylizer {stylizer!r} without a fingerprint, which "
+                'only "compact" may go without. Make the layer anew: '
+                f"SASSLAugmentation({stylizer!r}, ...)."
+            )
+        if isinstance(styles, dict):
+            styles = StyleBank.from_config(styles)
+        elif styles not in ("default", "in_batch"):
+            raise ValueError(
+                f"The saved layer's styles are {styles!r}; a saved layer holds the codes of its "
+                'bank, or "default" or "in_batch", and no path. It was not saved by get_config.'
+            )
+        try:
+            return cls(**{**config, "stylizer": stylizer, "styles": styles})
+        except TypeError as error:  # of Keras, for arguments that no layer has
+            raise ValueError(
+                f"The saved config of a SASSLAugmentation is damaged: {error}"
+            ) from error
 
 
 def value_range_problem(values, value_range):
@@ -372,11 +404,41 @@ def _on_tpu():
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
+def _check_sides(images):
+    """Raises an error for sides that T cannot pad; where they are not known, once they are."""
+    message = (
+        f"The images have a side of less than {_SMALLEST_SIDE} pixels, which is too small for a "
+        "style. Resize them, or leave them out of the call."
+    )
+    sides = images.shape[1:3]
+    if any(side is not None and side < _SMALLEST_SIDE for side in sides):
+        raise ValueError(f"{message} Their shape is {tuple(images.shape)}.")
+    if None in sides:
+        shorter = tf.reduce_min(tf.shape(images)[1:3])
+        tf.debugging.assert_greater_equal(shorter, _SMALLEST_SIDE, message)
+
+
 def _images_of(inputs):
-    """The images of a call's inputs, after a look at their shape."""
+    """The images of a call's inputs, after a look at their form, dtype and shape."""
     if isinstance(inputs, dict) and "images" not in inputs:
         raise ValueError(f'The dict has {sorted(inputs)}; expected the images under "images".')
     images = inputs["images"] if isinstance(inputs, dict) else inputs
+    if isinstance(images, (tf.RaggedTensor, tf.SparseTensor)) or not hasattr(images, "dtype"):
+        raise ValueError(
+            f"The images are a {type(images).__name__}; expected one array or tensor, [H, W, 3] or "
+            "[B, H, W, 3]. Resize images of several sizes to one and stack them (np.stack, "
+            "Dataset.batch), or call the layer on each."
+        )
+    if not _is_number(images.dtype):
+        raise ValueError(
+            f"The images have dtype {_dtype_name(images.dtype)}; expected uint8 or float, in the "
+            "layer's value_range."
+        )
+    if getattr(images.shape, "rank", 0) is None:
+        raise ValueError(
+            "The images have a shape of unknown rank; expected [H, W, 3] or [B, H, W, 3]. Say "
+            "which before the call: images = tf.ensure_shape(images, [None, None, 3])."
+        )
     shape = tuple(images.shape)
     if len(shape) not in (3, 4) or shape[-1] != 3:
         raise ValueError(
@@ -385,3 +447,16 @@ def _images_of(inputs):
             "lost, as after tf.io.decode_image, use expand_animations=False and channels=3."
         )
     return images
+
+
+def _is_number(dtype):
+    """Whether it is an integer or floating type, of NumPy, TensorFlow or Keras (a name)."""
+    try:
+        dtype = tf.as_dtype(dtype)
+    except TypeError:  # of no tensor
+        return False
+    return dtype.is_integer or dtype.is_floating
+
+
+def _dtype_name(dtype):
+    return getattr(dtype, "name", str(dtype))

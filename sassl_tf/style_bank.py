@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ from numpy.typing import ArrayLike
 
 from sassl_tf.datasets.dataset import ImageDataset
 from sassl_tf.files import replacing
+from sassl_tf.refusals import reason
+from sassl_tf.saved_config import fields
 from sassl_tf.stylizers.stylizer import Stylizer
 from sassl_tf.typing import Array, PathLike
 
@@ -24,19 +25,27 @@ class StyleBank:
         fingerprint: of the stylizer whose F made the codes.
 
     Raises:
-        ValueError: `codes` has not two axes, is empty, or holds a value that is not finite.
+        ValueError: `codes` has not two axes, is empty, or holds a value that is not finite, or
+            beyond ±`LARGEST_CODE`.
     """
 
     DEFAULTS = ("compact",)  # the stylizers that a bank in the package is for
+    LARGEST_CODE = 1e6  # in size; T squares numbers of some hundred times as much
 
     def __init__(self, codes: ArrayLike, fingerprint: str) -> None:
-        codes = np.asarray(codes, np.float32)
+        with np.errstate(over="ignore"):  # infinite then, and refused as such
+            codes = np.asarray(codes, np.float32)
         if codes.ndim != 2 or not codes.size:
             raise ValueError(f"codes has shape {codes.shape}; expected [N, code_size], N > 0.")
         if not np.isfinite(codes).all():
             rows = np.flatnonzero(~np.isfinite(codes).all(axis=1))
             raise ValueError(
                 f"The codes of {len(rows)} images are not finite (the first is number {rows[0]})."
+            )
+        if np.abs(codes).max() > self.LARGEST_CODE:
+            raise ValueError(
+                f"codes has values up to {np.abs(codes).max():.3g}; an image's code has values of "
+                f"about 1, and those beyond {self.LARGEST_CODE:g} make T overflow."
             )
         self.codes = codes
         self.fingerprint = str(fingerprint)
@@ -113,15 +122,18 @@ class StyleBank:
             ValueError: there is no such file, or it holds no style bank.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with _arrays(np.load(path, allow_pickle=False)) as file:
                 return cls(file["codes"], str(file["fingerprint"]))
         except FileNotFoundError:
             raise ValueError(
                 f"There is no style bank at {path}. Make one with StyleBank.from_images(...)."
                 "save(path) or `python -m training.build_style_bank`."
             ) from None
-        except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} holds no style bank: {error}") from error
+        except Exception as error:  # of many types, as the damage may be
+            raise ValueError(
+                f"{path} holds no style bank: {reason(error)}. Expected the .npz file that "
+                "StyleBank.save writes."
+            ) from None
 
     def check_made_by(self, stylizer: Stylizer) -> None:
         """Raises a ValueError that names both, unless `stylizer` made this bank."""
@@ -142,8 +154,32 @@ class StyleBank:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> StyleBank:
-        codes = np.frombuffer(base64.b64decode(config["codes"]), "<f4")
-        return cls(codes.reshape(-1, config["code_size"]), config["fingerprint"])
+        """The bank that `get_config` described.
+
+        Raises:
+            ValueError: the config is damaged.
+        """
+        kinds = {"codes": str, "code_size": int, "fingerprint": str}
+        encoded, code_size, fingerprint = fields(config, kinds, "a style bank")
+        try:
+            codes = np.frombuffer(base64.b64decode(encoded, validate=True), "<f4")
+            codes = codes.reshape(-1, max(1, code_size))
+        except ValueError as error:
+            raise ValueError(
+                f"The saved config of a style bank is damaged: its codes are not rows of "
+                f"{code_size} numbers ({error})."
+            ) from error
+        return cls(codes, fingerprint)
+
+
+def _arrays(loaded):
+    """What `np.load` gave, if it is a file of several arrays."""
+    if isinstance(loaded, np.ndarray):
+        raise ValueError(
+            f"it is a single array of shape {loaded.shape}, as of a .npy file, which does not say "
+            "whose codes these are; StyleBank(array, stylizer.fingerprint) makes a bank of codes"
+        )
+    return loaded
 
 
 def _check_pixels(images, first):

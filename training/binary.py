@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 
+import keras
 import ml_collections
 from absl import app, flags, logging
 
@@ -39,6 +40,8 @@ def _main(main, continues, positional, arguments):
         sys.exit(1)
     verbosity = flags.FLAGS["verbosity"]
     logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
+    # Whatever keras.json says: the networks here and their images are channels last.
+    keras.config.set_image_data_format("channels_last")
     try:
         main(arguments)
     except Preempted as stopped:

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from sassl_tf.datasets.tfds import encoded_examples
 from sassl_tf.files import replacing
+from sassl_tf.refusals import reason
 from training import binary
 
 SPLIT_FOLDERS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
@@ -44,9 +45,9 @@ def packed_examples(path):
         }
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
-            f"{path} is no pack of images ({error}); expected an .npz file with jpeg_SPLIT, "
-            "offsets_SPLIT, y_SPLIT and class_names."
-        ) from error
+            f"{path} is no pack of images ({reason(error)}); expected an .npz file with "
+            "jpeg_SPLIT, offsets_SPLIT, y_SPLIT and class_names."
+        ) from None
     for split, (_, offsets, labels) in columns.items():
         if len(offsets) != len(labels) + 1 or np.max(labels, initial=-1) >= len(names):
             raise ValueError(

@@ -6,10 +6,16 @@ from typing import Any
 import numpy as np
 
 from sassl_tf.nearest import nearest
+from sassl_tf.saved_config import fields
 from sassl_tf.stylizers.stylizer import Stylizer, find_alive
 from sassl_tf.typing import PathLike
 
 __all__ = ["Stylizer", "load_stylizer", "stylizer_from_config", "stylizer_from_variables"]
+
+_REMEDY = (
+    "If you trust where it comes from, make the stylizer first, with load_stylizer(name, weights) "
+    "or stylizer_from_variables, and keep it while loading: it is then found by its fingerprint."
+)
 
 
 def load_stylizer(name: str, weights: PathLike | None = None) -> Stylizer:
@@ -22,6 +28,9 @@ def load_stylizer(name: str, weights: PathLike | None = None) -> Stylizer:
             Magenta's checkpoint; by default TF Hub (44 MB of weights, downloaded once). For
             "magenta-mobile" the folder of Magenta's two TensorFlow Lite files. For "compact" the
             package by default. For each of them a `.safetensors` file of `Stylizer.save`.
+
+    A SavedModel, fetched or local, is run once, to compare our networks with it: give only one
+    that you trust. All other forms hold numbers alone.
 
     Returns:
         A `Stylizer`.
@@ -61,25 +70,43 @@ def stylizer_from_variables(arrays: Mapping[str, np.ndarray]) -> Stylizer:
 def stylizer_from_config(config: dict[str, Any]) -> Stylizer:
     """The stylizer that `Stylizer.get_config` described.
 
-    One of the same fingerprint that is already in memory is taken first: so a layer whose weights
-    have moved, or never had a file, loads all the same once its stylizer has been made.
+    The config may come from a file of anybody's, so for it nothing is downloaded and no model is
+    run. The stylizer is, in this order, one of the same fingerprint that is in memory; that of the
+    package; or that of a local `.safetensors` file, which holds numbers alone.
 
     Raises:
-        ValueError: its weights are no longer there, or are others than they were.
+        ValueError: it is none of these, its weights are others than they were, or the config is
+            damaged. The message says how to make the stylizer first.
     """
-    if stylizer := find_alive(config["fingerprint"]):
-        return stylizer
-    remedy = (
-        "Make the stylizer that it was saved with, by load_stylizer with weights= or by "
-        "stylizer_from_variables, and keep it while loading: it is found by its fingerprint."
+    name, weights, fingerprint = fields(
+        config,
+        {"name": str, "weights": (str, type(None)), "fingerprint": str},
+        "a stylizer",
     )
-    saved = f"The saved {config['name']} stylizer has the fingerprint {config['fingerprint']}"
-    try:
-        stylizer = load_stylizer(config["name"], config["weights"])
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{saved}. Its weights were not found: {error} {remedy}") from error
-    if stylizer.fingerprint != config["fingerprint"]:
+    if stylizer := find_alive(fingerprint):
+        return stylizer
+    saved = f"The saved layer's stylizer, {name!r} with the fingerprint {fingerprint},"
+    if not _can_be_opened(name, weights):
         raise ValueError(
-            f"{saved}, the one found now {stylizer.fingerprint}: its weights have changed. {remedy}"
+            f"{saved} is not in memory, and a saved layer opens no weights but the package's own "
+            f"and local .safetensors files (its are {weights!r}). {_REMEDY}"
+        )
+    try:
+        stylizer = load_stylizer(name, weights)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{saved} was not found: {error} {_REMEDY}") from error
+    if stylizer.fingerprint != fingerprint:
+        raise ValueError(
+            f"{saved} was not found: the one there has the fingerprint {stylizer.fingerprint}, so "
+            f"its weights have changed. {_REMEDY}"
         )
     return stylizer
+
+
+def _can_be_opened(name, weights):
+    """Whether the weights that a config names may be opened without anybody's word for them."""
+    if weights is None:
+        return name == "compact"
+    # Two slashes or backslashes at the start name a computer in the network on Windows.
+    remote = "://" in weights or weights.replace("\\", "/").startswith("//")
+    return weights.endswith(".safetensors") and not remote

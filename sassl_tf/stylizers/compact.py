@@ -27,7 +27,9 @@ def compact_transfer_network(code_size=STYLE_CODE_SIZE):
     code = keras.Input((code_size,), name="code")
 
     def conv(x, name, use_bias=False):
-        layer = keras.layers.Conv2D(CHANNELS, 3, padding="same", use_bias=use_bias, name=name)
+        layer = keras.layers.Conv2D(
+            CHANNELS, 3, 1, "same", "channels_last", use_bias=use_bias, name=name
+        )
         return layer(x)
 
     def styled(x, name):
@@ -50,10 +52,13 @@ def compact_style_network(code_size=STYLE_CODE_SIZE):
     x = SpaceToDepth(name="patches")(images * 2.0 - 1.0)
     statistics = [x]
     for name, filters, stride in (("conv1", 48, 1), ("conv2", 64, 2), ("conv3", 96, 2)):
-        conv = keras.layers.Conv2D(filters, 3, stride, padding="same", activation="relu", name=name)
+        conv = keras.layers.Conv2D(
+            filters, 3, stride, "same", "channels_last", activation="relu", name=name
+        )
         x = conv(x)
         statistics.append(x)
-    x = keras.layers.Conv2D(128, 3, padding="same", activation="relu", name="conv4")(x)
+    conv = keras.layers.Conv2D(128, 3, 1, "same", "channels_last", activation="relu", name="conv4")
+    x = conv(x)
     statistics.append(x)
     moments = []
     for features in statistics:
@@ -73,10 +78,27 @@ def load_compact_stylizer(path=None):
     """The compact stylizer, from the package or from a safetensors file.
 
     Raises:
-        ValueError: the file is not there, or its tensors do not fit.
+        ValueError: the file is not there, or its tensors do not fit; or the package's own file is
+            not the one that its style bank was made with.
     """
     with float32_policy():
         networks = compact_style_network(), compact_transfer_network()
     load_weights(path or packaged("compact.safetensors"), "compact", networks)
-    source = None if path is None else str(path)
-    return Stylizer("compact", *networks, STYLE_SIZE, source=source)
+    if path is not None:
+        return Stylizer("compact", *networks, STYLE_SIZE, source=str(path))
+    stylizer = Stylizer("compact", *networks, STYLE_SIZE)
+    _check_packaged(stylizer)
+    return stylizer
+
+
+def _check_packaged(stylizer):
+    """The bank beside the weights has their fingerprint: a checksum that is renewed with them."""
+    from sassl_tf.style_bank import StyleBank
+
+    expected = StyleBank.default("compact").fingerprint
+    if stylizer.fingerprint != expected:
+        raise ValueError(
+            f"The weights at {packaged('compact.safetensors')} are damaged or were changed: their "
+            f"fingerprint is {stylizer.fingerprint}, the style bank beside them is for {expected}. "
+            "Install sassl_tf again. New weights are loaded by their path until the bank is theirs."
+        )

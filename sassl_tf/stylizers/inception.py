@@ -41,7 +41,13 @@ def inception_style_network(code_size=STYLE_CODE_SIZE):
 
 def _convolution(x, name, filters, size=1, stride=1, padding="same"):
     conv = keras.layers.Conv2D(
-        filters, size, stride, padding=padding, activation="relu6", name=f"InceptionV3.{name}"
+        filters,
+        size,
+        stride,
+        padding=padding,
+        data_format="channels_last",
+        activation="relu6",
+        name=f"InceptionV3.{name}",
     )
     return conv(x)
 
@@ -54,11 +60,12 @@ def _chain(x, scope, *steps):
 
 
 def _halve(x):
-    return ops.max_pool(x, 3, 2, padding="valid")
+    return ops.max_pool(x, 3, 2, padding="valid", data_format="channels_last")
 
 
 def _smooth(x):
-    return ops.average_pool(x, 3, 1, padding="same")  # padding does not count
+    # Padding does not count.
+    return ops.average_pool(x, 3, 1, padding="same", data_format="channels_last")
 
 
 def _stem(x):

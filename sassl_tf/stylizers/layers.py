@@ -171,7 +171,8 @@ class UpsampledConv2D(keras.layers.Layer):
         kernel = sum(ops.pad(kernel, [(y, 1 - y), (x, 1 - x), (0, 0), (0, 0)]) for y, x in shifts)
         x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
         x = ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
-        return ops.conv_transpose(x, kernel, strides=2, padding="valid")[:, 3:-3, 3:-3]
+        x = ops.conv_transpose(x, kernel, 2, "valid", data_format="channels_last")
+        return x[:, 3:-3, 3:-3]
 
     def compute_output_shape(self, shape):
         batch, height, width, _ = shape
@@ -208,7 +209,7 @@ class PatchConv2D(keras.layers.Layer):
             ],
             axis=-1,
         )
-        return ops.conv(x, kernel, strides=PATCH, padding="valid")
+        return ops.conv(x, kernel, PATCH, "valid", data_format="channels_last")
 
     def compute_output_shape(self, shape):
         batch, height, width, _ = shape

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf.stylizers import hub, magenta
+from sassl_tf.stylizers.saved_model import listed_variables
 
 HANDLE = "https://tfhub.dev/google/magenta/arbitrary-image-stylization-v1-256/2"
 PROBE_TOLERANCE = 1e-3
@@ -17,6 +18,9 @@ _EXPECTED = (
 
 def load_magenta_stylizer(weights=None):
     """The "magenta" stylizer, from wherever its weights are.
+
+    A SavedModel, fetched or local, is run once on a probe, to see that our networks compute what
+    it computes: so it has to be one that you trust. The other forms hold numbers alone.
 
     Args:
         weights: a TF Hub or Kaggle handle (the default is `HANDLE`); a SavedModel folder; the
@@ -43,27 +47,34 @@ def load_magenta_stylizer(weights=None):
 
 def _from_saved_model(folder, source):
     hub.check_complete(folder)
+    arrays = _read(listed_variables, folder)
+    if not arrays:
+        raise ValueError(
+            f"The SavedModel in {folder} is not arbitrary-image-stylization-v1-256, which has a "
+            "list of variables."
+        )
+    stylizer = magenta.build(arrays, f"The variables of the SavedModel in {folder}", source)
+    _check_agreement(stylizer, folder)
+    return stylizer
+
+
+def _read(read, folder):
+    """`read(folder)` of a SavedModel, or a ValueError that says what to do with a damaged one."""
     try:
-        module = tf.saved_model.load(str(folder))
+        return read(folder)
     except Exception as error:  # of many types, as the damage may be
         raise ValueError(
             f"The SavedModel in {folder} cannot be loaded ({_first_line(error)}): it is damaged or "
             f"incomplete. If it lies in TF Hub's cache, delete it there and try again. {hub.REMEDY}"
         ) from error
-    variables = getattr(module, "variables", None)
-    if not isinstance(variables, (list, tuple)) or not callable(module):
-        raise ValueError(
-            f"The SavedModel in {folder} is not arbitrary-image-stylization-v1-256, which has a "
-            "list of variables and takes two images."
-        )
-    arrays = {variable.name: variable.numpy() for variable in variables}
-    stylizer = magenta.build(arrays, f"The variables of the SavedModel in {folder}", source)
-    _check_agreement(module, stylizer, folder)
-    return stylizer
 
 
-def _check_agreement(module, stylizer, folder):
-    """Raises a ValueError unless both make the same picture of a probe."""
+def _check_agreement(stylizer, folder):
+    """Raises a ValueError unless both make the same picture of a probe. This runs the SavedModel.
+
+    It comes last: only a model with all the right variables is run.
+    """
+    module = _read(lambda folder: tf.saved_model.load(str(folder)), folder)
     rng = np.random.default_rng(0)
     content, style = (rng.random((1, side, side, 3), np.float32) for side in (48, 64))
     try:

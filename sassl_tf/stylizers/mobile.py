@@ -16,6 +16,10 @@ from sassl_tf.stylizers.weights_file import load_weights
 
 STYLE_FILE = "style_predict_quantized_256.tflite"
 TRANSFER_FILE = "style_transfer_quantized_dynamic.tflite"
+SHA256 = {  # of these files, as Magenta published them
+    STYLE_FILE: "203dbd6a09da1091ab7e48e8b101aef8c2d81438ad047a5cb150747a977134c1",
+    TRANSFER_FILE: "69b191c1f1f3f6520634293803a528469015a00269f982ebd38b7850f68d9341",
+}
 STYLE_SIZE = 256
 TRANSFER_WIDTH = 0.25
 
@@ -41,7 +45,7 @@ def mobilenet_style_network(code_size=STYLE_CODE_SIZE):
     images = keras.Input((None, None, 3), name="images")
 
     def convolution(x, name, filters, size=1, stride=1):
-        conv = keras.layers.Conv2D(filters, size, stride, padding="same", name=name)
+        conv = keras.layers.Conv2D(filters, size, stride, "same", "channels_last", name=name)
         return conv(x)
 
     x = ops.relu6(convolution(images, "Conv", 32, 3, 2))
@@ -53,9 +57,10 @@ def mobilenet_style_network(code_size=STYLE_CODE_SIZE):
             h = x
             if expansion > 1:
                 h = ops.relu6(convolution(h, f"{name}.expand", x.shape[-1] * expansion))
-            h = ops.relu6(
-                keras.layers.DepthwiseConv2D(3, stride, padding="same", name=f"{name}.depthwise")(h)
+            depthwise = keras.layers.DepthwiseConv2D(
+                3, stride, "same", data_format="channels_last", name=f"{name}.depthwise"
             )
+            h = ops.relu6(depthwise(h))
             h = convolution(h, f"{name}.project", filters)
             x = h if repeat == 0 else x + h
             index += 1
@@ -71,7 +76,7 @@ def load_mobile_stylizer(weights):
         weights: the folder, or a `.safetensors` file of `Stylizer.save`.
 
     Raises:
-        ValueError: no folder given, or a file is missing or not the expected model.
+        ValueError: no folder given, or a file is missing, damaged, or not the one of `SHA256`.
     """
     if weights is None:
         raise ValueError(
@@ -83,10 +88,12 @@ def load_mobile_stylizer(weights):
     if str(weights).endswith(".safetensors"):
         load_weights(weights, "magenta-mobile", (style, transfer))
     else:
-        folder = pathlib.Path(weights)
-        set_named_weights(style, _style_weights(read_tflite_constants(folder / STYLE_FILE)))
-        constants = read_tflite_constants(folder / TRANSFER_FILE)
-        set_named_weights(transfer, _transfer_weights(constants))
+        style_constants, transfer_constants = (
+            read_tflite_constants(pathlib.Path(weights, name), sha256)
+            for name, sha256 in SHA256.items()
+        )
+        set_named_weights(style, _style_weights(style_constants))
+        set_named_weights(transfer, _transfer_weights(transfer_constants))
     return Stylizer("magenta-mobile", style, transfer, STYLE_SIZE, source=str(weights))
 
 

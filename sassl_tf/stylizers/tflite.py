@@ -1,19 +1,27 @@
 """Reads the constants of a TensorFlow Lite file as float32 arrays."""
 
+import hashlib
 import pathlib
 import warnings
 
 import numpy as np
 
 
-def read_tflite_constants(path):
+def read_tflite_constants(path, sha256):
     """`{name: float32 array}` of a `.tflite` file's weights and biases, dequantized.
 
     Convolution kernels come in TensorFlow's layout [h, w, in, out], depthwise ones as
     [h, w, channels, 1].
 
+    The format has no checksum, and its parser is not made for files of strangers. So the content
+    has to be the very one that is expected, before it is parsed.
+
+    Args:
+        path: the file.
+        sha256: of the file, in hexadecimal digits.
+
     Raises:
-        ValueError: the file is not there, or is no TensorFlow Lite model.
+        ValueError: the file is not there, is no TensorFlow Lite model, or another one.
     """
     import tensorflow as tf
 
@@ -23,6 +31,13 @@ def read_tflite_constants(path):
     content = path.read_bytes()
     if content[4:8] != b"TFL3":
         raise ValueError(f"{path} is no TensorFlow Lite model (of {len(content)} bytes).")
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ValueError(
+            f"{path} is not the file that Magenta published: it is damaged, or another model. "
+            f"Expected the SHA-256 {sha256}, found {found}. Fetch it again; weights of your own "
+            "are read as the .safetensors file of Stylizer.save."
+        )
     with warnings.catch_warnings():  # of its move to another package
         warnings.simplefilter("ignore")
         interpreter = tf.lite.Interpreter(model_content=content)

@@ -46,11 +46,14 @@ def transfer_network(width=1.0, code_size=STYLE_CODE_SIZE):
         ("contract.conv3", large, 3, 2),
     ):
         x = ReflectPadding(size // 2)(x)
-        x = keras.layers.Conv2D(filters, size, stride, activation="relu", name=name)(x)
+        conv = keras.layers.Conv2D(
+            filters, size, stride, data_format="channels_last", activation="relu", name=name
+        )
+        x = conv(x)
 
     def residual(x, name):
-        x = keras.layers.Conv2D(large, 3, use_bias=False, name=name)(ReflectPadding(1)(x))
-        return style_norm(x, name)
+        conv = keras.layers.Conv2D(large, 3, data_format="channels_last", use_bias=False, name=name)
+        return style_norm(conv(ReflectPadding(1)(x)), name)
 
     for block in range(1, RESIDUAL_BLOCKS + 1):
         h = ops.relu(residual(x, f"residual.residual{block}.conv1"))

@@ -1,5 +1,6 @@
 """Our own form of a stylizer's weights: one safetensors file for F and T."""
 
+import hashlib
 import pathlib
 
 import numpy as np
@@ -7,9 +8,11 @@ import numpy as np
 from sassl_tf.files import replacing
 from sassl_tf.stylizers.stylizer import named_weights, set_named_weights
 
+CHECKSUM = "sha256"  # of all tensors, in the file's metadata: the format has none
+
 
 def save_weights(path, name, networks, dtype="float32"):
-    """Writes the weights of Keras models, beside `path` and then in its place.
+    """Writes the weights of Keras models and their checksum, beside `path`, then in its place.
 
     Args:
         path: a `.safetensors` file.
@@ -25,7 +28,7 @@ def save_weights(path, name, networks, dtype="float32"):
         for key, array in named_weights(network).items()
     }
     with replacing(path) as beside:
-        save_file(arrays, beside, metadata={"stylizer": name})
+        save_file(arrays, beside, metadata={"stylizer": name, CHECKSUM: _checksum(arrays)})
         beside.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
@@ -33,10 +36,10 @@ def load_weights(path, name, networks):
     """Sets the weights of Keras models from a file of `save_weights`.
 
     Raises:
-        ValueError: no such file, no safetensors file, or its tensors do not fit or are not finite.
+        ValueError: no such file, no safetensors file, or its tensors are not those that were saved
+            (where it has a checksum), do not fit or are not finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors import SafetensorError, safe_open
 
     path = pathlib.Path(path)
     if not path.is_file():
@@ -45,9 +48,16 @@ def load_weights(path, name, networks):
             "Stylizer.save writes it."
         )
     try:
-        arrays = load(path.read_bytes())
-    except SafetensorError as error:
+        with safe_open(path, framework="numpy") as file:
+            expected = (file.metadata() or {}).get(CHECKSUM)
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from error
+    if expected not in (None, _checksum(arrays)):
+        raise ValueError(
+            f"{path} is damaged: its weights are not those that were saved, whose {CHECKSUM} is "
+            f"{expected}. Take the file again from where it came from."
+        )
     prefixes = {network.name for network in networks}
     strangers = [key for key in arrays if key.split("/")[0] not in prefixes]
     if strangers:
@@ -61,3 +71,11 @@ def load_weights(path, name, networks):
             set_named_weights(network, own)
         except ValueError as error:
             raise ValueError(f"{path} does not hold the {name} stylizer: {error}") from error
+
+
+def _checksum(arrays):
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

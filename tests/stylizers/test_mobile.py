@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import sassl_tf
-from sassl_tf.stylizers.mobile import STYLE_FILE, TRANSFER_FILE
+from sassl_tf.stylizers.mobile import SHA256, STYLE_FILE, TRANSFER_FILE
 from sassl_tf.stylizers.tflite import read_tflite_constants
 
 
@@ -82,7 +82,7 @@ def test_missing_files_say_what_to_do(tmp_path):
 
 
 def test_constants_are_dequantized(magenta_folder):
-    constants = read_tflite_constants(magenta_folder / TRANSFER_FILE)
+    constants = read_tflite_constants(magenta_folder / TRANSFER_FILE, SHA256[TRANSFER_FILE])
     kernel = constants["transformer/contract/conv1/weights"]
     assert kernel.shape == (9, 9, 3, 8) and kernel.dtype == np.float32
     # int8 by channel: at most 255 distinct values in each, symmetric about zero.

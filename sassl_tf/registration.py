@@ -1,0 +1,41 @@
+"""Makes the package's layers known to Keras before their modules are imported.
+
+Keras finds a saved layer's class in its registry alone. The registry gets light stand-ins as soon
+as Keras is there, so `import sassl_tf` is enough to load a saved model and still costs nothing.
+"""
+
+import importlib
+
+LAYERS = {
+    "sassl_tf.augmentation": ("SASSLAugmentation",),
+    "sassl_tf.stylizers.layers": (
+        "DepthToSpace",
+        "PatchConv2D",
+        "ReflectPadding",
+        "SpaceToDepth",
+        "StyleMatrix",
+        "StyleNorm",
+        "UpsampledConv2D",
+    ),
+}
+
+
+def register(keras):
+    """Registers a stand-in for every layer; the layer itself replaces it once it is imported.
+
+    Args:
+        keras: the module.
+    """
+    registry = keras.saving.get_custom_objects()
+    for module, names in LAYERS.items():
+        for name in names:
+            registry.setdefault(f"sassl_tf>{name}", _stand_in(module, name))
+
+
+def _stand_in(module, name):
+    """A class of which Keras uses `from_config` alone, which gives the real layer."""
+
+    def from_config(config):
+        return getattr(importlib.import_module(module), name).from_config(config)
+
+    return type(name, (), {"from_config": staticmethod(from_config)})
