@@ -4,7 +4,8 @@
     python -m training.convert_stylizer --weights=FOLDER --output=magenta.safetensors
 
 Then `load_stylizer("magenta", weights="magenta.safetensors")`. `--weights` is whatever
-`load_stylizer` takes: a Hub or Kaggle handle, a SavedModel folder, Magenta's unpacked checkpoint.
+`load_stylizer` takes: a Hub or Kaggle handle, a SavedModel folder, Magenta's unpacked checkpoint. A
+SavedModel is run once, to check the numbers that are read from it: give only one that you trust.
 """
 
 from absl import flags
