@@ -21,7 +21,7 @@ def reason(error):
         )
     if "safe_mode" in text or "unsafe_deserialization" in text:
         return (
-            "it holds Python code, such as a Lambda layer, which is never run; save the model "
-            "again with registered layers in its place"
+            "it holds code, such as a Lambda layer or a SavedModel, which is never run; save the "
+            "model again with registered layers in its place"
         )
     return text.rstrip(".") or type(error).__name__

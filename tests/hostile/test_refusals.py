@@ -47,7 +47,7 @@ def test_code_in_an_encoder(tmp_path):
     layers = [keras.Input((8, 8, 3)), keras.layers.Lambda(lambda x: x), keras.layers.Flatten()]
     keras.Sequential(layers).save(path)
     message = message_of(load_encoder, path)
-    assert str(path) in message and "Python code, such as a Lambda layer" in message
+    assert str(path) in message and "it holds code, such as a Lambda layer" in message
     assert not any(word in message for word in UNSAFE)
 
 
