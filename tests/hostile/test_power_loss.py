@@ -15,7 +15,7 @@ from training.checkpoints import Checkpoints, state_of
 from training.metrics import read_metrics
 
 MODES = power.CONTENTS, power.NAMES
-MOMENTS = (5, 60, 90, 115, 130, 150)
+MOMENTS = (5, 30, 45, 60, 70, 80)
 
 
 def checking(root, scratch, check):
