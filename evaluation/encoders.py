@@ -1,10 +1,10 @@
 """Encoders on disk: a `.keras` file, or the workdir of a pretraining that wrote one."""
 
-import json
 import pathlib
 
 import keras
 
+from sassl_tf.checked import read_json
 from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.refusals import reason
 
@@ -88,6 +88,9 @@ def default_image_size(path, encoder):
     Args:
         path: where `encoder` was loaded from.
         encoder: a Keras model.
+
+    Raises:
+        Damaged: the `config.json` is (a ValueError).
     """
     _, height, _, _ = encoder.inputs[0].shape
     return height or _configured_image_size(workdir_of(path)) or DEFAULT_IMAGE_SIZE
@@ -114,4 +117,4 @@ def _shapes(tensors):
 def _configured_image_size(workdir):
     if workdir is None or not (workdir / CONFIG_FILE).is_file():
         return None
-    return json.loads((workdir / CONFIG_FILE).read_text()).get("image_size")
+    return read_json(workdir / CONFIG_FILE).get("image_size")

@@ -8,8 +8,8 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from evaluation.encoders import encoder_fingerprint, load_encoder
+from sassl_tf.checked import cached, new_array, read_array
 from sassl_tf.datasets.dataset import fingerprint_of
-from sassl_tf.files import replacing
 
 __all__ = ["extract_features", "load_encoder", "prepare_image"]
 
@@ -58,7 +58,8 @@ def extract_features(
         image_size: int, the side of the images that the encoder sees; see `prepare_image`.
         batch_size: int, how many images the encoder sees at a time.
         cache_dir: a folder that keeps the features, so that the next call with the same encoder
-            weights, dataset and image size reads them; None keeps nothing.
+            weights, dataset and image size reads them; None keeps nothing. Damaged ones are
+            computed again, with a warning.
         progress: shows a progress bar on stderr.
         crop_proportion: as for `prepare_image`.
 
@@ -81,13 +82,13 @@ def extract_features(
         encoder_fingerprint(encoder), dataset.fingerprint, dataset.split, *preparation
     )
     file = pathlib.Path(cache_dir) / f"{key}.npy"
-    if not file.is_file():
-        with replacing(file) as beside:
-            # On disk from the start: features of a large dataset may not fit in memory.
-            features = np.lib.format.open_memmap(beside, "w+", np.float32, shape)
-            _extract(encoder, dataset, batches, progress, features)
-            features.flush()
-    return np.load(file, mmap_mode="r")
+    found = cached(read_array, file)
+    if found is not None:
+        return found
+    # On disk from the start: features of a large dataset may not fit in memory.
+    with new_array(file, shape) as features:
+        _extract(encoder, dataset, batches, progress, features)
+    return read_array(file)
 
 
 def _resize_and_crop(pixels, shape, image_size, crop_proportion):

@@ -7,7 +7,6 @@ get the same numbers again.
 import contextlib
 import dataclasses
 import importlib.metadata
-import json
 import pathlib
 import platform
 import re
@@ -23,9 +22,9 @@ from evaluation.encoders import (
     workdir_of,
 )
 from evaluation.features import CROP_PROPORTION, PREPARATION, extract_features
+from sassl_tf.checked import write_json
 from sassl_tf.datasets import MissingSplit, load_dataset
 from sassl_tf.datasets.dataset import fingerprint_of
-from sassl_tf.files import replacing
 from training.workdir import this_command
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
@@ -220,8 +219,7 @@ def write_outcome(evaluation, workdir, facts, outcome):
         "command": this_command(),
         "versions": {"python": platform.python_version(), **versions},
     }
-    with replacing(workdir / result_name(evaluation, facts["dataset"])) as beside:
-        beside.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(workdir / result_name(evaluation, facts["dataset"]), result)
     return result
 
 

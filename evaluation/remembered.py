@@ -3,12 +3,14 @@
 import json
 import pathlib
 
+from sassl_tf.checked import cached, read_json, write_json
 from sassl_tf.datasets.dataset import fingerprint_of
-from sassl_tf.files import replacing
 
 
 def remembered(folder, key, compute):
     """What `compute()` gives, or gave when this was last called with the same key.
+
+    What was kept and is damaged is computed again, with a warning.
 
     Args:
         folder: where what was computed is kept, a JSON file each.
@@ -16,9 +18,9 @@ def remembered(folder, key, compute):
         compute: function of no arguments to what JSON knows.
     """
     file = pathlib.Path(folder) / f"{fingerprint_of(json.dumps(key, sort_keys=True))}.json"
-    if file.is_file():
-        return json.loads(file.read_text())["outcome"]
+    found = cached(read_json, file)
+    if found is not None:
+        return found["outcome"]
     outcome = compute()
-    with replacing(file) as beside:
-        beside.write_text(json.dumps({"key": key, "outcome": outcome}, indent=1) + "\n")
+    write_json(file, {"key": key, "outcome": outcome}, indent=1)
     return outcome

@@ -17,6 +17,7 @@ from absl import app, flags
 
 from evaluation.encoders import CONFIG_FILE
 from sassl_tf import plot
+from sassl_tf.checked import read_json
 from sassl_tf.files import replacing
 from training import binary
 from training.metrics import read_metrics
@@ -37,7 +38,8 @@ def read_run(workdir):
     """{"workdir", "config", "results", "metrics", "commands"} of a pretraining's workdir.
 
     Raises:
-        ValueError: the folder is no workdir, or nothing has been evaluated in it.
+        ValueError: the folder is no workdir, nothing has been evaluated in it, or a file of it is
+            damaged.
     """
     workdir = pathlib.Path(workdir)
     config_file = workdir / CONFIG_FILE
@@ -45,7 +47,7 @@ def read_run(workdir):
         raise ValueError(f"{workdir} is no pretraining workdir: there is no {CONFIG_FILE} in it.")
     results = []
     for file in sorted(workdir.glob("[!.]*-*.json")):  # a hidden one was being written
-        content = json.loads(file.read_text())
+        content = read_json(file)
         if "evaluation" in content:
             results.append(content)
     if not results:
@@ -56,10 +58,10 @@ def read_run(workdir):
     commands = workdir / COMMANDS_FILE
     return {
         "workdir": str(workdir),
-        "config": json.loads(config_file.read_text()),
+        "config": read_json(config_file),
         "results": results,
         "metrics": read_metrics(workdir),
-        "commands": commands.read_text().splitlines() if commands.is_file() else [],
+        "commands": commands.read_text(errors="replace").splitlines() if commands.is_file() else [],
     }
 
 

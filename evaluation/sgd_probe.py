@@ -24,7 +24,6 @@ images, their crops and the initial weights; the result is their mean and standa
 
 import dataclasses
 import functools
-import json
 import math
 
 import keras
@@ -53,6 +52,7 @@ from evaluation.frozen import (
 )
 from evaluation.remembered import remembered
 from evaluation.training_batches import training_batches
+from sassl_tf.checked import read_json
 from sassl_tf.datasets.dataset import joined
 from sassl_tf.nearest import nearest
 from training import binary
@@ -109,7 +109,7 @@ def recipe_of(encoder_path):
     """
     workdir = workdir_of(encoder_path)
     config = workdir / CONFIG_FILE if workdir else None
-    method = json.loads(config.read_text()).get("method") if config and config.is_file() else None
+    method = read_json(config).get("method") if config and config.is_file() else None
     if method not in RECIPES:
         raise ValueError(
             f"Nothing tells which method pretrained {encoder_path}; give evaluation.sgd_probe a "

@@ -27,6 +27,7 @@ from evaluation.encoders import default_image_size, encoder_fingerprint, load_en
 from evaluation.features import CROP_PROPORTION, PREPARATION
 from evaluation.frozen import labelled_splits, result_name, result_workdir
 from sassl_tf import plot
+from sassl_tf.checked import cached, read_json
 from sassl_tf.files import replacing
 from sassl_tf.nearest import nearest
 from training import binary
@@ -321,9 +322,7 @@ def _cell(result, metric):
 
 def _done(file, expected):
     """The result in a file, if it is of this encoder, these images, their preparation and so on."""
-    if not file.is_file():
-        return None
-    result = json.loads(file.read_text())
+    result = cached(read_json, file) or {}
     return result if all(result.get(key) == value for key, value in expected.items()) else None
 
 

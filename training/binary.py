@@ -3,7 +3,6 @@
 import functools
 import pathlib
 import re
-import signal
 import sys
 import traceback
 
@@ -14,9 +13,9 @@ from absl import app, flags, logging
 from sassl_tf.nearest import nearest
 from training.logs import say
 from training.preemption import Preempted
+from training.startup import INTERRUPTED, ctrl_c_raises, outlive_the_terminal
 
 ROOT = pathlib.Path(__file__).parents[1]
-INTERRUPTED = 128 + signal.SIGINT  # the exit status that shells give to Ctrl-C
 
 
 def run(main, continues=False, positional=False):
@@ -24,13 +23,14 @@ def run(main, continues=False, positional=False):
 
     A wrong flag or config field is answered with the nearest name. An error that this project
     raises is shown as its message alone, others with their traceback (`--verbosity=1`: all).
-    Ctrl-C ends with a line.
+    Ctrl-C ends with a line. It goes on where nobody reads its output any more.
 
     Args:
         main: a function of the arguments that are no flags, the program's name first.
         continues: whether the same command goes on after an interruption.
         positional: whether it takes arguments that are no flags.
     """
+    outlive_the_terminal()
     app.run(functools.partial(_main, main, continues, positional), flags_parser=_parse)
 
 
@@ -43,6 +43,7 @@ def _main(main, continues, positional, arguments):
     # Whatever keras.json says: the networks here and their images are channels last.
     keras.config.set_image_data_format("channels_last")
     try:
+        ctrl_c_raises()
         main(arguments)
     except Preempted as stopped:
         say(f"\n{stopped} The same command continues.")

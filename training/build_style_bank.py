@@ -15,13 +15,14 @@ import numpy as np
 from absl import flags
 from tqdm.auto import tqdm
 
+from sassl_tf.checked import cached, read_array, write_array
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.datasets.folder import every_image
-from sassl_tf.files import replacing
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import load_stylizer
 from training import binary
+from training.lock import locked
 from training.logs import say
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder or dataset of style images.", required=True)
@@ -44,27 +45,34 @@ def build_style_bank(dataset, stylizer, output, part=PART):
 
     Raises:
         ValueError: a code that is not finite.
+        InUse: another process makes the same bank.
     """
     output = pathlib.Path(output)
     key = fingerprint_of(dataset.fingerprint, dataset.split, stylizer.fingerprint, part)
     parts = output.with_name(f".{output.name}.{key}")
+    with locked(parts):
+        bank = _bank_of_parts(dataset, stylizer, parts, part)
+        bank.save(output)
+        shutil.rmtree(parts)
+    return bank
+
+
+def _bank_of_parts(dataset, stylizer, parts, part):
+    """The bank, of files in a folder `parts` that are there or are written now."""
     starts = range(0, len(dataset), part)
     files = [parts / f"{start:09d}.npy" for start in starts]
-    done = sum(file.exists() for file in files)
+    codes = [cached(read_array, file) for file in files]
+    done = sum(found is not None for found in codes)
     if done:
         say(f"Continuing after {min(done * part, len(dataset))} of {len(dataset)} images.")
     with tqdm(total=len(dataset), unit="img", desc="Encoding styles") as bar:
-        for start, file in zip(starts, files, strict=True):
+        for i, (start, file) in enumerate(zip(starts, files, strict=True)):
             numbers = np.arange(start, min(start + part, len(dataset)))
-            if not file.exists():
-                bank = StyleBank.from_images(dataset.subset(numbers), stylizer)
-                with replacing(file) as beside:
-                    np.save(beside, bank.codes)
+            if codes[i] is None:
+                codes[i] = StyleBank.from_images(dataset.subset(numbers), stylizer).codes
+                write_array(file, codes[i])
             bar.update(len(numbers))
-    bank = StyleBank(np.concatenate([np.load(file) for file in files]), stylizer.fingerprint)
-    bank.save(output)
-    shutil.rmtree(parts)
-    return bank
+    return StyleBank(np.concatenate(codes), stylizer.fingerprint)
 
 
 def style_dataset(images, data_dir=None):

@@ -10,7 +10,6 @@ from the teacher's codes and from its own, and the teacher's codes. Run again on
 continues. The result is `compact.safetensors` in the workdir.
 """
 
-import json
 import time
 
 import keras
@@ -27,9 +26,12 @@ from sassl_tf.stylizers.compact import (
 )
 from sassl_tf.stylizers.weights_file import save_weights
 from training import binary
+from training.checkpoints import Checkpoints
 from training.distillation_samples import Samples, write_samples
+from training.lock import locked
 from training.logs import say
-from training.workdir import open_workdir
+from training.metrics import MetricsWriter
+from training.workdir import open_workdir, workdir_path
 
 _TEACHER = flags.DEFINE_string("teacher", None, "Folder of the mobile stylizer.", required=True)
 _CONTENT = flags.DEFINE_multi_string("content", None, "Folders of photographs.", required=True)
@@ -102,6 +104,12 @@ class Distillation:
 
 def main(_):
     teacher = load_stylizer("magenta-mobile", _TEACHER.value)
+    with locked(workdir_path(_WORKDIR.value)):
+        distill(teacher)
+
+
+def distill(teacher):
+    """Trains the student of a `Stylizer`, as the flags say."""
     settings = (_CONTENT, _STYLES, _STEPS, _BATCH, _LEARNING_RATE, _PART, _SEED)
     config = ml_collections.ConfigDict({flag.name: flag.value for flag in settings})
     workdir = open_workdir(_WORKDIR.value, config, {"teacher": teacher.fingerprint})
@@ -117,38 +125,35 @@ def main(_):
     samples = Samples(workdir / "samples")
     student = Distillation(teacher, samples.codes.var(axis=0).mean())
 
-    step = tf.Variable(0, dtype=tf.int64)
-    checkpoint = tf.train.Checkpoint(
-        step=step,
-        optimizers=student.optimizers,
-        style_network=student.style_network,
-        transfer_network=student.transfer_network,
-    )
-    manager = tf.train.CheckpointManager(checkpoint, workdir / "checkpoints", max_to_keep=2)
-    if manager.restore_or_initialize():
-        say(f"continuing at step {step.numpy()}")
+    state = {
+        "optimizers": student.optimizers,
+        "style_network": student.style_network,
+        "transfer_network": student.transfer_network,
+    }
+    checkpoints = Checkpoints(workdir, state)
+    done = checkpoints.restore()
+    if done:
+        say(f"continuing at step {done}")
 
+    metrics = MetricsWriter(workdir, done)
     rows, start = [], time.time()
-    for number in range(int(step.numpy()), _STEPS.value):
+    for number in range(done, _STEPS.value):
         rng = np.random.default_rng((_SEED.value, number))
         side = int(rng.choice(list(SIDES), p=list(SIDES.values())))
         count = _BATCH.value if side <= 128 else _BATCH.value // 2
         rows.append([float(x) for x in student.step(samples.batch(rng, side, count))])
-        step.assign_add(1)
         if (number + 1) % 100 == 0:
             psnr, code_loss = np.mean(rows, axis=0)
             row = {
-                "step": number + 1,
                 "image_psnr": round(float(psnr), 3),
                 "code_loss": round(float(code_loss), 4),
                 "seconds_a_step": round((time.time() - start) / len(rows), 4),
             }
-            with open(workdir / "metrics.jsonl", "a") as file:
-                file.write(json.dumps(row) + "\n")
-            say(str(row))
+            metrics.write(number + 1, row)
+            say(f"step {number + 1}: {row}")
             rows, start = [], time.time()
         if (number + 1) % 500 == 0 or number + 1 == _STEPS.value:
-            manager.save()
+            checkpoints.save(number + 1)
             networks = student.style_network, student.transfer_network
             save_weights(workdir / "compact.safetensors", "compact", networks, "float16")
     print(f"Wrote {workdir / 'compact.safetensors'}.")

@@ -8,7 +8,7 @@ read as often as need be. A folder of samples holds `styles.npz` and, of each si
 import numpy as np
 import tensorflow as tf
 
-from sassl_tf.files import replacing
+from sassl_tf.checked import cached, read_arrays, write_arrays
 from sassl_tf.style_images import style_images
 from training.logs import say
 
@@ -44,7 +44,7 @@ def _to_unit(images):
 
 
 def write_samples(folder, teacher, contents, styles, style_size, seed, part_size):
-    """Writes what is not there yet of a folder of samples.
+    """Writes what is not there yet, or is damaged, of a folder of samples.
 
     Args:
         folder: where to.
@@ -58,12 +58,11 @@ def write_samples(folder, teacher, contents, styles, style_size, seed, part_size
     """
     folder.mkdir(parents=True, exist_ok=True)
     style_pixels = read_images(styles, TEACHER_SIZE)
-    if not (folder / "styles.npz").exists():
+    if cached(read_arrays, folder / "styles.npz") is None:
         say(f"The teacher's codes of {len(style_pixels)} styles")
         small, codes = _style_crops(teacher, style_pixels, style_size)
-        with replacing(folder / "styles.npz") as beside, open(beside, "wb") as file:
-            np.savez(file, small=small, codes=codes)
-    codes = np.load(folder / "styles.npz")["codes"]
+        write_arrays(folder / "styles.npz", small=small, codes=codes)
+    codes = read_arrays(folder / "styles.npz")["codes"]
     photographs = np.concatenate([read_images(path, CONTENT_SIZE) for path in contents])
 
     @tf.function(reduce_retracing=True)
@@ -74,11 +73,10 @@ def write_samples(folder, teacher, contents, styles, style_size, seed, part_size
     for side, parts in PARTS.items():
         for part in range(parts):
             path = _part_path(folder, side, part)
-            if not path.exists():
+            if cached(read_arrays, path) is None:
                 rng = np.random.default_rng((seed, side, part))
                 arrays = _part(rng, photographs, style_pixels, codes, side, part_size, answer)
-                with replacing(path) as beside, open(beside, "wb") as file:
-                    np.savez(file, **arrays)
+                write_arrays(path, **arrays)
                 say(f"{part_size} samples of {side} px, part {part + 1} of {parts}")
 
 
@@ -121,11 +119,10 @@ class Samples:
     """A folder of samples, to draw batches from; see `write_samples`."""
 
     def __init__(self, folder):
-        styles = np.load(folder / "styles.npz")
+        styles = read_arrays(folder / "styles.npz")
         self.small, self.codes = styles["small"], styles["codes"]
-        # A dict, as an .npz reads an array anew whenever it is asked for.
         self._parts = {
-            side: [dict(np.load(_part_path(folder, side, part))) for part in range(parts)]
+            side: [read_arrays(_part_path(folder, side, part)) for part in range(parts)]
             for side, parts in PARTS.items()
         }
 

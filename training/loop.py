@@ -10,9 +10,10 @@ from sassl_tf.datasets import load_dataset
 from sassl_tf.files import replacing
 from training import summary
 from training.assembly import build_augmentation, compiled_method, fingerprints
-from training.checkpoints import Checkpoints
+from training.checkpoints import Checkpoints, state_of
 from training.data_service import next_within
 from training.input_pipeline import batches_per_epoch, distributed_batches, finish_sides
+from training.lock import locked
 from training.logs import say
 from training.preemption import Preempted, stop_requests, stop_wanted
 from training.profiler import Profiler
@@ -24,7 +25,7 @@ from training.strategy import (
     make_strategy,
 )
 from training.watch import Watch
-from training.workdir import open_workdir
+from training.workdir import open_workdir, workdir_path
 
 ESTIMATE_AFTER = 10  # steps, of which the first is spent on tracing
 
@@ -47,6 +48,7 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
         ValueError: the config asks for something that does not exist, the workdir belongs to
             another config, or the weights are no longer finite.
         OSError: the workdir cannot be written.
+        InUse: another process works in it.
         Preempted: told to stop by a signal; the step that was under way is saved.
         NoBatches: the data service gives none.
     """
@@ -55,9 +57,10 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    run = Run(config, workdir, strategy, profile_steps, data_service)
-    run.train()
-    run.save_encoder()
+    with locked(workdir_path(workdir), is_chief(strategy)):
+        run = Run(config, workdir, strategy, profile_steps, data_service)
+        run.train()
+        run.save_encoder()
     return run
 
 
@@ -79,7 +82,7 @@ class Run:
         self.train_step = compiled_step(self.method, strategy, self.finish)
         self.checkpoints = Checkpoints(
             self.workdir,
-            self.method,
+            state_of(self.method),
             keep=config.keep_checkpoints,
             keep_every=config.keep_checkpoint_every,
             options=checkpoint_options(strategy),

@@ -35,7 +35,8 @@ class StopRequest:
     def handle(self, number, _):
         self.number = number
         if number == signal.SIGINT:
-            os.write(2, PATIENCE)  # a handler may come in the middle of a print
+            with contextlib.suppress(OSError):  # of a terminal that is gone
+                os.write(2, PATIENCE)  # a handler may come in the middle of a print
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 
+from training import startup  # noqa: F401, before all that takes time
+
 NOISE = (
     "All log messages before absl::InitializeLog",
     "oneDNN custom operations are on",
@@ -29,21 +31,27 @@ def without_noise():
     patterns = [f"--regexp={line}" for line in NOISE]
     command = ["grep", "--invert-match", "--line-buffered", "--extended-regexp", *patterns]
     try:
-        grep = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2)
+        # In a session of its own, as Ctrl-C is not meant for it.
+        grep = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, start_new_session=True)
     except OSError:  # a system without it hears everything
         yield
         return
-    sys.stderr.flush()
+    _flush_stderr()
     real = os.dup(2)
     os.dup2(grep.stdin.fileno(), 2)
     try:
         yield
     finally:
-        sys.stderr.flush()
+        _flush_stderr()
         os.dup2(real, 2)
         os.close(real)
         grep.stdin.close()
         grep.wait()
+
+
+def _flush_stderr():
+    with contextlib.suppress(OSError):  # nobody may read it any more
+        sys.stderr.flush()
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

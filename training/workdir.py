@@ -1,13 +1,20 @@
 """The folder of a run, and the config that owns it."""
 
+import contextlib
 import json
 import pathlib
+import re
 import shlex
 import sys
 
-from sassl_tf.files import replacing
+from sassl_tf.checked import Damaged, read_json, write_json
 
 COMMANDS_FILE = "commands.txt"
+LOST = (
+    "Put it back from a backup. Else start the run's own command (commands.txt has it) with "
+    "another --workdir, stop it, and copy the config.json that it wrote. Or choose another "
+    "--workdir."
+)
 
 
 def open_workdir(workdir, config, fingerprints=None, write=True):
@@ -24,22 +31,18 @@ def open_workdir(workdir, config, fingerprints=None, write=True):
         write: False only checks, in workers that are not the chief.
 
     Raises:
-        ValueError: the folder belongs to a run with another config; says what differs.
+        ValueError: the folder belongs to a run with another config, and says what differs; or it
+            has checkpoints without a config that can be read.
         OSError: it cannot be made or written.
     """
-    if "://" in str(workdir):
-        raise ValueError(
-            f"workdir is {str(workdir)!r}; expected a folder. Mount the bucket (gcsfuse, s3fs) and "
-            "give the folder."
-        )
-    workdir = pathlib.Path(workdir).expanduser()
+    workdir = workdir_path(workdir)
     path = workdir / "config.json"
     new = json.loads(config.to_json())
     if fingerprints:
         new["fingerprints"] = fingerprints
-    begun = path.exists() and any(workdir.glob("checkpoints/ckpt-*.index"))
+    begun = bool(checkpoint_steps(workdir))
     if begun:
-        old = json.loads(path.read_text())
+        old = _config_of_checkpoints(path)
         lines = sorted(
             f"{name}: there {before!r}, here {after!r}"
             for name, before, after in differences(old, new)
@@ -51,18 +54,57 @@ def open_workdir(workdir, config, fingerprints=None, write=True):
                 "Continue it with the same config, or choose another --workdir."
             )
     if write:
-        try:
+        with writable(workdir):
             if not begun:
-                with replacing(path) as beside:
-                    beside.write_text(json.dumps(new, indent=2) + "\n")
+                write_json(path, new)
             with open(workdir / COMMANDS_FILE, "a") as file:
                 file.write(this_command() + "\n")
-        except OSError as error:
-            raise OSError(
-                f"The workdir {workdir} cannot be written ({error}). Choose another --workdir, or "
-                "make it writable."
-            ) from error
     return workdir
+
+
+def workdir_path(workdir):
+    """The Path of a workdir.
+
+    Raises:
+        ValueError: it is a URL.
+    """
+    if "://" in str(workdir):
+        raise ValueError(
+            f"workdir is {str(workdir)!r}; expected a folder. Mount the bucket (gcsfuse, s3fs) and "
+            "give the folder."
+        )
+    return pathlib.Path(workdir).expanduser()
+
+
+@contextlib.contextmanager
+def writable(folder):
+    """Around what is written in a run's folder: raises an OSError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"The workdir {folder} cannot be written ({error}). Choose another --workdir, or make "
+            "it writable."
+        ) from error
+
+
+def checkpoint_steps(workdir):
+    """The steps of the checkpoints there are, ascending."""
+    files = pathlib.Path(workdir).glob("checkpoints/ckpt-*.index")
+    found = (re.fullmatch(r"ckpt-(\d+)\.index", file.name) for file in files)
+    return sorted(int(match[1]) for match in found if match)
+
+
+def _config_of_checkpoints(path):
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path.parent} holds checkpoints, but no {path.name}, without which nobody knows what "
+            f"they are of. {LOST}"
+        ) from None
+    except Damaged as damage:
+        raise ValueError(f"{damage.found} {LOST}") from damage
 
 
 def differences(old, new, prefix=""):

@@ -1,8 +1,8 @@
 """Folders of image files as datasets."""
 
+import contextlib
 import hashlib
 import itertools
-import json
 import os
 import pathlib
 import warnings
@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from sassl_tf.checked import cached, read_json, write_json
 from sassl_tf.datasets.dataset import (
     UNLABELLED,
     ImageDataset,
@@ -20,7 +21,6 @@ from sassl_tf.datasets.dataset import (
     os_bytes,
 )
 from sassl_tf.datasets.decoding import decode_image
-from sassl_tf.files import replacing
 
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val"), "validation": ("val",)}
 TEST_EVERY = 5
@@ -265,14 +265,11 @@ def _cache_folder():
 
 def _load_cache(key):
     try:
-        return json.loads((_cache_folder() / f"images-{key}.json").read_text())["bad"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return cached(read_json, _cache_folder() / f"images-{key}.json")["bad"]
+    except (OSError, KeyError, TypeError):
         return None
 
 
 def _save_cache(key, bad):
-    try:
-        with replacing(_cache_folder() / f"images-{key}.json") as beside:
-            beside.write_text(json.dumps({"bad": bad}))
-    except OSError:  # without a cache the next start takes longer, and that is all
-        pass
+    with contextlib.suppress(OSError):  # without a cache the next start takes longer, that is all
+        write_json(_cache_folder() / f"images-{key}.json", {"bad": bad})

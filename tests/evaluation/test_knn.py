@@ -10,6 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from evaluation import knn
 from evaluation.knn import default_k, evaluate, knn_accuracy, knn_predict
+from sassl_tf.checked import read_json
 from tests.evaluation.tiny import blobs, tiny_encoder, write_class_folders
 
 
@@ -95,7 +96,7 @@ def test_evaluate_writes_the_result_into_the_encoders_workdir(workdir):
     result = evaluate(workdir, f"folder:{workdir / 'data'}")
     assert (result["accuracy"], result["k"], result["image_size"]) == (1.0, 20, 16)
     [file] = workdir.glob("knn-folder-*.json")
-    assert json.loads(file.read_text()) == result
+    assert read_json(file) == result
 
 
 def test_unlabelled_images_are_refused(workdir):

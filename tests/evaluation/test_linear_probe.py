@@ -17,6 +17,7 @@ from evaluation.linear_probe import (
     select_l2,
     stratified_split,
 )
+from sassl_tf.checked import read_json
 from tests.conftest import shared_path
 from tests.evaluation.tiny import blobs, tiny_encoder, write_class_folders
 from training.convert_dataset import packed_examples, write_folders
@@ -160,7 +161,7 @@ def test_evaluate_writes_the_result(tmp_path, monkeypatch):
     assert result["versions"]["scikit-learn"]
     assert result["trials"] == len(result["l2"]) == len(result["sweep"]) == 5
     [file] = (tmp_path / "out").glob("linear_probe-folder-*.json")
-    assert json.loads(file.read_text()) == json.loads(json.dumps(result))
+    assert read_json(file) == json.loads(json.dumps(result))
     assert evaluate(*arguments, workdir=tmp_path / "out", l2_values=l2_sweep(5)) == result
 
     shutil.copytree(tmp_path / "data" / "test", tmp_path / "data" / "val")

@@ -20,6 +20,7 @@ from evaluation.sgd_probe import (
     train_classifier,
 )
 from evaluation.training_batches import training_batches
+from sassl_tf.checked import read_json
 from sassl_tf.datasets import load_dataset
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
@@ -97,7 +98,7 @@ def test_trials_and_what_is_written(run, monkeypatch):
         np.std(result["values"]["accuracy"], ddof=1), abs=1e-12
     )
     [file] = run.glob("sgd_probe-folder-*.json")
-    assert json.loads(file.read_text()) == json.loads(json.dumps(result))
+    assert read_json(file) == json.loads(json.dumps(result))
     assert (run / "encoder.keras").read_bytes() == before
     # The three trials that there are stay; the fourth alone is trained.
     trained = []

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.checkpoints import Checkpoints
+from training.checkpoints import Checkpoints, state_of
 
 
 def model(value=0.0):
@@ -25,7 +25,7 @@ def bias(network):
 def save(folder, *steps, **options):
     """Checkpoints of the steps, each with its number as the bias."""
     network = model()
-    checkpoints = Checkpoints(folder, network, **options)
+    checkpoints = Checkpoints(folder, state_of(network), **options)
     for step in steps:
         network.layers[0].bias.assign(np.full(2000, step))
         checkpoints.save(step)
@@ -38,7 +38,7 @@ def steps_in(folder):
 
 def restored(folder):
     network = model()
-    return Checkpoints(folder, network).restore(), bias(network)
+    return Checkpoints(folder, state_of(network)).restore(), bias(network)
 
 
 def test_the_latest_and_every_nth_are_kept(tmp_path):
@@ -72,7 +72,7 @@ def test_damaged_newer_ones_do_not_push_out_what_is_saved_after_them(tmp_path):
     for step in (15, 20):
         (tmp_path / f"checkpoints/ckpt-{step}.index").write_bytes(b"")
     network = model()
-    checkpoints = Checkpoints(tmp_path, network, keep=2)
+    checkpoints = Checkpoints(tmp_path, state_of(network), keep=2)
     assert checkpoints.restore() == 10
     network.layers[0].bias.assign(np.full(2000, 12))
     checkpoints.save(12)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from sassl_tf.checked import read_json
 from training.assembly import build_augmentation, compiled_method
 from training.configs import byol, moco, simclr, simsiam
 from training.configs.common import PRESETS
@@ -105,7 +106,7 @@ def test_a_workdir_belongs_to_its_config(tmp_path):
     config = simclr.get_config("smoke")
     open_workdir(tmp_path / "run", config)
     assert open_workdir(tmp_path / "run", config) == tmp_path / "run"
-    written = json.loads((tmp_path / "run" / "config.json").read_text())
+    written = read_json(tmp_path / "run" / "config.json")
     assert written == json.loads(config.to_json())
     config.views.left.brightness = 0.1
     open_workdir(tmp_path / "run", config)  # no checkpoint yet

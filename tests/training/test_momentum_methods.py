@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.training.test_simclr import tiny_encoder, views
-from training.checkpoints import Checkpoints
+from training.checkpoints import Checkpoints, state_of
 from training.methods.byol import BYOL, regression_loss, target_momentum
 from training.methods.contrastive import normalize, spread
 from training.methods.moco import MoCo, info_nce
@@ -317,10 +317,10 @@ def test_a_checkpoint_has_all_of_their_state(make, tmp_path):
 
     straight, resumed = compiled(), compiled()
     train(straight, (0, 1))
-    Checkpoints(tmp_path, straight).save(2)
+    Checkpoints(tmp_path, state_of(straight)).save(2)
     train(straight, (2, 3))
     train(resumed, (7,))  # so that nothing is right by chance
-    assert Checkpoints(tmp_path, resumed).restore() == 2
+    assert Checkpoints(tmp_path, state_of(resumed)).restore() == 2
     train(resumed, (2, 3))
     assert_equal(values(resumed.variables), values(straight.variables))
     assert_equal(values(resumed.optimizer.variables), values(straight.optimizer.variables))

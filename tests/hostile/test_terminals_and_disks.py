@@ -1,0 +1,176 @@
+"""Terminals that go away, Ctrl-C before anything is imported, and disks that are full."""
+
+import contextlib
+import errno
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sassl_tf import files
+from tests.training.test_pretrain import ROOT, assert_same_encoder, start, wait
+from training import logs, metrics, startup
+
+CONFIG = "--config=training/configs/simclr.py:smoke"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("finished")
+    code, output = wait(start(workdir))
+    assert code == 0, output
+    return workdir
+
+
+def started(workdir, *flags, **options):
+    command = [sys.executable, "-m", "training.pretrain", CONFIG, f"--workdir={workdir}", *flags]
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **options)
+
+
+@pytest.mark.parametrize("how", ["reader_gone", "closed"])
+def test_a_run_goes_on_without_its_terminal(finished, tmp_path, how):
+    if how == "closed":
+        run = started(tmp_path, preexec_fn=lambda: [os.close(number) for number in (0, 1, 2)])
+    else:
+        run = started(tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        run.stderr.readline()
+        run.stderr.close()
+        run.stdout.close()
+    assert run.wait(timeout=300) == 0
+    assert_same_encoder(tmp_path, finished)
+    assert [row["loss"] for row in metrics.read_metrics(tmp_path)] == [
+        row["loss"] for row in metrics.read_metrics(finished)
+    ]
+
+
+def test_what_is_said_to_nobody(monkeypatch):
+    """print, as print does; and what reads the stream's attributes."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = startup.LastingStream(open(writer, "w", buffering=1))  # noqa: SIM115
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.say("to nobody")
+    assert stream.write("abc\n") == 4 and stream.fileno() == writer
+    stream.flush()
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+
+
+@pytest.mark.parametrize("module", ["training.pretrain", "evaluation.knn"])
+def test_ctrl_c_in_the_first_second(tmp_path, module):
+    for seconds in (0.15, 1.0):
+        run = subprocess.Popen(
+            [sys.executable, "-m", module, CONFIG, f"--workdir={tmp_path}"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        deadline = time.monotonic() + 60
+        while not _answers(run.pid):
+            assert run.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(seconds)
+        os.killpg(run.pid, signal.SIGINT)
+        out, told = run.communicate(timeout=60)
+        assert run.returncode == 130, (out, told)
+        assert told.strip() == "Interrupted." and out == ""
+
+
+def _answers(process):
+    """Whether a process has come to `training.startup`, which copies its number of stderr."""
+    with contextlib.suppress(OSError):  # Python itself may open and close files meanwhile
+        links = [os.readlink(link) for link in pathlib.Path(f"/proc/{process}/fd").iterdir()]
+        return links.count(os.readlink(f"/proc/{process}/fd/2")) > 1
+    return False
+
+
+def limited(size):
+    """Files may not grow over so many bytes, so that a write fails half way as on a full disk."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize(("name", "size"), [("views.png", 30_000), ("encoder.keras", 500_000)])
+def test_a_full_disk(finished, tmp_path, name, size):
+    """The message, the run's checkpoints, and the same command again."""
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    (workdir / name).unlink()
+    run = started(
+        workdir, preexec_fn=limited(size), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    _, told = run.communicate(timeout=300)
+    assert run.returncode == 1 and "Traceback" not in told, told
+    assert f"{workdir / name} cannot be written: File too large. Make room" in told
+    assert not (workdir / name).exists() and not [*workdir.glob(".*")]
+    code, output = wait(start(workdir))
+    assert code == 0 and "continuing at step 12" in output, output
+    assert (workdir / name).exists()
+    assert_same_encoder(workdir, finished)
+
+
+def test_the_reason_is_never_cut_off():
+    error = OSError(f"{{{{function_node x}}}} /{'long/' * 200}a; No space left on device [Op:Save]")
+    reason = files.short_reason(error)
+    assert reason.startswith("/long/") and reason.endswith("No space left on device")
+    assert len(reason) < 310 and files.short_reason(OSError("a\nb")) == "a"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError("Can't write data (file write failed: errno = 28, error message = '...')"),
+        RuntimeError("/a; No space left on device"),
+    ],
+)
+def test_errors_of_a_full_disk(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    told = pytest.raises(OSError, match=r"a\.txt cannot be written: .*Make room")
+    with told, files.replacing(path) as beside:
+        beside.write_text("half")
+        raise error
+    assert path.read_text() == "old" and [*tmp_path.iterdir()] == [path]
+    with pytest.raises(OSError, match=r"^other$"), files.writing(path):
+        raise OSError("other")
+
+
+def test_features_larger_than_the_disk(tmp_path):
+    """An error before the first of them, and not a killed process."""
+    program = "import sys; from sassl_tf.checked import new_array\n"
+    program += "with new_array(sys.argv[1], (1000, 1000)) as array:\n    array[:] = 1\n"
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "a.npy")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=limited(1_000_000),
+    )
+    assert run.returncode == 1 and "a.npy cannot be written: File too large" in run.stderr
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_folder_of_many_files(tmp_path, monkeypatch):
+    """They are flushed at once."""
+    flushed = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    monkeypatch.setattr(os, "sync", lambda: flushed.append("all"))
+    monkeypatch.setattr(files, "MANY_FILES", 3)
+    for count, expected in ((3, 4), (4, 1)):
+        with files.replacing(tmp_path / str(count)) as beside:
+            beside.mkdir()
+            for number in range(count):
+                np.save(beside / f"{number}.npy", number)
+        assert len(flushed) == expected + 1, flushed  # and the name of the folder
+        flushed.clear()
