@@ -11,6 +11,7 @@ from sassl_tf.files import replacing
 from training import summary
 from training.assembly import build_augmentation, compiled_method, fingerprints
 from training.checkpoints import Checkpoints
+from training.config_checks import check_config
 from training.data_service import next_within
 from training.input_pipeline import batches_per_epoch, distributed_batches, finish_sides
 from training.logs import say
@@ -44,12 +45,13 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
         The `Run`, at its end.
 
     Raises:
-        ValueError: the config asks for something that does not exist, the workdir belongs to
-            another config, or the weights are no longer finite.
+        ValueError: the config has values out of range or names what does not exist, the workdir
+            belongs to another config, or the weights are no longer finite.
         OSError: the workdir cannot be written.
         Preempted: told to stop by a signal; the step that was under way is saved.
         NoBatches: the data service gives none.
     """
+    check_config(config)
     strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
     check_batch_size(strategy, config.batch_size)
     keras.config.set_dtype_policy(config.precision)
