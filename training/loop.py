@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf.datasets import load_dataset
+from sassl_tf.datasets.dataset import naming_damaged
 from sassl_tf.files import replacing
 from training import summary
 from training.assembly import build_augmentation, compiled_method, fingerprints
@@ -46,7 +47,8 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
 
     Raises:
         ValueError: the config has values out of range or names what does not exist, the workdir
-            belongs to another config, or the weights are no longer finite.
+            belongs to another config, the weights are no longer finite, or images were damaged
+            meanwhile.
         OSError: the workdir cannot be written.
         Preempted: told to stop by a signal; the step that was under way is saved.
         NoBatches: the data service gives none.
@@ -58,7 +60,8 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     run = Run(config, workdir, strategy, profile_steps, data_service)
-    run.train()
+    with naming_damaged(run.dataset):
+        run.train()
     run.save_encoder()
     return run
 
