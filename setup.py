@@ -10,6 +10,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "sassl_tf" / "__init__.py")
 
 TRAINING = [
     "absl-py>=2",
+    "grpcio>=1.59,<2",  # tensorflow has it too; here it asks whether a dispatcher answers
     "keras-cv>=0.9,<0.10",
     "ml-collections>=1",
     "scikit-learn>=1.5",

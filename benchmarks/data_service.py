@@ -45,7 +45,7 @@ def service():
     processes = []
 
     def start(*arguments):
-        command = [sys.executable, "-m", "training.data_worker", *arguments]
+        command = [sys.executable, "-m", "training.data_worker", "--allow_remote", *arguments]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         processes.append(process)
         process.stdout.readline()  # it says when it is ready

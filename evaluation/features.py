@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from evaluation.encoders import encoder_fingerprint, load_encoder
 from sassl_tf.checked import cached, new_array, read_array
-from sassl_tf.datasets.dataset import fingerprint_of
+from sassl_tf.datasets.dataset import fingerprint_of, naming_damaged
 
 __all__ = ["extract_features", "load_encoder", "prepare_image"]
 
@@ -68,7 +68,8 @@ def extract_features(
 
     Raises:
         ValueError: an image size that the encoder does not take, a batch size below 1, a dataset
-            without images, a proportion outside of (0, 1], or features that are NaN or infinite.
+            without images, a proportion outside of (0, 1], features that are NaN or infinite, or
+            images that were damaged meanwhile.
     """
     _check(encoder, dataset, image_size, batch_size, crop_proportion)
     batches = _batches(dataset, image_size, batch_size, crop_proportion)
@@ -114,7 +115,8 @@ def _extract(encoder, dataset, batches, progress, features):
     done = 0
     description = f"Features ({dataset.split})"
     disable = None if progress else True
-    with tqdm(total=len(dataset), desc=description, unit="img", disable=disable) as bar:
+    bar = tqdm(total=len(dataset), desc=description, unit="img", disable=disable)
+    with bar, naming_damaged(dataset):
         for images in batches:
             batch = encode(images).numpy()
             _check_finite(batch, dataset, done)

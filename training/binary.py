@@ -7,10 +7,10 @@ import sys
 import traceback
 
 import keras
-import ml_collections
 from absl import app, flags, logging
 
 from sassl_tf.nearest import nearest
+from training.config_checks import fields
 from training.logs import say
 from training.preemption import Preempted
 from training.startup import INTERRUPTED, ctrl_c_raises, outlive_the_terminal
@@ -71,12 +71,32 @@ def for_people(error):
 def _parse(arguments):
     try:
         _check_config_file(arguments)
-        return flags.FLAGS(arguments)
+        positional = flags.FLAGS(arguments)
+        _check_not_empty()
+        return positional
     except (flags.Error, AttributeError, LookupError, TypeError) as error:
         if not (explained := _explained(error, arguments)):
             raise
         say(f"Error: {explained}\n--help lists the flags, with examples.")
         sys.exit(1)
+
+
+def _check_not_empty():
+    """Raises a flags.Error where a flag is given nothing, as by a shell's variable that is not set.
+
+    Those whose default is nothing may be given it, and so may fields of a config.
+    """
+    given = [flag for flag in map(flags.FLAGS.__getitem__, flags.FLAGS) if flag.present]
+    for flag in given:
+        of_config = flag.name.startswith("config.")
+        if not of_config and _is_empty(flag.value) and not _is_empty(flag.default):
+            raise flags.Error(f"--{flag.name} is given nothing. Expected: {flag.help}")
+
+
+def _is_empty(value):
+    if isinstance(value, str):
+        return not value.strip()
+    return isinstance(value, list) and (not value or any(map(_is_empty, value)))
 
 
 def _check_config_file(arguments):
@@ -102,21 +122,12 @@ def _explained(error, arguments):
     if not isinstance(error, flags.Error):
         for name in re.findall(r"(?:^|\s)--?(?:no)?config\.([\w.\[\]]+)", " ".join(arguments)):
             config = flags.FLAGS["config"].parser.parse(_config_argument(arguments))
-            fields = list(_fields(config))
-            if name not in fields:
-                return f"The config has no field {name}.{nearest(name, fields)}"
+            known = [field for field, _ in fields(config)]
+            if name not in known:
+                return f"The config has no field {name}.{nearest(name, known)}"
         return None
     # An error of a config file comes as the text of its traceback: short, where it is our own.
     text = str(error)
     places = re.findall(r'File "(.+?)", line', text)
     ours = bool(places) and pathlib.Path(places[-1]) == ROOT / "training" / "configs" / "common.py"
     return text.rpartition("Error: ")[2].strip() if ours else text
-
-
-def _fields(config, prefix=""):
-    """The dotted names of all fields of a config."""
-    for name, value in config.items():
-        if isinstance(value, ml_collections.ConfigDict):
-            yield from _fields(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"

@@ -15,6 +15,8 @@ A pack holds, for each split it has, `jpeg_SPLIT` (uint8, the files one after th
 """
 
 import pathlib
+import zipfile
+import zlib
 
 import numpy as np
 from absl import flags
@@ -26,6 +28,8 @@ from sassl_tf.refusals import reason
 from training import binary
 
 SPLIT_FOLDERS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
+# What np.load raises for a file that is cut short, or something else.
+DAMAGED = (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile, zlib.error, TypeError)
 SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp", b"RI": ".webp"}
 
 
@@ -33,32 +37,67 @@ def packed_examples(path):
     """Yields (split, class name, encoded image) of a pack.
 
     Raises:
-        ValueError: the file is no pack.
+        ValueError: the file is no pack, or its arrays do not fit together.
     """
-    try:
-        pack = np.load(path, allow_pickle=False)
-        names = [str(name) for name in pack["class_names"]]
-        splits = [name for name in SPLIT_FOLDERS if f"jpeg_{name}" in pack]
-        columns = {
-            name: (pack[f"jpeg_{name}"], pack[f"offsets_{name}"], pack[f"y_{name}"])
-            for name in splits
-        }
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path} is no pack of images ({reason(error)}); expected an .npz file with "
-            "jpeg_SPLIT, offsets_SPLIT, y_SPLIT and class_names."
-        ) from None
-    for split, (_, offsets, labels) in columns.items():
-        if len(offsets) != len(labels) + 1 or np.max(labels, initial=-1) >= len(names):
-            raise ValueError(
-                f"The {split} split of {path} has {len(offsets)} offsets, {len(labels)} labels up "
-                f"to {np.max(labels, initial=-1)} and {len(names)} class names; expected one "
-                "offset more than labels, and labels below the number of names."
-            )
+    names, columns = _read_pack(path)
     for split, (data, offsets, labels) in columns.items():
         for i in tqdm(range(len(labels)), desc=split, unit="img", disable=None):
             if labels[i] >= 0:  # -1: unlabelled
                 yield split, names[labels[i]], data[offsets[i] : offsets[i + 1]].tobytes()
+
+
+def _read_pack(path):
+    """({class name}, {split: (bytes, offsets, labels)}) of a pack, checked."""
+    try:
+        with np.load(path, allow_pickle=False) as pack:
+            names = [_text(name) for name in pack["class_names"]]
+            splits = [name for name in SPLIT_FOLDERS if f"jpeg_{name}" in pack]
+            columns = {
+                name: tuple(pack[f"{column}_{name}"] for column in ("jpeg", "offsets", "y"))
+                for name in splits
+            }
+    except DAMAGED as error:
+        raise ValueError(
+            f"{path} is no pack of images ({reason(error)}); expected an .npz file with jpeg_SPLIT, "
+            "offsets_SPLIT, y_SPLIT and class_names, arrays of numbers and of text."
+        ) from error
+    problems = [
+        f"{split}: {problem}"
+        for split, arrays in columns.items()
+        for problem in _problems(*arrays, len(names))
+    ]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        problems.append(f"the class names repeat: {', '.join(repeated)}")
+    if problems:
+        raise ValueError(f"The pack {path} does not hold together. " + "; ".join(problems) + ".")
+    return names, columns
+
+
+def _text(name):
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _problems(data, offsets, labels, count):
+    """What keeps a split's arrays from being what the top of this file says."""
+    if data.dtype != np.uint8 or data.ndim != 1:
+        yield f"jpeg is {data.dtype} of shape {data.shape}, expected uint8 [BYTES]"
+    for name, array in (("offsets", offsets), ("y", labels)):
+        if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+            yield f"{name} is {array.dtype} of shape {array.shape}, expected integers, 1-D"
+            return
+    if len(offsets) != len(labels) + 1:
+        yield f"{len(offsets)} offsets, {len(labels)} labels; expected one offset more than labels"
+    # Python's integers: those of NumPy turn over, or become floats, where one is unsigned.
+    ends = [int(offset) for offset in offsets]
+    if ends and (ends[0] < 0 or ends[-1] > len(data) or ends != sorted(ends)):
+        yield f"the offsets do not rise from 0 or more to {len(data)} at most"
+    lowest, highest = (int(f(labels)) if len(labels) else 0 for f in (np.min, np.max))
+    if lowest < -1 or highest >= max(count, 1):
+        yield (
+            f"labels go from {lowest} to {highest}, expected numbers below that of the class names "
+            f"({count}), and -1 without a label"
+        )
 
 
 def write_folders(examples, output):

@@ -10,10 +10,14 @@ import queue
 import socket
 import threading
 
+import grpc
 import tensorflow as tf
 
 PATIENCE = 300.0  # seconds
 CONNECT_SECONDS = 10.0
+# What TensorFlow's own client asks a dispatcher first; the empty message is the whole request.
+GET_VERSION = "/tensorflow.data.DispatcherService/GetVersion"
+PORTS = range(1, 2**16)
 
 
 class NoBatches(RuntimeError):
@@ -31,20 +35,65 @@ def served(batches, address):
         address: "HOST:PORT" of the dispatcher.
 
     Raises:
-        ValueError: nobody answers there.
+        ValueError: no dispatcher answers there within `CONNECT_SECONDS`.
     """
     host, port = parsed(address)
-    try:
-        socket.create_connection((host, port), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise ValueError(
-            f"No dispatcher of a data service answers at {address} ({error}). Start one there: "
-            f"python -m training.data_worker --role=dispatcher --port={port}, and workers with "
-            f"--role=worker --dispatcher={address}."
-        ) from error
+    check_dispatcher(address, CONNECT_SECONDS)
     service = tf.data.experimental.service
     remote = service.distribute(service.ShardingPolicy.DYNAMIC, f"grpc://{host}:{port}")
     return batches.apply(remote).prefetch(tf.data.AUTOTUNE)
+
+
+def check_dispatcher(address, seconds, wait=False):
+    """Raises a ValueError unless a dispatcher answers at an address.
+
+    TensorFlow's client would wait for minutes for whatever else listens there.
+
+    Args:
+        address: "HOST:PORT".
+        seconds: how long an answer may take.
+        wait: whether to wait as long for one that is not there yet.
+    """
+    host, port = parsed(address)
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        try:
+            channel.unary_unary(GET_VERSION)(b"", timeout=seconds, wait_for_ready=wait)
+        except grpc.RpcError as error:
+            reason = _reason(error, seconds)
+        else:
+            return
+    raise ValueError(
+        f"No dispatcher of a data service answers at {address} ({reason}). Start one there: "
+        f"python -m training.data_worker --role=dispatcher --allow_remote --port={port}, and "
+        f"workers with --role=worker --allow_remote --dispatcher={address}."
+    )
+
+
+def _reason(error, seconds):
+    if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+        return "another service listens there, perhaps a worker"
+    if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"nothing within {seconds:g} seconds"
+    return error.details()
+
+
+def check_port(port):
+    """Raises a ValueError unless a server can listen at `port`; 0 is any that is free.
+
+    TensorFlow's servers share a port that is in use with whoever has it, without a word.
+    """
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of one that has ended
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            probe.bind(("", port))
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"Nothing can listen at the port {port} ({error}). Give one from {PORTS[0]} to "
+            f"{PORTS[-1]} that is free, or 0 for any."
+        ) from error
 
 
 def parsed(address):
@@ -54,8 +103,11 @@ def parsed(address):
         ValueError: it is something else.
     """
     host, _, port = address.removeprefix("grpc://").rpartition(":")
-    if not host or not port.isdigit():
-        raise ValueError(f"The data service's address is {address!r}; expected HOST:PORT.")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) not in PORTS:
+        raise ValueError(
+            f"The data service's address is {address!r}; expected HOST:PORT, with a port from "
+            f"{PORTS[0]} to {PORTS[-1]}."
+        )
     return host, int(port)
 
 

@@ -1,8 +1,14 @@
-"""A helper of the input pipeline: a dispatcher of tf.data service, or one of its workers.
+r"""A helper of the input pipeline: a dispatcher of tf.data service, or one of its workers.
 
-    python -m training.data_worker --role=dispatcher --port=5050 --work_dir=DIR
-    python -m training.data_worker --role=worker --dispatcher=HOST:5050       # on every helper host
+    python -m training.data_worker --role=dispatcher --allow_remote --port=5050 --work_dir=DIR
+    python -m training.data_worker --role=worker --allow_remote --dispatcher=HOST:5050 \
+        --port=5051 --address=THIS_HOST:5051                                  # on every helper host
     python -m training.pretrain ... --data_service=HOST:5050
+
+Whoever reaches one of these ports can have graphs run here, and so read and write this user's
+files: TensorFlow's servers listen on all interfaces and ask nobody for a password. They cannot be
+bound to one interface; so nothing starts without --allow_remote, and docs/security.md has the
+firewall's rules that belong to it.
 
 Workers need this package's TensorFlow, and the images under the paths that training names; weights
 and settings come to them with the pipeline. They may come, go and come back while training runs. A
@@ -16,7 +22,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from training import binary
-from training.data_service import parsed
+from training.data_service import check_dispatcher, check_port, parsed
 
 DISPATCHER_SECONDS = 60
 WORKER_SECONDS = 20  # without a heartbeat, after which a worker counts as gone
@@ -28,7 +34,11 @@ def start_dispatcher(port, work_dir=None):
     Args:
         port: 0 for any that is free.
         work_dir: where it keeps what it has to remember; None: it forgets when it stops.
+
+    Raises:
+        ValueError: the port is out of range or in use.
     """
+    check_port(port)
     service = tf.data.experimental.service
     config = service.DispatcherConfig(
         port=port,
@@ -48,10 +58,14 @@ def start_worker(dispatcher, port=0, address=None):
         address: "HOST:PORT" under which trainers reach it; None: localhost.
 
     Raises:
-        ValueError: the dispatcher's address is none.
-        tf.errors.OpError: no dispatcher answers within `DISPATCHER_SECONDS`.
+        ValueError: an address is none, the port is out of range or in use, or no dispatcher answers
+            within `DISPATCHER_SECONDS`.
     """
     host, dispatcher_port = parsed(dispatcher)
+    if address is not None:
+        parsed(address)
+    check_port(port)
+    check_dispatcher(dispatcher, DISPATCHER_SECONDS, wait=True)
     service = tf.data.experimental.service
     config = service.WorkerConfig(
         dispatcher_address=f"{host}:{dispatcher_port}",
@@ -62,8 +76,22 @@ def start_worker(dispatcher, port=0, address=None):
     return service.WorkerServer(config)
 
 
+def check_allowed(role, allow_remote):
+    """Raises a ValueError unless the user said that a server may be reached from elsewhere."""
+    if not allow_remote:
+        raise ValueError(
+            f"A {role} of TensorFlow's data service listens on all interfaces and asks for no "
+            "password: whoever reaches its port can read and write this user's files. Close the "
+            "port to all but your own hosts (docs/security.md has the rules), then start it with "
+            "--allow_remote."
+        )
+
+
 def main(_):
     values = flags.FLAGS
+    if values.role == "worker" and not values.dispatcher:
+        raise app.UsageError("A worker needs --dispatcher=HOST:PORT.")
+    check_allowed(values.role, values.allow_remote)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -71,8 +99,6 @@ def main(_):
         server = start_dispatcher(values.port, values.work_dir)
         print(f"Dispatcher at {server.target.removeprefix('grpc://')}", flush=True)
     else:
-        if not values.dispatcher:
-            raise app.UsageError("A worker needs --dispatcher=HOST:PORT.")
         server = start_worker(values.dispatcher, values.port, values.address)
         print(f"Worker of the dispatcher at {values.dispatcher}", flush=True)
     stop.wait()
@@ -82,7 +108,15 @@ def main(_):
 
 if __name__ == "__main__":
     flags.DEFINE_enum("role", None, ["dispatcher", "worker"], "What to be.", required=True)
-    flags.DEFINE_integer("port", 0, "To listen at; 0: any that is free.", lower_bound=0)
+    flags.DEFINE_bool(
+        "allow_remote",
+        False,
+        "Needed to start: whoever reaches the port can read and write this user's files, and "
+        "TensorFlow listens on all interfaces. docs/security.md tells how to close it to others.",
+    )
+    flags.DEFINE_integer(
+        "port", 0, "To listen at; 0: any that is free.", lower_bound=0, upper_bound=65535
+    )
     flags.DEFINE_string("work_dir", None, "Where a dispatcher keeps what it must not forget.")
     flags.DEFINE_string("dispatcher", None, "HOST:PORT of a worker's dispatcher.")
     flags.DEFINE_string("address", None, "HOST:PORT under which trainers reach a worker.")

@@ -7,10 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf.datasets import load_dataset
+from sassl_tf.datasets.dataset import naming_damaged
 from sassl_tf.files import replacing
 from training import summary
 from training.assembly import build_augmentation, compiled_method, fingerprints
 from training.checkpoints import Checkpoints, state_of
+from training.config_checks import check_config
 from training.data_service import next_within
 from training.input_pipeline import batches_per_epoch, distributed_batches, finish_sides
 from training.lock import locked
@@ -45,13 +47,15 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
         The `Run`, at its end.
 
     Raises:
-        ValueError: the config asks for something that does not exist, the workdir belongs to
-            another config, or the weights are no longer finite.
+        ValueError: the config has values out of range or names what does not exist, the workdir
+            belongs to another config, the weights are no longer finite, or images were damaged
+            meanwhile.
         OSError: the workdir cannot be written.
         InUse: another process works in it.
         Preempted: told to stop by a signal; the step that was under way is saved.
         NoBatches: the data service gives none.
     """
+    check_config(config)
     strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
     check_batch_size(strategy, config.batch_size)
     keras.config.set_dtype_policy(config.precision)
@@ -59,7 +63,8 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
         tf.config.experimental.enable_op_determinism()
     with locked(workdir_path(workdir), is_chief(strategy)):
         run = Run(config, workdir, strategy, profile_steps, data_service)
-        run.train()
+        with naming_damaged(run.dataset):
+            run.train()
         run.save_encoder()
     return run
 

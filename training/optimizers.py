@@ -147,13 +147,8 @@ def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
     """The optimizer of a config, with linear warm-up from 0 and cosine decay to 0.
 
     Raises:
-        ValueError: an unknown optimizer or scaling, or `constant_for` with another than "sgd".
+        ValueError: an unknown optimizer or scaling.
     """
-    if config.constant_for and config.name != "sgd":
-        raise ValueError(
-            f'optimizer.constant_for is {config.constant_for!r}, which optimizer.name "sgd" alone '
-            f"knows, not {config.name!r}. Set --config.optimizer.constant_for=''."
-        )
     warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), total_steps - 1)
     peak = peak_learning_rate(config.learning_rate, config.learning_rate_scaling, batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(

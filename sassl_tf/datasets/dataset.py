@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Callable
@@ -18,6 +19,10 @@ UNLABELLED = -1
 
 class MissingSplit(ValueError):
     """The dataset is there, and has no such split."""
+
+
+class DamagedImages(ValueError):
+    """Image files are gone or damaged that could be read when the dataset was loaded."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +42,7 @@ class ImageDataset:
         read: int64 [] tensor to uint8 [H, W, 3] tensor; what `image` calls.
         listing: short hexadecimal hash of which image has which number, the same for every copy of
             the data; of files the names and sizes, while `fingerprint` has their times too.
+        damaged: returns the paths of the files that could be read once and cannot now.
     """
 
     name: str
@@ -46,6 +52,7 @@ class ImageDataset:
     fingerprint: str
     read: Callable[[tf.Tensor], tf.Tensor]
     listing: str = ""
+    damaged: Callable[[], list[str]] = list
     _labels: tf.Tensor = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -104,6 +111,36 @@ class ImageDataset:
         )
 
 
+@contextlib.contextmanager
+def naming_damaged(*datasets):
+    """Within it, an error of TensorFlow that damaged images are behind names them.
+
+    TensorFlow's own message says what is wrong with an image, and not which it is.
+
+    Raises:
+        DamagedImages: files of the datasets are gone or damaged.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_of_tensorflow(error):
+            raise
+        paths = sorted({path for dataset in datasets for path in dataset.damaged()})
+        if not paths:
+            raise
+        raise DamagedImages(
+            f"{len(paths)} image files could be read at the start and cannot be read now: "
+            f"{', '.join(paths[:5])}{', ...' * (len(paths) > 5)}. Put them back as they were, and "
+            "the same command continues. Without them the dataset is another: a training needs a "
+            "new --workdir."
+        ) from error
+
+
+def _is_of_tensorflow(error):
+    """Whether it is, or was raised from, an error of an operation."""
+    return isinstance(error, tf.errors.OpError) or isinstance(error.__cause__, tf.errors.OpError)
+
+
 def joined(first, second):
     """Returns the `ImageDataset` of the images of two, which have the same classes.
 
@@ -123,6 +160,7 @@ def joined(first, second):
         fingerprint=fingerprint_of(first.fingerprint, second.fingerprint),
         read=read,
         listing=fingerprint_of(first.listing, second.listing),
+        damaged=lambda: [*first.damaged(), *second.damaged()],
     )
 
 

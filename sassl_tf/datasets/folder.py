@@ -1,6 +1,7 @@
 """Folders of image files as datasets."""
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import os
@@ -14,16 +15,14 @@ from sassl_tf.checked import cached, read_json, write_json
 from sassl_tf.datasets.dataset import (
     UNLABELLED,
     ImageDataset,
-    MissingSplit,
     check_split,
     fingerprint_of,
     on_host,
     os_bytes,
 )
 from sassl_tf.datasets.decoding import decode_image
+from sassl_tf.datasets.listing import files_under, listing
 
-SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val"), "validation": ("val",)}
-TEST_EVERY = 5
 PROGRESS_FROM = 20_000  # files: about the number that takes longer than one likes to wait
 
 
@@ -32,12 +31,15 @@ def folder(path, split="train"):
 
     - `path/train/<class>/...` and `path/test/<class>/...` or `path/val/<class>/...`: the split
       "test" is `test` where there is one, else `val`; where there are both, `val` is "validation",
-      which the other forms lack. A label means the same class in all of them.
+      which the other forms lack. A label means the same class in all of them. Names may be in any
+      case, and `training`, `valid`, `validation`, `dev` and `testing` mean the same.
     - `path/<class>/...`: every fifth image of each class, in sorted order, is "test".
     - images directly in `path` or in a split's folder, with no class folders: unlabelled. Without
       split folders all of them are "train".
 
-    Class folders are searched recursively; hidden files and folders are ignored. Images are
+    Class folders are searched recursively; hidden files and folders are ignored, links are followed
+    but not back into a folder that they are in. Images beside class folders or split folders, and
+    folders of images beside split folders, are not used, and a warning names them. Images are
     decoded as `sassl_tf.datasets.decoding.decode_image` says: JPEG, PNG, GIF, BMP and WebP to RGB,
     alpha dropped and EXIF rotation ignored.
 
@@ -46,11 +48,12 @@ def folder(path, split="train"):
     found is remembered in `$SASSL_CACHE` (else `~/.cache/sassl_tf`) until a file changes.
 
     Raises:
-        ValueError: no such folder, split or image; or more unreadable files than 1 % (and than 1).
+        ValueError: no such folder, split or image; a folder that cannot be read, or that may be a
+            split or a class; or more unreadable files than 1 % (and than 1).
     """
     check_split(split)
     root = _existing(path)
-    return _dataset(path, root, split, *_listing(root, split))
+    return _dataset(path, root, split, *listing(root, split))
 
 
 def every_image(path):
@@ -59,10 +62,11 @@ def every_image(path):
     Files are checked and hidden ones ignored as by `folder`.
 
     Raises:
-        ValueError: no such folder or image; or more unreadable files than 1 % (and than 1).
+        ValueError: no such folder or image; a folder that cannot be read; or more unreadable files
+            than 1 % (and than 1).
     """
     root = _existing(path)
-    files = sorted(_files(root))
+    files = sorted(files_under(root))
     if not files:
         raise ValueError(f"There are no files under {root}.")
     return _dataset(path, root, "train", files, np.full(len(files), UNLABELLED), [])
@@ -93,7 +97,19 @@ def _dataset(path, root, split, files, labels, class_names):
         fingerprint=fingerprint_of(*class_names, *held),
         read=lambda index: _read(paths, index),
         listing=fingerprint_of(*class_names, *listed),
+        damaged=functools.partial(_damaged, paths, np.array([stats[i] for i in good], np.int64)),
     )
+
+
+def _damaged(paths, stats):
+    """The paths, of those whose size or time [N, 2] are no longer these, that cannot be read."""
+    files = [os.fsdecode(path) for path in paths.numpy()]
+    now = np.array([_size_and_time(file) for file in files], np.int64)
+    changed = np.flatnonzero((now != stats).any(axis=1))
+    if not changed.size:
+        return []
+    bad = _undecodable(tf.gather(paths, changed))
+    return [files[i] for i in changed[bad]]
 
 
 def _paths(files):
@@ -102,91 +118,6 @@ def _paths(files):
 
 def _read(paths, index):
     return decode_image(tf.io.read_file(tf.gather(paths, index)))
-
-
-# Which files there are.
-
-
-def _listing(root, split):
-    """Returns the split's files (str, sorted by class and name), labels [N] and class names."""
-    present = _folders(root)
-    split_folders = [name for name in ("train", "val", "test") if name in present]
-    if split == "validation" and not {"val", "test"} <= set(split_folders):
-        raise MissingSplit(f"{root} has no validation split: a folder val beside a folder test.")
-    # One such name among others is a class: there are datasets of trains.
-    if len(split_folders) >= 2 or (split_folders and split_folders == present):
-        home = root / _split_folder(root, split, split_folders)
-        # The classes of all splits, so that a class missing from one does not shift its labels.
-        known = {name for folder in split_folders for name in _class_names(root / folder)}
-        class_names = sorted(known) if _class_names(home) else []
-        keep = None
-    else:
-        home, class_names, keep = root, _class_names(root), split
-
-    if not class_names:
-        files = _unlabelled_files(home, keep)
-        return files, np.full(len(files), UNLABELLED), []
-    by_class = [_every_fifth(sorted(_files(home / name)), keep) for name in class_names]
-    labels = np.repeat(np.arange(len(class_names)), [len(files) for files in by_class])
-    files = list(itertools.chain.from_iterable(by_class))
-    if not files:
-        raise ValueError(
-            f"The {split} split of {root} is empty: where there are no split folders, every "
-            f"{TEST_EVERY}th image of each class is test. Add images, or train and test folders."
-        )
-    return files, labels, class_names
-
-
-def _split_folder(root, split, split_folders):
-    for name in SPLIT_FOLDERS[split]:
-        if name in split_folders:
-            return name
-    raise ValueError(
-        f"{root} has no {split} split: it needs a folder named "
-        f"{' or '.join(SPLIT_FOLDERS[split])}, and has {', '.join(split_folders)}."
-    )
-
-
-def _every_fifth(files, split):
-    if split is None:
-        return files
-    is_test = [i % TEST_EVERY == TEST_EVERY - 1 for i in range(len(files))]
-    return [file for file, test in zip(files, is_test, strict=True) if test == (split == "test")]
-
-
-def _unlabelled_files(home, split):
-    if split == "test":
-        raise ValueError(
-            f"{home} holds no class folders and no split folders, so all of it is train; "
-            "for a test split put the images into folders train and test."
-        )
-    files = sorted(entry.path for entry in _visible(home) if entry.is_file())
-    if not files:
-        raise ValueError(
-            f"No images in {home}: expected class folders of images "
-            f"({os.path.join(home, 'CLASS', 'NAME.jpg')}), or images directly in it."
-        )
-    return files
-
-
-def _visible(folder):
-    with os.scandir(folder) as entries:
-        return [entry for entry in entries if not entry.name.startswith(".")]
-
-
-def _folders(folder):
-    return sorted(entry.name for entry in _visible(folder) if entry.is_dir())
-
-
-def _class_names(home):
-    """Returns the names of the folders in `home` that hold a file, at whatever depth."""
-    return [name for name in _folders(home) if next(_files(home / name), None)]
-
-
-def _files(folder):
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (os.path.join(parent, name) for name in names if not name.startswith("."))
 
 
 # Which files cannot be read.

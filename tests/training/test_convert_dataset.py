@@ -94,9 +94,12 @@ def test_nothing_is_left_of_what_fails(pack, tmp_path):
         with pytest.raises(ValueError, match="no pack of images"):
             list(packed_examples(file))
     columns = dict(np.load(pack))
-    for changed in ({"y_train": np.arange(8)}, {"offsets_test": columns["offsets_test"][1:]}):
+    for changed, message in (
+        ({"y_train": np.arange(8)}, "labels go from 0 to 7"),
+        ({"offsets_test": columns["offsets_test"][1:]}, "expected one offset more than labels"),
+    ):
         np.savez(tmp_path / "other.npz", **{**columns, **changed})
-        with pytest.raises(ValueError, match="expected one offset more than labels"):
+        with pytest.raises(ValueError, match=message):
             list(packed_examples(tmp_path / "other.npz"))
     np.savez(tmp_path / "other.npz", **{**columns, "y_train": np.array([0, 1, -1] + [1] * 5)})
     assert len(list(packed_examples(tmp_path / "other.npz"))) == 11  # one has no label

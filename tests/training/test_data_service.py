@@ -35,7 +35,8 @@ class Service:
         self.address = f"localhost:{self.port}"
 
     def start(self, *flags):
-        command = [sys.executable, "-m", "training.data_worker", *map(str, flags)]
+        command = [sys.executable, "-m", "training.data_worker", "--allow_remote"]
+        command += map(str, flags)
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.processes.append(process)
         return process

@@ -2,6 +2,8 @@
 
 from sassl_tf.nearest import nearest
 
+METHODS = ("simclr", "moco", "byol", "simsiam")
+
 
 def build_method(config, encoder, total_steps):
     """The method that a config names, as a Keras model around an encoder.
@@ -31,8 +33,7 @@ def build_method(config, encoder, total_steps):
         from training.methods.simsiam import SimSiam
 
         return SimSiam(encoder, **config.simsiam)
-    names = ("simclr", "moco", "byol", "simsiam")
     raise ValueError(
-        f"There is no method {config.method!r}.{nearest(config.method, names)} "
-        f"There are {', '.join(names)}."
+        f"There is no method {config.method!r}.{nearest(config.method, METHODS)} "
+        f"There are {', '.join(METHODS)}."
     )

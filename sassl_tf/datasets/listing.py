@@ -1,0 +1,240 @@
+"""Which files a folder of images holds, of which split and class."""
+
+import itertools
+import os
+import pathlib
+import warnings
+
+import numpy as np
+
+from sassl_tf.datasets.dataset import UNLABELLED, MissingSplit
+
+# What a split's folder may be called, in any case.
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val"), "validation": ("val",)}
+TEST_EVERY = 5
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+
+
+def listing(root, split):
+    """Returns the split's files (str, sorted by class and name), labels [N] and class names.
+
+    Warns of images and folders that lie where they are not used.
+
+    Raises:
+        ValueError: no such split or image, a folder that cannot be read, or one that may be meant
+            as a split or as a class.
+    """
+    folders = split_folders(root)
+    if split == "validation" and not {"val", "test"} <= folders.keys():
+        raise MissingSplit(f"{root} has no validation split: a folder val beside a folder test.")
+    if folders:
+        home = root / _split_folder(root, split, folders)
+        # The classes of all splits, so that a class missing from one does not shift its labels.
+        known = {name for folder in folders.values() for name in _class_names(root / folder)}
+        class_names = sorted(known) if _class_names(home) else []
+        keep = None
+        others = [name for name in _folders(root) if name not in folders.values()]
+        unused = [name for name in others if any(map(_is_image, files_under(root / name)))]
+        _warn_of_unused(root, "split folders", unused, "folders")
+        _warn_of_unused(root, "split folders", _loose_images(root), "images")
+    else:
+        home, class_names, keep = root, _class_names(root), split
+
+    if not class_names:
+        files = _unlabelled_files(home, keep)
+        return files, np.full(len(files), UNLABELLED), []
+    _warn_of_unused(home, "class folders", _loose_images(home), "images")
+    held = {name: sorted(files_under(home / name)) for name in _class_names(home)}
+    by_class = [_every_fifth(held.get(name, []), keep) for name in class_names]
+    labels = np.repeat(np.arange(len(class_names)), [len(files) for files in by_class])
+    files = list(itertools.chain.from_iterable(by_class))
+    if not files:
+        raise ValueError(
+            f"The {split} split of {root} is empty: where there are no split folders, every "
+            f"{TEST_EVERY}th image of each class is test. Add images, or train and test folders."
+        )
+    return files, labels, class_names
+
+
+# Splits.
+
+
+def split_folders(root):
+    """Returns {"train", "val" or "test": name of its folder}; {} where the folders are classes.
+
+    Raises:
+        ValueError: two folders are of one split, or a folder may be a split or a class.
+    """
+    present = _folders(root)
+    found = {}
+    for name in present:
+        if kind := _split_of(name):
+            found.setdefault(kind, []).append(name)
+    others = [name for name in present if not _split_of(name)]
+    # One such name among others is a class: there are datasets of trains.
+    if len(found) == 1 and others:
+        _check_is_class(root, *found.values(), others)
+        return {}
+    for kind, names in found.items():
+        if len(names) > 1:
+            raise ValueError(
+                f"{root} has several folders for the {kind} split: {_some(names)}. Keep one of "
+                "them, and rename or move the others."
+            )
+    return {kind: names[0] for kind, names in found.items()}
+
+
+def _split_of(name):
+    folded = name.casefold()
+    return next((kind for kind, names in SPLIT_NAMES.items() if folded in names), None)
+
+
+def _check_is_class(root, names, others):
+    """Raises a ValueError where a folder of a split's name holds class folders, as a split does."""
+    for name in names:
+        if _class_names(root / name) and not _loose_images(root / name):
+            raise ValueError(
+                f"{root} has a folder {name} that holds class folders, as a split does, beside "
+                f"others ({_some(others)}), as a class has. For a split, move the others away, or "
+                f"add a second split; for a class, rename {name}."
+            )
+
+
+def _split_folder(root, split, folders):
+    for kind in SPLIT_FOLDERS[split]:
+        if kind in folders:
+            return folders[kind]
+    raise ValueError(
+        f"{root} has no {split} split: it needs a folder named "
+        f"{' or '.join(SPLIT_FOLDERS[split])}, and has {', '.join(folders.values())}."
+    )
+
+
+def _every_fifth(files, split):
+    if split is None:
+        return files
+    is_test = [i % TEST_EVERY == TEST_EVERY - 1 for i in range(len(files))]
+    return [file for file, test in zip(files, is_test, strict=True) if test == (split == "test")]
+
+
+# What lies where.
+
+
+def _unlabelled_files(home, split):
+    if split == "test":
+        raise ValueError(
+            f"{home} holds no class folders and no split folders, so all of it is train; "
+            "for a test split put the images into folders train and test."
+        )
+    files = sorted(entry.path for entry in _visible(home) if _is_file(entry))
+    if not files:
+        raise ValueError(
+            f"No images in {home}: expected class folders of images "
+            f"({os.path.join(home, 'CLASS', 'NAME.jpg')}), or images directly in it."
+        )
+    return files
+
+
+def _warn_of_unused(home, beside, names, what):
+    if names:
+        warnings.warn(
+            f"Not used, as they lie beside the {beside} of {home}: {len(names)} {what}: "
+            f"{_some(names)}",
+            stacklevel=4,
+        )
+
+
+def _some(names):
+    return ", ".join(sorted(names)[:5]) + ", ..." * (len(names) > 5)
+
+
+def _loose_images(home):
+    return [entry.name for entry in _visible(home) if _is_image(entry.name) and _is_file(entry)]
+
+
+def _is_image(name):
+    return name.lower().endswith(SUFFIXES)
+
+
+def _folders(home):
+    """Returns the names of the folders in `home`, sorted.
+
+    Raises:
+        ValueError: one is a link that leads nowhere: of a class folder, say, on another disk.
+    """
+    entries = _visible(home)
+    for entry in entries:
+        if _leads_nowhere(entry) and not _is_image(entry.name):
+            raise ValueError(
+                f"{entry.path} is a link to {os.readlink(entry.path)}, which is not there. Mend "
+                "the link, or remove it."
+            )
+    return sorted(entry.name for entry in entries if _is_folder(entry))
+
+
+def _class_names(home):
+    """Returns the names of the folders in `home` that hold a file, at whatever depth."""
+    return [name for name in _folders(home) if _holds_files(home / name)]
+
+
+def _holds_files(folder):
+    return next(files_under(folder), None) is not None
+
+
+def files_under(folder):
+    """Yields the paths of all files under a folder, at whatever depth, in no order.
+
+    Links are followed, but not back: to a folder in which one is already. Hidden files and folders
+    are left out, and so is what is no file (pipes, devices).
+
+    Raises:
+        ValueError: a folder cannot be read.
+    """
+    yield from _walk(str(folder), [os.path.realpath(folder)])
+
+
+def _walk(folder, path):
+    """`path` holds the real folders on the way to this one, itself the last."""
+    for entry in _visible(folder):
+        if _is_folder(entry):
+            real = os.path.realpath(entry.path)
+            if not any(_is_inside(passed, real) for passed in path):
+                yield from _walk(entry.path, [*path, real])
+        elif _is_file(entry):
+            yield entry.path
+
+
+def _is_inside(path, folder):
+    return pathlib.PurePath(path).is_relative_to(folder)
+
+
+def _visible(folder):
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise ValueError(
+            f"The folder {folder} cannot be read ({error.strerror}), and its images would be "
+            "missing. Make it readable, or take it out of the dataset."
+        ) from error
+
+
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_file(entry):
+    """A regular file, or a link that leads nowhere: which is found unreadable later on."""
+    return _leads_nowhere(entry) or (not _is_folder(entry) and entry.is_file())
+
+
+def _leads_nowhere(entry):
+    return entry.is_symlink() and not os.path.exists(entry.path)

@@ -1,0 +1,194 @@
+"""Configs whose values are out of range: all of them are told, before anything starts."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training import binary
+from training.config_checks import FIELDS, METHOD, check_config, fields
+from training.configs import byol, moco, simclr, simsiam
+from training.configs.common import PRESETS
+from training.loop import pretrain
+
+CONFIGS = [simclr, moco, byol, simsiam]
+BAD = {
+    "method": ["simcrl", "", "moco"],  # the last is a method, of another config
+    "dataset": ["", " "],
+    "image_size": [0, -224],
+    "batch_size": [0, -1, 1],
+    "epochs": [0.0, -1.0, math.nan, math.inf, 1e300],
+    "seed": [-1, 2**31, 2**64],
+    "encoder.name": [""],
+    "encoder.stem": ["cifar10"],
+    "encoder.width": [0.0, -1.0, math.nan, math.inf],
+    "sassl.stylizer": [""],
+    "sassl.styles": [""],
+    "sassl.probability": [1.1, -0.1, math.nan],
+    "sassl.blending_factor": [
+        (0.3, 0.1),
+        (0.1, 1.1),
+        (-0.1, 0.1),
+        (0.1, 0.2, 0.3),
+        (0.1, math.nan),
+    ],
+    "sassl.interpolation_factor": [(0.3, 0.1)],
+    "sassl.stylize_size": [-1, 15],
+    "sassl.encode_size": [1],
+    "sassl.precision": ["float16"],
+    "views.left.crop_area": [(1.0, 0.08), (0.0, 1.0), (0.5, 1.5), ()],
+    "views.right.crop_ratio": [(4 / 3, 3 / 4), (0.0, 1.0), (-1.0, 1.0)],
+    "views.left.crop_sampler": ["pil"],
+    "views.left.flip_probability": [1.5],
+    "views.right.jitter_probability": [-0.5],
+    "views.left.jitter_law": [""],
+    "views.left.brightness": [-0.1, math.inf],
+    "views.left.hue": [0.6, -0.1],
+    "views.left.grayscale_probability": [2.0],
+    "views.left.blur_probability": [1.01],
+    "views.left.blur_sigma": [(2.0, 0.1), (0.0, 1.0)],
+    "views.right.solarize_probability": [math.nan],
+    "views.left.sassl": ["before"],
+    "optimizer.name": ["sgdd"],
+    "optimizer.learning_rate": [-0.1, math.nan, math.inf],
+    "optimizer.learning_rate_scaling": ["cubic"],
+    "optimizer.momentum": [1.1, -0.1],
+    "optimizer.weight_decay": [-1e-6],
+    "optimizer.warmup_epochs": [-1.0, math.nan],
+    "augment_on": ["gpu"],
+    "precision": ["float31", "bfloat16", ""],
+    "log_every": [-1],
+    "checkpoint_every": [-5],
+    "keep_checkpoints": [0],
+    "keep_checkpoint_every": [-1],
+    "knn_every": [-1],
+    "simclr.hidden_dim": [0, -1],
+    "simclr.projection_dim": [0],
+    "simclr.temperature": [0.0, -0.1, math.nan],
+}
+
+
+def changed(**values):
+    config = simclr.get_config("smoke")
+    with config.ignore_type():
+        config.update_from_flattened_dict(values)
+    return config
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("method", CONFIGS)
+def test_every_preset_passes_and_has_a_rule_for_every_field(method, preset):
+    config = method.get_config(preset)
+    check_config(config)
+    names = {name for name, _ in fields(config)}
+    own = {f"{config.method}.{name}" for name in METHOD[config.method]}
+    assert names == FIELDS.keys() | own
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
+)
+def test_each_bad_value_is_told_with_its_field(name, value):
+    with pytest.raises(ValueError, match=f"cannot be run: {name} is ") as error:
+        check_config(changed(**{name: value}))
+    assert repr(value) in str(error.value) and "\n" not in str(error.value)
+
+
+@given(st.sets(st.sampled_from(sorted(BAD)), min_size=2), st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_all_problems_are_told_at_once_and_nothing_else(names, random):
+    with pytest.raises(ValueError) as error:
+        check_config(changed(**{name: random.choice(BAD[name]) for name in names}))
+    lines = str(error.value).splitlines()[1:]
+    assert sorted(line.split()[0] for line in lines) == sorted(names)
+
+
+@pytest.mark.parametrize("value", [True, "1", None, 1.5, [1]])
+def test_types_that_are_no_number(value):
+    with pytest.raises(ValueError, match="batch_size is"):
+        check_config(changed(batch_size=value))
+
+
+def test_values_at_the_edges_and_of_numpy_pass():
+    edges = {"sassl.probability": 0, "views.left.hue": 0.5, "views.left.crop_area": (1.0, 1.0)}
+    check_config(changed(seed=2**31 - 1, batch_size=np.int64(2), epochs=np.float64(1), **edges))
+    check_config(changed(**{"sassl.blending_factor": 0.3, "optimizer.learning_rate": 0.0}))
+
+
+def test_fields_that_are_missing_or_unknown():
+    config = simclr.get_config("smoke")
+    config.simclr.temprature = 0.5
+    del config.views.left["hue"]
+    del config["views"]["right"]["hue"]
+    with pytest.raises(ValueError) as error:
+        check_config(config)
+    told = str(error.value)
+    assert 'simclr.temprature is no field of a config. Did you mean "simclr.temperature"?' in told
+    assert "views.left.hue is missing; expected a number of at least 0" in told
+    config = simclr.get_config("smoke")
+    config.encoder.arguments = {"depth": -3}  # the encoder's own affair
+    check_config(config)
+
+
+def test_fields_that_do_not_go_together():
+    config = moco.get_config("smoke")
+    config.batch_size = 48
+    with pytest.raises(ValueError, match=r"moco.queue_size is 128; expected a multiple of .* 48"):
+        check_config(config)
+    config.moco.queue_size, config.moco.batch_norm_groups = 96, 7
+    with pytest.raises(ValueError, match="batch_norm_groups is 7; expected a divisor"):
+        check_config(config)
+    config = simsiam.get_config("imagenet")
+    config.optimizer.name = "lars"
+    with pytest.raises(ValueError, match="constant_for is 'predictor'"):
+        check_config(config)
+
+
+def test_nothing_starts_with_a_bad_config(tmp_path):
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        pretrain(changed(batch_size=0), tmp_path / "run", strategy="no strategy")
+    assert not (tmp_path / "run").exists()
+
+
+FLAGS = ["--workdir=", "--workdir= ", "--datasets=", "--datasets=a,", "--images="]
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_flag_that_is_given_nothing(flag, monkeypatch):
+    values = flags.FlagValues()
+    for name in ("workdir", "images", "other"):
+        flags.DEFINE_string(name, None, f"The {name}.", flag_values=values)
+    flags.DEFINE_list("datasets", "a,b", "The datasets.", flag_values=values)
+    flags.DEFINE_string("tpu", "", "Of the TPU.", flag_values=values)
+    monkeypatch.setattr(binary.flags, "FLAGS", values)
+    values(["program", "--tpu=", "--other=x"])
+    binary._check_not_empty()  # nothing is the default of one, and the others have something
+    values(["program", flag])
+    name = flag.strip("-").partition("=")[0]
+    with pytest.raises(flags.Error, match=f"--{name} is given nothing. Expected: The {name}"):
+        binary._check_not_empty()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "flag", "others"),
+    [
+        ("training.pretrain", "--workdir=", ["--config=training/configs/simclr.py:smoke"]),
+        ("evaluation.transfer", "--datasets=", ["--encoder=x"]),
+        ("evaluation.transfer", "--protocols=", ["--encoder=x", "--datasets=shapes"]),
+        ("evaluation.style_map", "--datasets=", []),
+        ("evaluation.knn", "--workdir=", ["--encoder=x", "--dataset=shapes"]),
+        ("evaluation.style_grid", "--images=", []),
+        ("training.build_style_bank", "--images=", ["--output=x.npz"]),
+    ],
+)
+def test_binaries_refuse_flags_that_are_given_nothing(module, flag, others):
+    command = [sys.executable, "-m", module, *others, flag]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and f"{flag[:-1]} is given nothing" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,99 @@
+"""Image files that are cut short, overwritten or deleted while they are being read."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from evaluation.features import extract_features
+from sassl_tf.datasets.dataset import DamagedImages, joined, naming_damaged
+from sassl_tf.datasets.folder import folder
+from tests.datasets.test_folder import class_folders
+from tests.training.three_steps import encoder
+from training.configs import simclr
+from training.data_service import NoBatches
+from training.loop import Run, pretrain
+
+
+@pytest.fixture
+def root(tmp_path):
+    return class_folders(tmp_path / "images", {"ant": 10, "bee": 10})
+
+
+def cut(file):
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+
+
+def read_all(dataset):
+    images = tf.data.Dataset.range(len(dataset)).map(dataset.image, tf.data.AUTOTUNE)
+    with naming_damaged(dataset):
+        return sum(1 for _ in images)
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, lambda file: file.unlink(), lambda file: file.write_text("")]
+)
+def test_a_damaged_image_is_named_and_no_other(root, damage):
+    dataset = folder(root)
+    (root / "ant" / "03.png").write_bytes((root / "ant" / "03.png").read_bytes())  # another time
+    damage(root / "bee" / "01.png")
+    with pytest.raises(DamagedImages, match=r"^1 image files .*: \S*bee/01\.png\. Put") as error:
+        read_all(dataset)
+    assert "03.png" not in str(error.value)
+    assert isinstance(error.value.__cause__, tf.errors.OpError)
+
+
+def test_subsets_and_joined_datasets_name_them(root):
+    train, test = folder(root, "train"), folder(root, "test")
+    (root / "ant" / "04.png").unlink()  # every fifth is test
+    with pytest.raises(DamagedImages, match=r"ant/04\.png"):
+        read_all(joined(train, test))
+    assert read_all(train.subset([0, 1])) == 2
+
+
+def test_an_evaluation_names_them(root):
+    dataset = folder(root)
+    cut(root / "ant" / "00.png")
+    with pytest.raises(DamagedImages, match=r"ant/00\.png"):
+        extract_features(encoder(False), dataset, 16, progress=False)
+
+
+def test_errors_that_no_image_is_behind_stay_as_they_are(root):
+    dataset = folder(root)
+    with pytest.raises(tf.errors.ResourceExhaustedError), naming_damaged(dataset):
+        raise tf.errors.ResourceExhaustedError(None, None, "no memory")
+    cut(root / "ant" / "00.png")
+    with pytest.raises(KeyError), naming_damaged(dataset):
+        raise KeyError
+    with pytest.raises(DamagedImages), naming_damaged(dataset):
+        try:
+            raise tf.errors.InvalidArgumentError(None, None, "of a worker")
+        except tf.errors.OpError as error:
+            raise NoBatches("broke off") from error
+
+
+@pytest.mark.slow
+def test_the_same_command_continues_once_the_image_is_back(root, tmp_path, monkeypatch):
+    config = simclr.get_config("smoke")
+    config.dataset, config.image_size, config.batch_size = f"folder:{root}", 16, 8
+    config.epochs, config.checkpoint_every, config.sassl.enabled = 12.0, 1, False
+    file, whole = root / "bee" / "02.png", (root / "bee" / "02.png").read_bytes()
+    save = Run.save_checkpoint
+
+    def save_and_damage(run, step):
+        save(run, step)
+        if step == 1:
+            cut(file)
+
+    with monkeypatch.context() as patch, pytest.raises(DamagedImages, match=r"bee/02\.png"):
+        patch.setattr(Run, "save_checkpoint", save_and_damage)
+        pretrain(config, tmp_path / "run")
+    with (
+        pytest.warns(UserWarning, match=r"bee/02\.png"),
+        pytest.raises(ValueError, match=r"fingerprints\.images: there 16, here 15"),
+    ):
+        pretrain(config, tmp_path / "run")
+    file.write_bytes(whole)
+    run = pretrain(config, tmp_path / "run")
+    assert run.start >= 1 and (tmp_path / "run" / "encoder.keras").is_file()
+    assert all(np.isfinite(v.numpy()).all() for v in run.method.encoder.variables)

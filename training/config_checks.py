@@ -1,0 +1,262 @@
+"""What the fields of a pretraining config may be; all that is wrong is told at once.
+
+`FIELDS` has a rule for every field, `TOGETHER` those for several. A new field needs a line here:
+one without a rule counts as misspelt.
+"""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Callable
+
+import ml_collections
+
+from sassl_tf.nearest import nearest
+from training.image_ops import CROP_SAMPLERS, JITTER_LAWS
+from training.methods import METHODS
+from training.views import SASSL_POSITIONS
+
+SEEDS = 2**31  # TensorFlow's seeds are int32, and Keras's not negative
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """A field's rule.
+
+    Attributes:
+        holds: whether a value keeps it.
+        expected: in words, what does.
+        known: the values that there are, where they can be listed.
+    """
+
+    holds: Callable
+    expected: str
+    known: tuple = ()
+
+    def problem(self, name, value):
+        """What is wrong with the value, or None."""
+        if self.holds(value):
+            return None
+        return f"{name} is {value!r}; expected {self.expected}.{nearest(value, self.known)}"
+
+
+def _is_number(value):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
+def whole(least, most=math.inf):
+    """A whole number from `least` to `most`."""
+    limit = f" to {most:,}" if most < math.inf else " on"
+    return Rule(
+        lambda x: _is_number(x) and isinstance(x, numbers.Integral) and least <= x <= most,
+        f"a whole number from {least}{limit}",
+    )
+
+
+def number(least, most=math.inf, above=False):
+    """A finite number from `least` to `most`; with `above`, more than `least`."""
+    limit = f" and at most {most:,}" if most < math.inf else ""
+    return Rule(
+        lambda x: _is_number(x) and least <= x <= most and not (above and x == least),
+        f"a number {'above' if above else 'of at least'} {least}{limit}",
+    )
+
+
+def bounds(least, most=math.inf, above=False):
+    """(lowest, highest), two numbers as `number` says, in this order; or one that is both."""
+    one = number(least, most, above)
+
+    def holds(value):
+        pair = value if isinstance(value, (tuple, list)) else (value, value)
+        return len(pair) == 2 and all(map(one.holds, pair)) and pair[0] <= pair[1]
+
+    return Rule(holds, f"(lowest, highest), each {one.expected}, the lowest first")
+
+
+def one_of(*known):
+    """One of these words."""
+    listed = ", ".join(repr(word) for word in known)
+    return Rule(lambda x: isinstance(x, str) and x in known, f"one of {listed}", known)
+
+
+TEXT = Rule(lambda x: isinstance(x, str), "text, or '' for none")
+NAME = Rule(lambda x: isinstance(x, str) and x.strip() != "", "text that is not empty")
+SWITCH = Rule(lambda x: isinstance(x, bool), "True or False")
+SHARE = number(0, 1)
+AT_LEAST_0 = number(0)
+POSITIVE = number(0, above=True)
+WIDTH = whole(1)
+EVERY = whole(0)  # steps
+SIDE = Rule(
+    lambda x: whole(0).holds(x) and (x == 0 or x >= 16), "0, or a side of at least 16 pixels"
+)
+# A loss compares the images of a batch; of a batch of one, batch normalisation makes zeros.
+BATCH = whole(2)
+
+VIEW = {
+    "crop_area": bounds(0, 1, above=True),
+    "crop_ratio": bounds(0, above=True),
+    "crop_sampler": one_of(*CROP_SAMPLERS),
+    "flip_probability": SHARE,
+    "jitter_probability": SHARE,
+    "jitter_law": one_of(*JITTER_LAWS),
+    "brightness": AT_LEAST_0,
+    "contrast": AT_LEAST_0,
+    "saturation": AT_LEAST_0,
+    "hue": number(0, 0.5),
+    "grayscale_probability": SHARE,
+    "blur_probability": SHARE,
+    "blur_sigma": bounds(0, above=True),
+    "solarize_probability": SHARE,
+    "sassl": one_of(*SASSL_POSITIONS),
+}
+METHOD = {
+    "simclr": {"hidden_dim": WIDTH, "projection_dim": WIDTH, "temperature": POSITIVE},
+    "moco": {
+        "hidden_dim": WIDTH,
+        "projection_dim": WIDTH,
+        "queue_size": WIDTH,
+        "momentum": SHARE,
+        "temperature": POSITIVE,
+        "batch_norm_groups": whole(1),
+    },
+    "byol": {"hidden_dim": WIDTH, "projection_dim": WIDTH, "base_momentum": SHARE},
+    "simsiam": {"hidden_dim": WIDTH, "projection_dim": WIDTH},
+}
+FIELDS = {
+    "method": one_of(*METHODS),
+    "dataset": NAME,
+    "data_dir": TEXT,
+    "image_size": whole(1),
+    "batch_size": BATCH,
+    "epochs": number(0, 1_000_000, above=True),
+    "seed": whole(0, SEEDS - 1),
+    "encoder.name": NAME,
+    "encoder.stem": one_of("imagenet", "cifar"),
+    "encoder.width": POSITIVE,
+    "encoder.zero_init_residual": SWITCH,
+    "encoder.synchronized_batch_norm": SWITCH,
+    "sassl.enabled": SWITCH,
+    "sassl.stylizer": NAME,
+    "sassl.weights": TEXT,
+    "sassl.styles": NAME,
+    "sassl.probability": SHARE,
+    "sassl.blending_factor": bounds(0, 1),
+    "sassl.interpolation_factor": bounds(0, 1),
+    "sassl.stylize_size": SIDE,
+    "sassl.encode_size": SIDE,
+    "sassl.precision": one_of("", "float32", "bfloat16"),
+    **{f"views.{side}.{name}": rule for side in ("left", "right") for name, rule in VIEW.items()},
+    "optimizer.name": one_of("lars", "sgd", "adamw"),
+    "optimizer.learning_rate": AT_LEAST_0,
+    "optimizer.learning_rate_scaling": one_of("linear", "sqrt", "none"),
+    "optimizer.momentum": SHARE,
+    "optimizer.weight_decay": AT_LEAST_0,
+    "optimizer.warmup_epochs": AT_LEAST_0,
+    "optimizer.constant_for": TEXT,
+    "augment_on": one_of("host", "device"),
+    "precision": one_of("float32", "mixed_bfloat16", "mixed_float16"),
+    "deterministic": SWITCH,
+    "log_every": EVERY,
+    "checkpoint_every": EVERY,
+    "keep_checkpoints": whole(1),
+    "keep_checkpoint_every": EVERY,
+    "knn_every": EVERY,
+}
+FREE = ("encoder.arguments.",)  # what the encoder's own function takes
+
+
+def check_config(config):
+    """Checks a whole config before anything starts.
+
+    Args:
+        config: a ConfigDict, as those of `training/configs`.
+
+    Raises:
+        ValueError: fields are out of range, missing, unknown, or do not go together; lists all.
+    """
+    problems = list(_problems(config))
+    if problems:
+        told = problems[0] if len(problems) == 1 else "".join(f"\n  {line}" for line in problems)
+        raise ValueError(f"The config cannot be run: {told}")
+
+
+def fields(config, prefix=""):
+    """(dotted name, value) of all fields of a config."""
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            yield from fields(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _problems(config):
+    given, rules = dict(fields(config)), _rules(config)
+    found = {name: rules[name].problem(name, given[name]) for name in given if name in rules}
+    yield from filter(None, found.values())
+    for name in given:
+        if name not in rules and not name.startswith(FREE):
+            yield f"{name} is no field of a config.{nearest(name, rules)}"
+    for name, rule in rules.items():
+        if name not in given:
+            yield f"{name} is missing; expected {rule.expected}."
+    for names, rule in TOGETHER.items():
+        if all(name in found and not found[name] for name in names) and (told := rule(config)):
+            yield told
+
+
+def _rules(config):
+    """FIELDS, and those of the sections of methods that the config has."""
+    sections = [name for name in METHODS if name in config]
+    own = {f"{name}.{field}": rule for name in sections for field, rule in METHOD[name].items()}
+    return {**FIELDS, **own}
+
+
+# Rules for several fields: what is wrong, or None.
+
+
+def _method_has_its_section(config):
+    if config.method in config:
+        return None
+    sections = ", ".join(name for name in METHODS if name in config) or "no method"
+    return (
+        f"method is {config.method!r}, and the config has the section of {sections}. Give "
+        f"--config=training/configs/{config.method}.py:PRESET."
+    )
+
+
+def _queue_holds_whole_batches(config):
+    size, batch = config.moco.queue_size, config.batch_size
+    if config.method == "moco" and size % batch:
+        return f"moco.queue_size is {size}; expected a multiple of batch_size, {batch}."
+    return None
+
+
+def _groups_hold_several_images(config):
+    groups, batch = config.moco.batch_norm_groups, config.batch_size
+    if config.method == "moco" and groups > 1 and (batch % groups or batch == groups):
+        return (
+            f"moco.batch_norm_groups is {groups}; expected a divisor of batch_size, {batch}, that "
+            "leaves several images a group."
+        )
+    return None
+
+
+def _constant_rate_is_of_sgd(config):
+    name, constant_for = config.optimizer.name, config.optimizer.constant_for
+    if constant_for and name != "sgd":
+        return (
+            f'optimizer.constant_for is {constant_for!r}, which optimizer.name "sgd" alone knows, '
+            f"not {name!r}. Set --config.optimizer.constant_for=''."
+        )
+    return None
+
+
+# {the fields, of which each has kept its own rule: the rule for them together}
+TOGETHER = {
+    ("method",): _method_has_its_section,
+    ("method", "batch_size", "moco.queue_size"): _queue_holds_whole_batches,
+    ("method", "batch_size", "moco.batch_norm_groups"): _groups_hold_several_images,
+    ("optimizer.name", "optimizer.constant_for"): _constant_rate_is_of_sgd,
+}
