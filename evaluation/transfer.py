@@ -25,7 +25,7 @@ from absl import flags
 from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe
 from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder
 from evaluation.features import CROP_PROPORTION, PREPARATION
-from evaluation.frozen import labelled_splits, result_name, result_workdir
+from evaluation.frozen import labelled_splits, result_name, result_workdir, revision_of
 from sassl_tf import plot
 from sassl_tf.files import replacing
 from sassl_tf.nearest import nearest
@@ -213,6 +213,7 @@ def transfer(encoder_path, targets, protocols, workdir=None, **preparation):
         for protocol, evaluate in evaluations.items():
             arguments = {"metric": target.metrics[0]} if "metric" in settings_of(evaluate) else {}
             expected["settings"] = {**settings_of(evaluate), **arguments}
+            expected["revision"] = revision_of(protocol)
             key = target.name, protocol
             try:
                 done = _done(workdir / result_name(protocol, target.spec), expected)
@@ -323,7 +324,7 @@ def _done(file, expected):
     """The result in a file, if it is of this encoder, these images, their preparation and so on."""
     if not file.is_file():
         return None
-    result = json.loads(file.read_text())
+    result = {"revision": 1, **json.loads(file.read_text())}
     return result if all(result.get(key) == value for key, value in expected.items()) else None
 
 
