@@ -116,7 +116,7 @@ def test_orders_are_independent(count):
     both = batch_of[:, (batch_of >= 0).all(axis=0)]
     together = np.unique(both[0] * count + both[1], return_counts=True)[1]
     # Of the pairs that met in a batch, so many meet again by chance.
-    chance = used * (batch - 1) / 2 * (used - 1) / count * batch / count
+    chance = used * (batch - 1) / 2 * used / count * (batch - 1) / (count - 1)
     assert (together * (together - 1) / 2).sum() / chance == pytest.approx(1, abs=0.1)
 
     labels = orders[0] * classes // count
