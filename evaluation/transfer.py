@@ -324,8 +324,9 @@ def _done(file, expected):
     """The result in a file, if it is of this encoder, these images, their preparation and so on."""
     if not file.is_file():
         return None
-    result = {"revision": 1, **json.loads(file.read_text())}
-    return result if all(result.get(key) == value for key, value in expected.items()) else None
+    result = json.loads(file.read_text())
+    found = {"revision": 1, **result}  # those from before it was written are of the first
+    return result if all(found.get(key) == value for key, value in expected.items()) else None
 
 
 def _reason(error, target):
