@@ -30,6 +30,7 @@ from evaluation.frozen import (
     facts_of,
     labelled_splits,
     result_workdir,
+    revision_of,
     write_outcome,
 )
 from evaluation.linear_probe import METRICS, VALIDATION_SHARE, stratified_split
@@ -179,6 +180,7 @@ def evaluate(
 
         used = {
             "evaluation": "finetune",
+            "revision": revision_of("finetune"),
             "pair": pair,
             "steps": steps,
             "batch_size": batch_size,

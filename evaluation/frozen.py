@@ -28,6 +28,9 @@ from sassl_tf.datasets.dataset import fingerprint_of
 from training.workdir import this_command
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
+# Of the evaluations: raise it whenever an evaluation's numbers change. Results of another revision
+# are neither taken for done nor compared; those without one are of the first.
+REVISIONS = {"linear_probe": 2, "few_shot": 2, "shape_bias": 2, "sgd_probe": 2, "finetune": 2}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -198,6 +201,11 @@ def _quadratic_kappa(labels, predictions):
     return float(1 - np.mean((a - b) ** 2) / by_chance)
 
 
+def revision_of(evaluation):
+    """The revision of an evaluation, such as "few_shot_10"."""
+    return next((r for name, r in REVISIONS.items() if evaluation.startswith(name)), 1)
+
+
 def write_result(evaluation, frozen, outcome):
     """Writes `EVALUATION-DATASET.json` into the workdir and returns what it holds, as a dict.
 
@@ -214,6 +222,7 @@ def write_outcome(evaluation, workdir, facts, outcome):
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     result = {
         "evaluation": evaluation,
+        "revision": revision_of(evaluation),
         **outcome,
         **facts,
         "command": this_command(),

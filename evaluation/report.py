@@ -3,8 +3,10 @@
     python -m evaluation.report --output=report runs/simclr-*
 
 Evaluate each run first (evaluation.linear_probe, evaluation.knn, ...). Runs that differ in nothing
-but their seed and `config.sassl` are set against each other, seed by seed. Writes `report.md`,
-`report.json`, `accuracies.png` and `curves.png` into the output folder.
+but their seed and `config.sassl` are set against each other, seed by seed. Runs of other images are
+a setting of their own, even under one path, and runs with another stylizer, or another precision of
+it, a variant of their own. Writes `report.md`, `report.json`, `accuracies.png` and `curves.png`
+into the output folder.
 """
 
 import collections
@@ -26,12 +28,17 @@ from training.workdir import COMMANDS_FILE, differences
 METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa", "shape_bias")
 CONFIDENCE = 0.95
 # Of a result: what must be the same for its number to be compared with another run's.
-ALIKE = ("dataset_fingerprints", "image_size", "crop_proportion", "preparation", "settings")
+ALIKE = (
+    *("dataset_fingerprints", "image_size", "crop_proportion", "preparation"),
+    *("settings", "revision"),
+)
 # Of a config: what tells apart the runs of one comparison, or has no influence on what is learned.
 NOT_OF_THE_SETTING = (
     *("seed", "sassl", "fingerprints", "data_dir", "log_every", "knn_every", "checkpoint_every"),
     *("keep_checkpoints", "keep_checkpoint_every", "deterministic"),
 )
+# Of the fingerprints in a config: those of what SASSL alone uses; the others are of the images.
+OF_SASSL = ("stylizer", "stylizer_precision", "styles")
 
 
 def read_run(workdir):
@@ -70,6 +77,8 @@ def settings_of(runs):
     groups = collections.defaultdict(list)
     for run in runs:
         setting = {k: v for k, v in run["config"].items() if k not in NOT_OF_THE_SETTING}
+        prints = run["config"].get("fingerprints", {})
+        setting["fingerprints"] = {k: v for k, v in prints.items() if k not in OF_SASSL}
         groups[json.dumps(setting, sort_keys=True)].append(run)
     settings = [json.loads(key) for key in groups]
     names = []
@@ -87,10 +96,10 @@ def variants_of(runs):
     Raises:
         ValueError: two runs of one variant have the same seed.
     """
-    switched_on = [run["config"]["sassl"] for run in runs if run["config"]["sassl"]["enabled"]]
+    switched_on = [_sassl_of(run) for run in runs if run["config"]["sassl"]["enabled"]]
     variants = collections.defaultdict(dict)
     for run in runs:
-        sassl, seed = run["config"]["sassl"], run["config"]["seed"]
+        sassl, seed = _sassl_of(run), run["config"]["seed"]
         name = "baseline"
         if sassl["enabled"]:
             apart = {path for other in switched_on for path, *_ in differences(other, sassl)}
@@ -241,7 +250,7 @@ def _check_comparable(runs):
     for run in runs:
         for result in run["results"]:
             name = f"{result['evaluation']} on {result['dataset']}"
-            how = {key: result.get(key) for key in ALIKE}
+            how = {key: result.get(key, 1 if key == "revision" else None) for key in ALIKE}
             other, expected = first.setdefault(name, (run["workdir"], how))
             apart = [key for key in ALIKE if how[key] != expected[key]]
             if apart:
@@ -250,6 +259,15 @@ def _check_comparable(runs):
                     f"{', '.join(apart)}: {expected[apart[0]]} and {how[apart[0]]}. Evaluate one "
                     "of them again, like the other."
                 )
+
+
+def _sassl_of(run):
+    """What tells one variant with SASSL from another."""
+    prints = run["config"].get("fingerprints", {})
+    return {
+        **run["config"]["sassl"],
+        "fingerprints": {name: prints[name] for name in OF_SASSL if name in prints},
+    }
 
 
 def _at(config, path):

@@ -47,6 +47,7 @@ from evaluation.frozen import (
     labelled_splits,
     over_trials,
     result_workdir,
+    revision_of,
     with_spread,
     write_outcome,
 )
@@ -89,7 +90,7 @@ MOCO = Recipe(100, 256, 30.0, "steps", "normal", "torchvision")
 RECIPES = {
     "simclr": Recipe(90, 4096, 0.1),
     "moco": MOCO,
-    "byol": Recipe(80, 1024, 0.2, initial="fan_in"),
+    "byol": Recipe(80, 1024, 0.2, initial="fan_in", crop_sampler="byol"),
     "simsiam": MOCO,
 }
 
@@ -240,7 +241,8 @@ def evaluate(
     used_settings = {"recipe": name, **dataclasses.asdict(used)}
     found = []
     for seed in range(trials):
-        key = {"evaluation": "sgd_probe", **facts, **used_settings, "seed": seed}
+        which = {"evaluation": "sgd_probe", "revision": revision_of("sgd_probe"), "seed": seed}
+        key = {**which, **facts, **used_settings}
         found.append(remembered(workdir / "trials", key, functools.partial(trial, seed)))
     outcome = {
         **over_trials(found),
@@ -266,9 +268,9 @@ def _optimizer(schedule, peak, steps):
     if schedule == "cosine":
         rate = schedules.CosineDecay(peak, steps)
         return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    rate = schedules.PiecewiseConstantDecay(
-        [round(share * steps) for share in DROPS], [peak, peak / 10, peak / 100]
-    )
+    # Keras takes a boundary as the last step of what comes before it.
+    last = [round(share * steps) - 1 for share in DROPS]
+    rate = schedules.PiecewiseConstantDecay(last, [peak, peak / 10, peak / 100])
     return SGD(rate, momentum=0.9, weight_decay=0.0)
 
 

@@ -25,7 +25,7 @@ from absl import flags
 from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe
 from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder
 from evaluation.features import CROP_PROPORTION, PREPARATION
-from evaluation.frozen import labelled_splits, result_name, result_workdir
+from evaluation.frozen import labelled_splits, result_name, result_workdir, revision_of
 from sassl_tf import plot
 from sassl_tf.checked import cached, read_json
 from sassl_tf.files import replacing
@@ -214,6 +214,7 @@ def transfer(encoder_path, targets, protocols, workdir=None, **preparation):
         for protocol, evaluate in evaluations.items():
             arguments = {"metric": target.metrics[0]} if "metric" in settings_of(evaluate) else {}
             expected["settings"] = {**settings_of(evaluate), **arguments}
+            expected["revision"] = revision_of(protocol)
             key = target.name, protocol
             try:
                 done = _done(workdir / result_name(protocol, target.spec), expected)
@@ -322,8 +323,9 @@ def _cell(result, metric):
 
 def _done(file, expected):
     """The result in a file, if it is of this encoder, these images, their preparation and so on."""
-    result = cached(read_json, file) or {}
-    return result if all(result.get(key) == value for key, value in expected.items()) else None
+    # Results from before revisions were written are of the first.
+    found = {"revision": 1, **(cached(read_json, file) or {})}
+    return found if all(found.get(key) == value for key, value in expected.items()) else None
 
 
 def _reason(error, target):

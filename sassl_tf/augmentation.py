@@ -127,6 +127,11 @@ class SASSLAugmentation(keras.layers.Layer):
         self.supports_jit = self.static_shapes
         self.built = True
 
+    @property
+    def working_precision(self) -> str:
+        """ "float32" or "bfloat16": what F and T compute in here, where `precision` may be None."""
+        return self._working.precision
+
     def _resolve_styles(self, styles):
         if isinstance(styles, str) and styles == "in_batch":
             return None

@@ -6,6 +6,7 @@ from sassl_tf.augmentation import SASSLAugmentation
 from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.stylizers import load_stylizer
 from training.encoders import build_encoder
+from training.input_pipeline import ORDER
 from training.methods import build_method
 from training.optimizers import build_optimizer
 
@@ -46,10 +47,11 @@ def compiled_method(config, total_steps, steps_per_epoch):
 
 
 def fingerprints(dataset, augment):
-    """What a run must find again to continue, beside its config."""
-    found = {"images": len(dataset), "listing": dataset.listing}
+    """What a run must find again to continue, beside its config; see `training.workdir`."""
+    found = {"images": len(dataset), "listing": dataset.listing, "order": ORDER}
     if augment is not None:
         found["stylizer"] = augment.stylizer.fingerprint
+        found["stylizer_precision"] = augment.working_precision
         bank = augment.style_bank
         found["styles"] = "in_batch" if bank is None else fingerprint_of(bank.codes.tobytes())
     return found

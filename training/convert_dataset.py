@@ -58,9 +58,9 @@ def _read_pack(path):
             }
     except DAMAGED as error:
         raise ValueError(
-            f"{path} is no pack of images ({reason(error)}); expected an .npz file with jpeg_SPLIT, "
-            "offsets_SPLIT, y_SPLIT and class_names, arrays of numbers and of text."
-        ) from error
+            f"{path} is no pack of images ({reason(error)}); expected an .npz file with "
+            "jpeg_SPLIT, offsets_SPLIT, y_SPLIT and class_names, arrays of numbers and of text."
+        ) from None
     problems = [
         f"{split}: {problem}"
         for split, arrays in columns.items()

@@ -291,7 +291,7 @@ def tensorflow_crop_box(shape, area, ratio, seed):
     `ratio` that of its width by its height; `seed` is int32 [2]. The whole image, if no box that
     fits is found.
 
-    The law is SimCLR's and BYOL's (TensorFlow's sample_distorted_bounding_box): ratio and height
+    The law is SimCLR's (TensorFlow's sample_distorted_bounding_box): ratio and height
     are uniform, so small crops are likelier than under torchvision's law; but, as there, none
     below a tenth of the image, whatever `area` says.
     """
@@ -329,20 +329,40 @@ def torchvision_crop_box(shape, area, ratio, seed):
     chosen = tf.argmax(tf.cast(fits, tf.int32))
     height, width = heights[chosen], widths[chosen]
 
-    place = tf.where(chosen < _CROP_ATTEMPTS, place, 0.5)
-    top = tf.floor(place[0] * (image_height - height + 1))
-    left = tf.floor(place[1] * (image_width - width + 1))
+    margins = tf.stack([image_height - height, image_width - width])
+    drawn = tf.floor(place * (margins + 1))
+    top, left = tf.unstack(tf.where(chosen < _CROP_ATTEMPTS, drawn, tf.floor(margins / 2)))
     return tuple(tf.cast(side, tf.int32) for side in (top, left, height, width))
 
 
-CROP_SAMPLERS = {"tensorflow": tensorflow_crop_box, "torchvision": torchvision_crop_box}
+def byol_crop_box(shape, area, ratio, seed):
+    """As `tensorflow_crop_box`, under the law of BYOL (google-deepmind/deepmind-research,
+    byol/utils/dataset.py): the area is uniform and the ratio log-uniform, both drawn once; a side
+    that is longer than the image's is cut to it.
+    """
+    image_height, image_width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
+    draws = tf.unstack(tf.random.stateless_uniform([4], seed))
+    pixels = image_height * image_width * (area[0] + draws[0] * (area[1] - area[0]))
+    drawn_ratio = ratio[0] * tf.pow(ratio[1] / ratio[0], draws[1])
+    height = tf.clip_by_value(tf.round(tf.sqrt(pixels / drawn_ratio)), 1.0, image_height)
+    width = tf.clip_by_value(tf.round(tf.sqrt(pixels * drawn_ratio)), 1.0, image_width)
+    top = tf.floor(draws[2] * (image_height - height + 1))
+    left = tf.floor(draws[3] * (image_width - width + 1))
+    return tuple(tf.cast(side, tf.int32) for side in (top, left, height, width))
+
+
+CROP_SAMPLERS = {
+    "tensorflow": tensorflow_crop_box,
+    "torchvision": torchvision_crop_box,
+    "byol": byol_crop_box,
+}
 
 
 def crop_and_resize(image, top, left, height, width, size):
     """Cuts a box out of one image [H, W, 3] and resizes it to [size, size, 3], same dtype.
 
-    uint8, or float in [0, 1]. Bicubic without antialiasing, as SimCLR's. The cubic overshoots at
-    edges, so that values are clipped to the range.
+    uint8, or float in [0, 1]. Bicubic without antialiasing, as SimCLR's and BYOL's. The cubic
+    overshoots at edges, so that values are clipped to the range.
     """
     crop = tf.slice(image, [top, left, 0], [height, width, 3])
     resized = tf.image.resize(crop, (size, size), tf.image.ResizeMethod.BICUBIC)

@@ -13,6 +13,10 @@ from training.data_service import served
 from training.views import crop_view, draw_view, finish_views
 
 SIDES = ("left", "right")
+# Raise it whenever `index_in_epoch` gives another order: a run does not go on with another one.
+ORDER = 2
+# Of index_shuffle's cipher; its own four leave the order of one epoch visible in the next.
+_ROUNDS = 16
 
 
 def batches_per_epoch(dataset, config):
@@ -32,9 +36,21 @@ def batches_per_epoch(dataset, config):
 def shuffled_index(position, count, epoch_length, seed):
     """(epoch, index of the image) of a position; an epoch never holds an image twice."""
     epoch, place = position // epoch_length, position % epoch_length
-    key = tf.stack([tf.constant(seed, tf.int64), epoch])
-    # index_shuffle is a bijection of 0 ... max_index, computed for one index at a time.
-    return epoch, tf.random.experimental.index_shuffle(place, key, count - 1)
+    return epoch, index_in_epoch(place, epoch, count, seed)
+
+
+def index_in_epoch(place, epoch, count, seed):
+    """The indices of the images at places of an epoch, int64 scalar or [N], as `place` is.
+
+    Of the places 0 ... count - 1 a permutation, independent of those of other epochs and seeds.
+    """
+    # The cipher wants keys that differ in many bits, and (seed, epoch) differ in few.
+    pair = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+    key = tf.random.stateless_uniform([3], pair, None, None, tf.uint32, alg="philox")
+    # A bijection of 0 ... max_index, computed for one index at a time.
+    return tf.raw_ops.RandomIndexShuffle(
+        index=place, seed=key, max_index=tf.constant(count - 1, tf.int64), rounds=_ROUNDS
+    )
 
 
 def distributed_batches(strategy, dataset, config, augment, start_step, data_service=""):

@@ -33,7 +33,7 @@ def view_config(**overrides):
         {
             "crop_area": (0.08, 1.0),
             "crop_ratio": (3 / 4, 4 / 3),
-            "crop_sampler": "tensorflow",  # or "torchvision"
+            "crop_sampler": "tensorflow",  # or "torchvision", "byol"
             "flip_probability": 0.5,
             "jitter_probability": 0.8,
             "jitter_law": "simclr",  # or "byol", "torchvision"
@@ -79,12 +79,12 @@ def byol_views():
     """BYOL: the left view always blurred, the right one seldom blurred and sometimes solarized.
 
     Sources: arXiv 2006.07733, table 6; google-deepmind/deepmind-research,
-    byol/utils/augmentations.py.
+    byol/utils/dataset.py (the crop) and augmentations.py.
     """
-    jitter = {"jitter_law": "byol", **_jitter(0.4, 0.4, 0.2, 0.1)}
+    numbers = {"crop_sampler": "byol", "jitter_law": "byol", **_jitter(0.4, 0.4, 0.2, 0.1)}
     return _pair(
-        {**jitter, "blur_probability": 1.0},
-        {**jitter, "blur_probability": 0.1, "solarize_probability": 0.2},
+        {**numbers, "blur_probability": 1.0},
+        {**numbers, "blur_probability": 0.1, "solarize_probability": 0.2},
     )
 
 

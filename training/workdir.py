@@ -8,12 +8,22 @@ import shlex
 import sys
 
 from sassl_tf.checked import Damaged, read_json, write_json
+from training.logs import say
 
 COMMANDS_FILE = "commands.txt"
+ABSENT = "(absent)"
 LOST = (
     "Put it back from a backup. Else start the run's own command (commands.txt has it) with "
     "another --workdir, stop it, and copy the config.json that it wrote. Or choose another "
     "--workdir."
+)
+_PRECISION = "fingerprints.stylizer_precision"
+_ORDER = "fingerprints.order"
+_STYLIZER = "fingerprints.stylizer"
+_ABOUT_ORDER = (
+    "The order of the images in an epoch is drawn in another way than when this run was begun, so "
+    "that it would see some images twice and others not at all. Finish it with the version of "
+    "sassl_tf that began it, or begin it again.\n"
 )
 
 
@@ -21,7 +31,8 @@ def open_workdir(workdir, config, fingerprints=None, write=True):
     """Makes the folder and writes `config.json`, or checks that it holds the same config.
 
     A run without a checkpoint has nothing to lose: another config may take its place. The command
-    is added to `commands.txt`.
+    is added to `commands.txt`. Where the stylizer's precision alone has changed, which the
+    processor chooses unless the config does, a line says so, and the run goes on.
 
     Args:
         workdir: a folder, made if need be.
@@ -42,17 +53,7 @@ def open_workdir(workdir, config, fingerprints=None, write=True):
         new["fingerprints"] = fingerprints
     begun = bool(checkpoint_steps(workdir))
     if begun:
-        old = _config_of_checkpoints(path)
-        lines = sorted(
-            f"{name}: there {before!r}, here {after!r}"
-            for name, before, after in differences(old, new)
-        )
-        if lines:
-            listed = "\n  ".join(lines)
-            raise ValueError(
-                f"{workdir} holds a run with another config:\n  {listed}\n"
-                "Continue it with the same config, or choose another --workdir."
-            )
+        _check_same(workdir, _config_of_checkpoints(path), new)
     if write:
         with writable(workdir):
             if not begun:
@@ -107,10 +108,39 @@ def _config_of_checkpoints(path):
         raise ValueError(f"{damage.found} {LOST}") from damage
 
 
+def _check_same(workdir, old, new):
+    found = {name: (before, after) for name, before, after in differences(old, new)}
+    before, after = found.pop(_PRECISION, (None, None))
+    if found:
+        lines = sorted(f"{name}: there {a!r}, here {b!r}" for name, (a, b) in found.items())
+        listed = "\n  ".join(lines)
+        raise ValueError(
+            f"{workdir} holds a run with another config:\n  {listed}\n"
+            f"{_about_stylizer(found.get(_STYLIZER, (None,))[0])}"
+            f"{_ABOUT_ORDER if _ORDER in found else ''}"
+            "Continue it with the same config, or choose another --workdir."
+        )
+    if before != after and before != ABSENT:  # a run of before this was recorded says nothing
+        say(
+            f"{workdir} was begun with a stylizer in {before}; on this processor it is in {after}, "
+            "and stylized views differ a little from here on. A run with "
+            '--config.sassl.precision="float32" or "bfloat16" is the same on every processor.'
+        )
+
+
+def _about_stylizer(before):
+    """A line about a stylizer that an earlier version of the package had, or nothing."""
+    from sassl_tf.stylizers.compact import EARLIER_VERSIONS
+
+    if before not in EARLIER_VERSIONS:
+        return ""
+    return f"The stylizer there is {EARLIER_VERSIONS[before]}, which this package no longer has.\n"
+
+
 def differences(old, new, prefix=""):
     """(dotted name, value in old, value in new) of all fields in which two configs differ."""
     for key in old.keys() | new.keys():
-        before, after = old.get(key, "(absent)"), new.get(key, "(absent)")
+        before, after = old.get(key, ABSENT), new.get(key, ABSENT)
         if isinstance(before, dict) and isinstance(after, dict):
             yield from differences(before, after, f"{prefix}{key}.")
         elif before != after:

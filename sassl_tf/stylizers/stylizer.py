@@ -70,7 +70,10 @@ class Stylizer:
     Attributes:
         name, code_size, style_size, source: as above.
         fingerprint: 16 hexadecimal digits over the architecture and the weights.
+        precision: "float32", or "bfloat16" of what `in_precision` may return.
     """
+
+    precision = "float32"
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class Stylizer:
     @functools.cached_property
     def _bfloat16_twin(self):
         twin = copy.copy(self)
+        twin.precision = "bfloat16"
         twin._encode = _Frozen(_in_bfloat16(self.style_network))
         twin._transfer = _Frozen(_in_bfloat16(self.transfer_network))
         return twin

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.special
+from sklearn.linear_model import LogisticRegression
 
 from evaluation.few_shot import L2, draw_shots, evaluate, few_shot, unit_rows
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
@@ -53,6 +54,32 @@ def test_the_classifier_is_the_optimum_of_the_objective():
     expected = np.mean(np.argmax(unit_rows(test) @ w, axis=1) == expected_labels)
     found = few_shot(train, labels, test, expected_labels, 3, 0)["accuracy"]
     assert found == pytest.approx(expected, abs=0.01) and found > 0.5
+
+
+def unit_clusters(classes, shots, size, spread, seed):
+    """Unit rows around centres that are the same for every seed."""
+    centres = np.random.default_rng(9).normal(size=(classes, size))
+    labels = np.arange(classes * shots) % classes
+    noise = np.random.default_rng(seed).normal(size=(len(labels), size))
+    return unit_rows(centres[labels] + spread * noise), labels
+
+
+CASES = [(10, 10, 16, 1.0), (100, 5, 32, 1.0), (1000, 1, 16, 0.3)]
+LARGER = [(100, 10, 512, 4.0), (1000, 10, 2048, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("classes", "shots", "size", "spread"),
+    [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in LARGER)],
+)
+def test_the_fit_converges_with_any_number_of_classes(classes, shots, size, spread):
+    """To the accuracy, within 0.1 points, of a fit whose gradient is as good as 0."""
+    train, labels = unit_clusters(classes, shots, size, spread, seed=0)
+    test, expected_labels = unit_clusters(classes, max(2000 // classes, 5), size, spread, seed=1)
+    exact = LogisticRegression(C=1 / L2, fit_intercept=False, tol=1e-9, max_iter=10_000)
+    expected = exact.fit(train, labels).score(test, expected_labels)
+    found = few_shot(train, labels, test, expected_labels, shots, 0)["accuracy"]
+    assert found == pytest.approx(expected, abs=1e-3) and found > 3 / classes
 
 
 def test_mistakes():

@@ -48,6 +48,33 @@ def test_a_warm_started_path_ends_where_cold_fits_end():
     assert order == [100.0, 1.0, 0.1]
 
 
+@pytest.mark.parametrize(
+    ("classes", "shots", "size"),
+    [(10, 40, 16), (100, 10, 16), pytest.param(1000, 5, 32, marks=pytest.mark.slow)],
+)
+def test_the_sweep_and_the_fit_converge_with_any_number_of_classes(classes, shots, size):
+    """As accurate as a fit whose gradient is as good as 0: to 0.1 points, 0.3 in a sweep."""
+    centres = np.random.default_rng(9).normal(size=(classes, size))
+    labels = np.arange(classes * shots) % classes
+    features, test = (
+        np.maximum(centres[labels] + np.random.default_rng(s).normal(size=(len(labels), size)), 0)
+        for s in (0, 1)
+    )
+    l2 = 0.1
+    coordinates = features - features.mean(axis=0)
+    exact = LogisticRegression(C=1 / l2, tol=1e-9, max_iter=10_000).fit(coordinates, labels)
+    expected = exact.score(test - features.mean(axis=0), labels)
+    found = fit_logistic_regression(features, labels, l2)
+    assert np.mean(found.predict(test) == labels) == pytest.approx(expected, abs=1e-3)
+    *_, (_, swept) = regularization_path(features, labels, [1e3, 1e2, l2])
+    assert np.mean(swept.predict(test) == labels) == pytest.approx(expected, abs=3e-3)
+
+
+@pytest.mark.parametrize("features", [np.ones((20, 3)), np.zeros((20, 3))])
+def test_features_that_tell_nothing(features):
+    assert fit_logistic_regression(features, np.arange(20) % 2, 1.0).converged
+
+
 def test_accuracy_agrees_with_a_plain_scikit_learn_protocol():
     train, test = blobs(400), blobs(300, seed=1)
     result = linear_probe(*train, *test, l2_values=l2_sweep(12))

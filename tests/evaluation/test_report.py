@@ -102,11 +102,40 @@ def test_what_differs_names_settings_and_variants(tmp_path):
     }
 
 
-@pytest.mark.parametrize("key", ["dataset_fingerprints", "image_size", "settings"])
+def test_what_was_learned_from_is_known_by_its_fingerprints(tmp_path):
+    """Other images under one path are another setting, another stylizer is another variant."""
+    sassl = {"stylizer": "5e", "stylizer_precision": "float32", "styles": "in_batch"}
+    runs = [
+        read_run(write_run(tmp_path / name, {"knn": 0.5}, enabled=bool(more), fingerprints=prints))
+        for name, prints, more in (
+            ("baseline", {"listing": "aa"}, {}),
+            ("sassl", {"listing": "aa", **sassl}, sassl),
+            ("bfloat16", {"listing": "aa", **sassl, "stylizer_precision": "bfloat16"}, sassl),
+            ("stylizer", {"listing": "aa", **sassl, "stylizer": "7f"}, sassl),
+            ("elsewhere", {"listing": "bb", **sassl}, sassl),
+        )
+    ]
+    rows = {(row["setting"], row["variant"]): row for row in compare(runs)}
+    ours, other = "simclr, fingerprints.listing=aa", "simclr, fingerprints.listing=bb"
+    named = "SASSL, fingerprints.stylizer={}, fingerprints.stylizer_precision={}"
+    assert set(rows) == {
+        (ours, "baseline"),
+        (ours, named.format("5e", "float32")),
+        (ours, named.format("5e", "bfloat16")),
+        (ours, named.format("7f", "float32")),
+        (other, "SASSL"),
+    }
+    assert rows[ours, named.format("5e", "float32")]["difference"]["pairs"] == 1
+    assert rows[other, "SASSL"]["difference"] is None
+
+
+@pytest.mark.parametrize("key", ["dataset_fingerprints", "image_size", "settings", "revision"])
 def test_what_was_evaluated_in_different_ways_is_not_compared(workdirs, key):
     file = workdirs[1] / "knn-shapes.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), key: {"k": 7}}))
-    with pytest.raises(ValueError, match=rf"knn on shapes: .* with different {key}: None and .*7"):
+    with pytest.raises(
+        ValueError, match=rf"knn on shapes: .* with different {key}: (None|1) and .*7"
+    ):
         compare([read_run(folder) for folder in workdirs])
 
 

@@ -81,7 +81,7 @@ def test_the_descent_is_that_of_the_sources_by_hand(run, schedule):
             velocity = 0.9 * velocity - now * gradient
             weights += 0.9 * velocity - now * gradient
         else:  # PyTorch's, a tenth from 60 % and from 80 % on
-            now = rate / (1 if step <= 9 else 10 if step <= 12 else 100)
+            now = rate / (1 if step < 9 else 10 if step < 12 else 100)
             velocity = 0.9 * velocity + gradient
             weights -= now * velocity
     np.testing.assert_allclose(head.kernel, weights[:-1], atol=1e-4)

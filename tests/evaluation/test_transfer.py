@@ -13,6 +13,7 @@ from PIL import Image
 
 from evaluation import knn
 from evaluation import transfer as module
+from evaluation.frozen import REVISIONS, result_name
 from evaluation.transfer import (
     BY_CLASS,
     PAPER,
@@ -123,6 +124,16 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
     tiny_encoder(seed=5).save(run / "run" / "encoder.keras")
     transfer(run / "run", targets, ["knn"])
     assert len(counted) == 12
+    # Of another revision of the evaluation: again. Without one it is of the first.
+    file = run / "run" / result_name("knn", targets[0].spec)
+    result = json.loads(file.read_text())
+    del result["revision"]
+    file.write_text(json.dumps(result))
+    transfer(run / "run", targets, ["knn"])
+    assert len(counted) == 12
+    monkeypatch.setitem(REVISIONS, "knn", 2)
+    transfer(run / "run", targets[:1], ["knn"])
+    assert len(counted) == 13 and json.loads(file.read_text())["revision"] == 2
 
 
 def test_every_protocol_of_the_list(run):

@@ -1,5 +1,7 @@
 """The input as a pure function of (seed, position)."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +9,7 @@ import tensorflow as tf
 from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets.shapes import shapes
 from training.configs.simclr import get_config
-from training.input_pipeline import finish_sides, shuffled_index, view_batches
+from training.input_pipeline import finish_sides, index_in_epoch, shuffled_index, view_batches
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,45 @@ def test_no_batch_holds_an_image_twice_and_none_is_always_left_over(dataset):
     indices = [batch["index"] for batch in batches(uneven, count=12)]
     assert all(len(np.unique(batch)) == 8 for batch in indices)
     assert set(np.concatenate(indices)) == set(range(13))
+
+
+@pytest.mark.parametrize("count", [4000, 50_000, 65_536, 1_281_167])
+def test_orders_are_independent(count):
+    """Of epochs and of seeds; with files sorted by class, batches and neighbours are mixed."""
+    places = tf.range(count, dtype=tf.int64)
+    orders = [
+        index_in_epoch(places, epoch, count, seed).numpy()
+        for seed, epoch in ((0, 0), (0, 1), (0, 2), (1, 0))
+    ]
+    spread = 5 / count**0.5  # five standard errors of a correlation of 0
+    for order, other in itertools.combinations(orders, 2):
+        assert abs(np.corrcoef(order, other)[0, 1]) < spread
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), places)
+        assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < spread
+
+    batch, classes = 200, 20
+    used = count // batch * batch
+    batch_of = np.full((2, count), -1)
+    for row, order in zip(batch_of, orders, strict=False):
+        row[order[:used]] = np.arange(used) // batch
+    both = batch_of[:, (batch_of >= 0).all(axis=0)]
+    together = np.unique(both[0] * count + both[1], return_counts=True)[1]
+    # Of the pairs that met in a batch, so many meet again by chance.
+    chance = used * (batch - 1) / 2 * used / count * (batch - 1) / (count - 1)
+    assert (together * (together - 1) / 2).sum() / chance == pytest.approx(1, abs=0.1)
+
+    labels = orders[0] * classes // count
+    held = np.stack(
+        [(labels[:used].reshape(-1, batch) == label).sum(1) for label in range(classes)]
+    )
+    # The variance of a draw without replacement.
+    share = 1 / classes
+    expected = batch * share * (1 - share) * (count - batch) / (count - 1)
+    assert held.var(axis=1).mean() == pytest.approx(expected, rel=0.3)
+    assert np.mean(labels[:-1] == labels[1:]) == pytest.approx(
+        share, abs=5 * (share / count) ** 0.5
+    )
 
 
 def test_positions_beyond_32_bits():
