@@ -43,7 +43,7 @@ repository:
 	sed -i "s#OWNER/sassl_tf#$(ADDRESS)#g" notebooks/*.ipynb
 
 figures: $(READY)
-	$(BIN)/python docs/figures.py
+	$(BIN)/python docs/figures.py $(wildcard $(SHARED)/magenta)
 
 # The notebooks from start to end, with small settings.
 notebooks: $(READY)

@@ -84,6 +84,7 @@ setup(
         "training": TRAINING,
         "evaluation": EVALUATION,
         "docs": DOCS,
+        "kaggle": ["kagglehub>=0.3"],
         "notebooks": NOTEBOOKS,
         "dev": sorted({*TRAINING, *EVALUATION, *DOCS, *NOTEBOOKS, *TOOLS}),
     },

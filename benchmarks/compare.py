@@ -61,6 +61,13 @@ def of_stylizers(report):
     for found in report["fidelity"]:
         for way, decibels in found["decibels"].items():
             ratios[f"{way}, {found['size']} px: dB"] = decibels["mean"]
+    for found in report["texture"]:
+        for row in found["rows"]:
+            if row["stylizer"] in ("compact, float32", "compact, bfloat16"):
+                name = f"{row['stylizer']}, {found['size']} px, α = {row['alpha']}"
+                ratios[f"{name}: 1 - style gap"] = 1 - row["style_gap"]
+                ratios[f"{name}: fine detail explained"] = row["detail_explained"]
+                ratios[f"{name}: dB of T's picture"] = row["psnr"]
     return ratios
 
 

@@ -4,12 +4,13 @@ r"""Fidelity against time of the stylizers, through the layer that uses them.
         --styles=FOLDER/test --output=benchmarks/results/stylizers.json \
         [--photos=FOLDER --hub=FOLDER] [--styleaug=CHECKOUT] [--picture=FILE.png]
 
-Fidelity: the PSNR, in dB, of the final view (α, β ~ U(0.1, 0.3)) against the one that the mobile
-stylizer makes with the same draws, as the mean over views, on contents and styles that no training
-has seen; F and T both the stylizer's own. "the plain image" is the score of doing nothing. At
-128 px on `--content`, at 224 px on `--photos`. Speed: milliseconds a view for all of Algorithm 1
-(F, blending, T, interpolation) on batches of 32, and how many times as fast as the mobile stylizer
-in the same run that is.
+Texture: whether T's own picture (β = 1) has the teacher's style and its fine detail, at α = 0.2 and
+1 (`benchmarks/texture.py`); the mobile stylizer is the teacher. Fidelity: the PSNR, in dB, of the
+final view (α, β ~ U(0.1, 0.3)) against the one that the mobile stylizer makes with the same draws,
+as the mean over views. Both on contents and styles that no training has seen, F and T both the
+stylizer's own; "the plain image" is the score of doing nothing; at 128 px on `--content`, at 224 px
+on `--photos`. Speed: milliseconds a view for all of Algorithm 1 (F, blending, T, interpolation) on
+batches of 32, and how many times as fast as the mobile stylizer in the same run that is.
 
 `--hub` adds the SavedModel of arbitrary-image-stylization-v1-256, as TF Hub's tutorial calls it, on
 batches of 8, and our `magenta` with its weights (`benchmarks/magenta.py`); `--styleaug` the
@@ -22,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import magenta, styleaug
+from benchmarks import magenta, styleaug, texture
 from benchmarks.timing import machine, seconds_in_turn, write_report
 from sassl_tf import SASSLAugmentation, StyleBank, load_stylizer, plot
 from sassl_tf.style_images import style_images
@@ -39,6 +40,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", requ
 _CONTENTS = flags.DEFINE_integer("contents", 500, "Images for the fidelity, evenly picked.")
 _REPEATS = flags.DEFINE_integer("repeats", 7, "Timed calls; the median counts.")
 
+TEXTURE_CONTENTS = 96
 SPEED_SIZES = (32, 64, 128, 224)
 BATCH = 32
 WAYS = {
@@ -93,6 +95,12 @@ def fidelity(candidates, images):
     }
 
 
+def texture_rows(banks, stylizers, images):
+    """Rows of `benchmarks.texture.texture`, against the mobile stylizer in float32."""
+    encode = tf.function(stylizers["mobile"].encode_style)
+    return texture.texture(layers(images.shape[1], banks, stylizers), "mobile", images, encode)
+
+
 def speed(candidates, size, module=None):
     """{name: milliseconds a view}; `module` is the SavedModel, which is called on fewer images."""
     images = tf.random.stateless_uniform((BATCH, size, size, 3), (0, 0))
@@ -111,16 +119,21 @@ def speed(candidates, size, module=None):
     return {name: 1000 * seconds / batches[name] for name, seconds in times.items()}
 
 
+PICTURED = ("mobile", "compact, bfloat16")
+FACTORS = {"α = β = 0.3": (0.3, 0.3), "α = β = 0.6": (0.6, 0.6), "α = β = 1": (1.0, 1.0)}
+
+
 def picture(contents, banks, stylizers):
-    """Contents, and the views of them with α = β = 0.3, a column each way."""
-    factors = {"blending_factor": 0.3, "interpolation_factor": 0.3}
-    candidates = layers(contents.shape[1], banks, stylizers, **factors)
-    draws = candidates["mobile"].get_random_transformation((len(contents),), (0, 1))
-    columns = {
-        way.replace(", ", "\n"): layer.transform_images(tf.constant(contents), draws).numpy()
-        for way, layer in candidates.items()
-    }
-    return plot.image_grid({"content": contents, **columns})
+    """Contents and what `PICTURED` make of them: as in the paper at most, stronger, in full."""
+    columns = {"content": contents}
+    for factors, (alpha, beta) in FACTORS.items():
+        arguments = {"blending_factor": alpha, "interpolation_factor": beta}
+        candidates = layers(contents.shape[1], banks, stylizers, **arguments)
+        draws = candidates["mobile"].get_random_transformation((len(contents),), (0, 1))
+        for way in PICTURED:
+            views = candidates[way].transform_images(tf.constant(contents), draws).numpy()
+            columns[f"{way},\n{factors}"] = views
+    return plot.image_grid(columns)
 
 
 def main(_):
@@ -129,7 +142,7 @@ def main(_):
         "mobile": load_stylizer("magenta-mobile", _MOBILE.value),
     }
     banks = {name: StyleBank.from_images(_STYLES.value, made) for name, made in stylizers.items()}
-    found, contents = [], {}
+    found, contents, textures = [], {}, []
     for size, folder in ((128, _CONTENT.value), (224, _PHOTOS.value)):
         if folder:
             images = np.stack(list(style_images(folder, size).as_numpy_iterator()))
@@ -137,6 +150,9 @@ def main(_):
             decibels = fidelity(layers(size, banks, stylizers), images)
             found.append({"size": size, "contents": len(images), "decibels": decibels})
             contents[size] = images
+            few = images[:TEXTURE_CONTENTS]
+            rows = texture_rows(banks, stylizers, few)
+            textures.append({"size": size, "contents": len(few), "rows": rows})
     if _PICTURE.value:
         few = contents[max(contents)][:: len(contents[max(contents)]) // 6][:6]
         plot.save(picture(few, banks, stylizers), _PICTURE.value)
@@ -161,6 +177,7 @@ def main(_):
         "machine": machine(),
         "compact": stylizers["compact"].fingerprint,
         "styles": len(banks["mobile"]),
+        "texture": textures,
         "fidelity": found,
         "speed": {"batch": BATCH, "rows": rows},
         **with_hub,
@@ -195,6 +212,9 @@ def table(rows):
 def markdown(report):
     """All tables."""
     lines = [f"{report['machine']}; {report['styles']} styles"]
+    for found in report["texture"]:
+        lines += [f"\nT's own picture, {found['contents']} contents of {found['size']} px:\n"]
+        lines += table(found["rows"])
     for found in report["fidelity"]:
         lines += [f"\nAgainst mobile, {found['contents']} contents of {found['size']} px, dB:\n"]
         lines += table([{"view": way, **value} for way, value in found["decibels"].items()])

@@ -1,10 +1,14 @@
 """Draws the pictures of README and docs from the sample images of the package.
 
-python docs/figures.py
+    python docs/figures.py [FOLDER]
+
+FOLDER holds the two TensorFlow Lite files of Magenta's mobile model, which a picture shows beside
+ours. Without it they are downloaded.
 """
 
 import io
 import pathlib
+import sys
 
 import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
@@ -33,24 +37,24 @@ def layer(stylizer, bank, factors):
     )
 
 
-def views(stylizer):
-    """Original, style, the original in that style, and views as the layer makes them."""
+def views(stylizer, teacher):
+    """Image, style, the image in full style by both stylizers, and views from strong to weak."""
     photographs, styles = samples.photographs(), samples.styles(224)[[0, 1, 5, 4]]
-    codes = stylizer.encode_style(styles / np.float32(255))
-    bank = sassl_tf.StyleBank(codes.numpy(), stylizer.fingerprint)
-    columns = {
-        "image": photographs,
-        "style": styles,
-        "in that style,\nα = β = 1": stylizer.stylize(photographs / np.float32(255), codes),
-    }
-    augment = layer(stylizer, bank, (0.1, 0.3))
-    for number in (1, 2, 3):
-        seed = np.array([0, number])
-        columns[f"SASSL view {number},\nα, β ~ U(0.1, 0.3)"] = augment(
-            photographs, training=True, seed=seed
-        )
-    strong = layer(stylizer, bank, 0.6)
-    columns["stronger:\nα = β = 0.6"] = strong(photographs, training=True, seed=np.array([0, 1]))
+    columns = {"image": photographs, "style": styles}
+    for name, one in (("Magenta mobile", teacher), ("compact", stylizer)):
+        codes = one.encode_style(styles / np.float32(255))
+        columns[f"{name},\nα = β = 1"] = one.stylize(photographs / np.float32(255), codes)
+    # Every image in the style beside it: a bank of one style at a time.
+    banks = [sassl_tf.StyleBank(code[None], stylizer.fingerprint) for code in codes.numpy()]
+    for title, factors, number in (
+        ("strong:\nα = β = 0.6", 0.6, 1),
+        ("SASSL view 1,\nα, β ~ U(0.1, 0.3)", (0.1, 0.3), 1),
+        ("SASSL view 2,\nα, β ~ U(0.1, 0.3)", (0.1, 0.3), 2),
+    ):
+        columns[title] = [
+            layer(stylizer, bank, factors)(image, training=True, seed=np.array([row, number]))
+            for row, (image, bank) in enumerate(zip(photographs, banks, strict=True))
+        ]
     return plot.image_grid({name: np.asarray(images) for name, images in columns.items()})
 
 
@@ -120,7 +124,8 @@ def algorithm(stylizer):
 
 def main():
     stylizer = sassl_tf.load_stylizer("compact")
-    save_jpeg(views(stylizer), "views.jpg")
+    teacher = sassl_tf.load_stylizer("magenta-mobile", *sys.argv[1:])
+    save_jpeg(views(stylizer, teacher), "views.jpg")
     save_jpeg(alpha_beta(stylizer), "alpha_beta.jpg")
     plot.save(algorithm(stylizer), IMAGES / "algorithm.png")
 

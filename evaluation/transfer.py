@@ -323,9 +323,9 @@ def _cell(result, metric):
 
 def _done(file, expected):
     """The result in a file, if it is of this encoder, these images, their preparation and so on."""
-    # Results from before revisions were written are of the first.
-    found = {"revision": 1, **(cached(read_json, file) or {})}
-    return found if all(found.get(key) == value for key, value in expected.items()) else None
+    result = cached(read_json, file) or {}
+    found = {"revision": 1, **result}  # those from before it was written are of the first
+    return result if all(found.get(key) == value for key, value in expected.items()) else None
 
 
 def _reason(error, target):

@@ -9,8 +9,10 @@ import importlib
 LAYERS = {
     "sassl_tf.augmentation": ("SASSLAugmentation",),
     "sassl_tf.stylizers.layers": (
+        "ConvToPatches",
         "DepthToSpace",
         "PatchConv2D",
+        "PatchPadding",
         "ReflectPadding",
         "SpaceToDepth",
         "StyleMatrix",

@@ -138,10 +138,15 @@ class StyleBank:
     def check_made_by(self, stylizer: Stylizer) -> None:
         """Raises a ValueError that names both, unless `stylizer` made this bank."""
         if self.fingerprint != stylizer.fingerprint:
+            from sassl_tf.stylizers.compact import EARLIER_VERSIONS
+
+            earlier = EARLIER_VERSIONS.get(self.fingerprint)
+            known = f" ({earlier})" if earlier else ""
             raise ValueError(
-                f"The style bank was made by a stylizer with the fingerprint {self.fingerprint}, "
-                f"but the {stylizer.name} stylizer's is {stylizer.fingerprint}: its codes mean "
-                "nothing to it. Make the bank again with StyleBank.from_images(images, stylizer)."
+                f"The style bank was made by a stylizer with the fingerprint {self.fingerprint}"
+                f"{known}, but the {stylizer.name} stylizer's is {stylizer.fingerprint}: its codes "
+                "mean nothing to it. Make the bank again with StyleBank.from_images(images, "
+                "stylizer)."
             )
 
     def get_config(self) -> dict[str, Any]:

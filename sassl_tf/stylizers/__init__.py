@@ -25,9 +25,10 @@ def load_stylizer(name: str, weights: PathLike | None = None) -> Stylizer:
         name: "compact" (own weights, inside the package), "magenta" (the model of the paper,
             arbitrary-image-stylization v1-256) or "magenta-mobile" (its small sibling).
         weights: where they are. For "magenta" a TF Hub or Kaggle handle, a SavedModel folder or
-            Magenta's checkpoint; by default TF Hub (44 MB of weights, downloaded once). For
-            "magenta-mobile" the folder of Magenta's two TensorFlow Lite files. For "compact" the
-            package by default. For each of them a `.safetensors` file of `Stylizer.save`.
+            Magenta's checkpoint; by default Kaggle Models or TF Hub (44 MB, downloaded once). For
+            "magenta-mobile" the folder of Magenta's two TensorFlow Lite files; by default Kaggle
+            Models or TF Hub (3 MB, downloaded once). For "compact" the package by default. For
+            each of them a `.safetensors` file of `Stylizer.save`.
 
     A SavedModel, fetched or local, is run once, to compare our networks with it: give only one
     that you trust. All other forms hold numbers alone.
@@ -37,7 +38,7 @@ def load_stylizer(name: str, weights: PathLike | None = None) -> Stylizer:
 
     Raises:
         ValueError: an unknown name, or missing or unfitting weights.
-        OSError: "magenta" could not be fetched; the message says what was tried.
+        OSError: the weights could not be fetched; the message says what was tried.
     """
     if name == "compact":
         from sassl_tf.stylizers.compact import load_compact_stylizer

@@ -1,9 +1,11 @@
-"""The compact stylizer: a small F and T of our own, distilled from Magenta's mobile model.
+"""The compact stylizer: an F and a T of our own, distilled from Magenta's mobile model.
 
-T works at a quarter of the resolution, so that nearly all of its arithmetic is dense 3×3
-convolutions on 1/16 of the pixels, and a last matrix, of the style, that also sees the pixels
-themselves; F sees the image at 128 px. `training/distill_stylizer.py`
-trains both; `MODEL_CARD.md` beside the weights says with what and how well.
+T has its teacher's shape, worked out in patches of 4×4 pixels: dense convolutions at a quarter of
+the resolution throughout. Its trunk is the teacher's, five residual blocks of 32 channels that are
+normalised by the style twice each; only the expansion to full size is shorter, and ends in a matrix
+that is linear in the style. F is the teacher's MobileNetV2, trained to see in an image of 192 px
+what the teacher sees in one of 256. `training/distill_stylizer.py` trains both; `MODEL_CARD.md`
+beside the weights says with what and how well.
 """
 
 import importlib.resources
@@ -11,14 +13,27 @@ import importlib.resources
 import keras
 from keras import ops
 
-from sassl_tf.stylizers.layers import PATCH, DepthToSpace, SpaceToDepth, StyleMatrix, StyleNorm
+from sassl_tf.stylizers.layers import (
+    PATCH,
+    DepthToSpace,
+    PatchPadding,
+    ReflectPadding,
+    SpaceToDepth,
+    StyleMatrix,
+    StyleNorm,
+)
+from sassl_tf.stylizers.mobile import mobilenet_style_network
 from sassl_tf.stylizers.stylizer import Stylizer, float32_policy
-from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE
+from sassl_tf.stylizers.transfer_network import RESIDUAL_BLOCKS, STYLE_CODE_SIZE
 from sassl_tf.stylizers.weights_file import load_weights
 
-CHANNELS = 32
-BLOCKS = 3
-STYLE_SIZE = 128
+# Fingerprints of what "compact" was before, for those who meet them in a bank or a workdir.
+EARLIER_VERSIONS = {
+    "e9593e7e34bf8b5f": 'version 1 of "compact"',
+    "719841f231f78d1b": 'version 2 of "compact"',
+}
+CHANNELS = 32  # of the trunk, at a quarter of the resolution
+STYLE_SIZE = 192
 
 
 def compact_transfer_network(code_size=STYLE_CODE_SIZE):
@@ -26,47 +41,39 @@ def compact_transfer_network(code_size=STYLE_CODE_SIZE):
     content = keras.Input((None, None, 3), name="content")
     code = keras.Input((code_size,), name="code")
 
-    def conv(x, name, use_bias=False):
+    def conv(x, name, filters, size=3, **options):
         layer = keras.layers.Conv2D(
-            CHANNELS, 3, 1, "same", "channels_last", use_bias=use_bias, name=name
+            filters, size, data_format="channels_last", name=name, **options
         )
         return layer(x)
 
     def styled(x, name):
-        return ops.relu(StyleNorm(name=f"{name}_style")([conv(x, name), code]))
+        return StyleNorm(name=f"{name}_style")([x, code])
 
-    patches = SpaceToDepth(name="patches")(content)
-    x = styled(patches, "stem")
-    for block in range(1, BLOCKS + 1):
-        h = styled(x, f"block{block}_conv1")
-        x = x + conv(h, f"block{block}_conv2", use_bias=True)
-    x = StyleMatrix(name="output")([x, patches, code])
-    x = ops.sigmoid(StyleNorm(pixels=PATCH**2, name="output_style")([x, code]))
-    stylized = DepthToSpace(name="image")(x)
+    x = SpaceToDepth(name="patches")(ReflectPadding(PATCH)(content))
+    # The first of the teacher's contracting convolutions is 9×9, within 3×3 patches; the others are
+    # 3×3 of stride 2, within 2×2.
+    x = conv(x, "contract1", 128, activation="relu")
+    for name, filters in (("contract2", 64), ("contract3", CHANNELS)):
+        x = PatchPadding(1, 0, mirror=False)(x)
+        x = conv(x, name, filters, 2, activation="relu")
+    for block in range(1, RESIDUAL_BLOCKS + 1):
+        h = conv(PatchPadding()(x), f"block{block}_conv1", CHANNELS, use_bias=False)
+        h = ops.relu(styled(h, f"block{block}_conv1"))
+        h = conv(PatchPadding()(h), f"block{block}_conv2", CHANNELS, use_bias=False)
+        x = x + styled(h, f"block{block}_conv2")
+    x = conv(PatchPadding(mirror=False)(x), "expand1", 64, use_bias=False)
+    x = ops.relu(styled(x, "expand1"))
+    x = conv(PatchPadding(mirror=False)(x), "expand2", 64, activation="relu")
+    x = ops.cast(StyleMatrix(3 * PATCH**2, name="output")([x, code]), "float32")
+    x = ops.sigmoid(StyleNorm(PATCH**2, name="output_style")([x, code]))
+    stylized = DepthToSpace(name="image", dtype="float32")(x)
     return keras.Model([content, code], stylized, name="compact_transfer_network")
 
 
 def compact_style_network(code_size=STYLE_CODE_SIZE):
-    """F: images [B, 128, 128, 3] in [0, 1] to codes, from channel statistics at every depth."""
-    images = keras.Input((STYLE_SIZE, STYLE_SIZE, 3), name="images")
-    x = SpaceToDepth(name="patches")(images * 2.0 - 1.0)
-    statistics = [x]
-    for name, filters, stride in (("conv1", 48, 1), ("conv2", 64, 2), ("conv3", 96, 2)):
-        conv = keras.layers.Conv2D(
-            filters, 3, stride, "same", "channels_last", activation="relu", name=name
-        )
-        x = conv(x)
-        statistics.append(x)
-    conv = keras.layers.Conv2D(128, 3, 1, "same", "channels_last", activation="relu", name="conv4")
-    x = conv(x)
-    statistics.append(x)
-    moments = []
-    for features in statistics:
-        mean, variance = ops.moments(features, axes=(1, 2))
-        moments += [mean, ops.sqrt(variance + 1e-4)]
-    x = keras.layers.Dense(192, activation="relu", name="hidden")(ops.concatenate(moments, -1))
-    code = keras.layers.Dense(code_size, name="code")(x)
-    return keras.Model(images, code, name="compact_style_network")
+    """F: images [B, 192, 192, 3] in [0, 1] to codes; MobileNetV2 as `mobilenet_style_network`."""
+    return mobilenet_style_network(code_size, STYLE_SIZE, name="compact_style_network")
 
 
 def packaged(name):

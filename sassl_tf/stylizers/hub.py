@@ -5,7 +5,7 @@ archive, and a download that breaks off between two files for a whole one. So we
 connection for it, within a limit and with a look at what comes, and hand it what arrives there.
 
 tfhub.dev forwards to Kaggle, which answers the same request (`?tf-hub-format=compressed`) for
-its own URLs: so Kaggle handles go the same way and `kagglehub` is not needed. The tests have a
+its own URLs: so Kaggle handles go the same way where `kagglehub` is not installed. The tests have a
 server of their own; nothing here was tried on tfhub.dev or Kaggle, nor on a real captive portal.
 """
 
@@ -14,6 +14,7 @@ import http.client
 import os
 import pathlib
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -21,6 +22,8 @@ import urllib.request
 import warnings
 
 import tensorflow as tf
+
+from sassl_tf.files import replacing
 
 PATIENCE = 10  # seconds without a sign of life, of the server or of another process's download
 KAGGLE = "https://www.kaggle.com/models/"
@@ -80,6 +83,45 @@ def fetch(handle):
         what = str(error).partition("\n")[0].rstrip(".")
         raise kind(f"Could not fetch {handle} to {folder}: {what}. {REMEDY}") from error
     return folder
+
+
+def is_cached(handle):
+    """Whether `fetch` finds it in TF Hub's cache, and needs no network."""
+    try:
+        return _is_cached(_cache_folder(handle if "://" in handle else KAGGLE + handle))
+    except (ImportError, OSError):
+        return False
+
+
+def fetch_file(url, query, remedy):
+    """The local copy of one file: from TF Hub's cache, or else downloaded into it.
+
+    Args:
+        url: of the model, under which the file is cached.
+        query: what asks for the file itself, such as "lite-format=tflite".
+        remedy: what to do without it, for the error.
+
+    Raises:
+        ConnectionError: as `fetch`.
+        OSError: the cache cannot be written.
+        ImportError: tensorflow_hub is missing or cannot be imported.
+    """
+    path = _cache_folder(url).with_suffix(".tflite")
+    if path.is_file():
+        return path
+    try:
+        _check_writable(path.parent)
+        with (
+            _open(f"{url}?{query}", None) as response,
+            replacing(path) as beside,
+            open(beside, "wb") as file,
+        ):
+            shutil.copyfileobj(_Body(response), file)
+    except Exception as error:
+        kind = ConnectionError if isinstance(error, ConnectionError) else OSError
+        what = str(error).partition("\n")[0].rstrip(".")
+        raise kind(f"Could not fetch {url} to {path}: {what}. {remedy}") from error
+    return path
 
 
 def check_complete(folder):

@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from sassl_tf.stylizers.patches import patch_kernel, placement, upsampled_placement
+
 PATCH = 4  # pixels a side, where a network computes whole patches
 
 
@@ -68,47 +70,37 @@ class StyleNorm(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
 class StyleMatrix(keras.layers.Layer):
-    """Every 4×4 patch and its features times a matrix of their image, M, linear in z.
+    """The features of every position times a matrix of their image, M(z), linear in z.
 
-    `[x, patches, z]`, float [B, h, w, C], [B, h, w, 48] and [B, code_size], to (x, patches)·M(z),
-    [B, h, w, 48]; of patches and z either may be a batch of 1. It begins as the patches themselves
-    and a little of x.
+    Called on `[x, z]`: float [B, h, w, C] and [B or 1, code_size]; returns [B, h, w, filters].
+
+    Args:
+        filters: channels of the output.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, filters, **kwargs):
         super().__init__(**{**kwargs, "autocast": False})  # M is float32 up to the product
+        self.filters = filters
 
     def build(self, input_shapes):
-        *sides, code_size = (shape[-1] for shape in input_shapes)
-        small = keras.initializers.RandomNormal(stddev=0.02)
-        self.x_kernel, self.x_bias = self._matrix("x", sides, code_size, small)
-        sides = sides[1], sides[1]
-        self.patches_kernel, self.patches_bias = self._matrix(
-            "patches", sides, code_size, "identity"
-        )
-
-    def _matrix(self, name, sides, code_size, initializer):
-        rows, columns = sides
-        kernel = self.add_weight(
-            (code_size, rows * columns), "zeros", name=f"{name}_kernel", autocast=False
-        )
-        bias = self.add_weight(sides, initializer, name=f"{name}_bias", autocast=False)
-        return kernel, bias
+        (*_, channels), (*_, code_size) = input_shapes
+        shape = (code_size, channels * self.filters)
+        self.kernel = self.add_weight(shape, "zeros", name="kernel", autocast=False)
+        self.bias = self.add_weight((channels, self.filters), name="bias", autocast=False)
 
     def call(self, inputs):
-        x, patches, code = inputs
-        from_x = self._product(x, code, self.x_kernel, self.x_bias)
-        return from_x + self._product(patches, code, self.patches_kernel, self.patches_bias)
-
-    def _product(self, x, code, kernel, bias):
-        matrix = ops.reshape(ops.matmul(code, kernel), (-1, *bias.shape)) + bias
+        x, code = inputs
+        matrix = ops.reshape(ops.matmul(code, self.kernel), (-1, *self.bias.shape)) + self.bias
         batch, height, width, channels = ops.shape(x)
         pixels = ops.reshape(ops.cast(x, self.compute_dtype), (batch, height * width, channels))
         product = ops.matmul(pixels, ops.cast(matrix, self.compute_dtype))
-        return ops.reshape(product, (-1, height, width, bias.shape[-1]))
+        return ops.reshape(product, (-1, height, width, self.filters))
 
     def compute_output_shape(self, input_shapes):
-        return (*input_shapes[0][:-1], input_shapes[1][-1])
+        return (*input_shapes[0][:-1], self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
@@ -123,7 +115,7 @@ class ReflectPadding(keras.layers.Layer):
     """
 
     def __init__(self, margin, **kwargs):
-        super().__init__(**{**kwargs, "autocast": False})  # in the dtype that comes
+        super().__init__(**kwargs)
         self.margin = margin
 
     def call(self, x):
@@ -146,6 +138,119 @@ class ReflectPadding(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class PatchPadding(keras.layers.Layer):
+    """One ring of patches around [B, h, w, p·p·C].
+
+    Args:
+        before: 1 for a row above and a column to the left, else 0.
+        after: 1 for a row below and a column to the right, else 0.
+        mirror: whether the ring mirrors what lies inside without its outermost pixels, as REFLECT
+            does; else with them, as SYMMETRIC does.
+        side: p, in pixels.
+    """
+
+    def __init__(self, before=1, after=1, mirror=True, side=1, **kwargs):
+        super().__init__(**kwargs)
+        self.before, self.after, self.mirror, self.side = before, after, mirror, side
+
+    def call(self, x):
+        if self.side == 1:
+            return self._of_pixels(x)
+        for axis in (1, 2):
+            first, last = (x[:, :2], x[:, -2:]) if axis == 1 else (x[:, :, :2], x[:, :, -2:])
+            strips = [self._mirrored(first, axis, before=True)] * self.before + [x]
+            strips += [self._mirrored(last, axis, before=False)] * self.after
+            x = ops.concatenate(strips, axis)
+        return x
+
+    def _of_pixels(self, x):
+        """By one gather, which is as fast as no padding at all."""
+        batch, height, width, channels = ops.shape(x)
+        rows, columns = self._places(height), self._places(width)
+        places = ops.reshape(rows[:, None] * width + columns, (-1,))
+        # TensorFlow's own gather; Keras's looks for negative places first.
+        x = tf.gather(ops.reshape(x, (batch, height * width, channels)), places, axis=1)
+        more = self.before + self.after
+        return ops.reshape(x, (batch, height + more, width + more, channels))
+
+    def _places(self, side):
+        places = ops.arange(-self.before, side + self.after, dtype="int32")
+        last = side - 1
+        if self.mirror:
+            places = last - ops.abs(last - ops.abs(places))
+        return ops.clip(places, 0, last)
+
+    def _mirrored(self, x, axis, before):
+        """The patch beyond the border, of the two within it."""
+        p, skipped = self.side, int(self.mirror)
+        batch, height, width, channels = ops.shape(x)
+        x = ops.reshape(x, (batch, height, width, p, p, channels // p**2))
+        x = ops.moveaxis(x, (axis, axis + 2), (-2, -1))
+        x = ops.reshape(x, (*ops.shape(x)[:-2], -1))  # the pixels of two patches in a row
+        x = x[..., skipped : skipped + p] if before else x[..., -p - skipped :][..., :p]
+        x = ops.moveaxis(ops.flip(x, -1), -1, axis + 1)
+        shape = (batch, 1, width, channels) if axis == 1 else (batch, height, 1, channels)
+        return ops.reshape(x, shape)
+
+    def compute_output_shape(self, shape):
+        batch, height, width, channels = shape
+        more = self.before + self.after
+        return (batch, *(s if s is None else s + more for s in (height, width)), channels)
+
+    def get_config(self):
+        own = {"before": self.before, "after": self.after, "mirror": self.mirror}
+        return {**super().get_config(), **own, "side": self.side}
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class PatchConv2D(keras.layers.Layer):
+    """A convolution of pixels, computed as one of patches: [B, h, w, p·p·C] to patches again.
+
+    Its weights are those of a convolution of pixels. Patches are padded before, by `PatchPadding`.
+
+    Args:
+        filters: channels of the pixels that come out.
+        size: side of the kernel, in pixels.
+        side: p of the patches that go in, in pixels. Those that come out have p / stride pixels
+            a side, or 2 p if upsampled.
+        stride: 1 or 2.
+        upsample: whether the pixels are doubled first, by their nearest neighbour.
+        use_bias: whether there is a bias, and a ReLU after it.
+    """
+
+    def __init__(self, filters, size, side, stride=1, upsample=False, use_bias=False, **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.size, self.side, self.stride = filters, size, side, stride
+        self.upsample, self.use_bias = upsample, use_bias
+        self.places = (
+            upsampled_placement(side) if upsample else placement(size, size // 2, side, stride)
+        )
+
+    def build(self, input_shape):
+        shape = (self.size, self.size, input_shape[-1] // self.side**2, self.filters)
+        self.kernel = self.add_weight(shape, name="kernel")
+        if self.use_bias:
+            self.bias = self.add_weight((self.filters,), "zeros", name="bias")
+
+    def call(self, x):
+        kernel = patch_kernel(self.kernel, self.places)
+        x = ops.conv(x, kernel, 1, "valid", data_format="channels_last")
+        if not self.use_bias:
+            return x
+        return ops.relu(x + ops.tile(self.bias, (self.places.shape[3],)))
+
+    def compute_output_shape(self, shape):
+        batch, height, width, _ = shape
+        less = self.places.shape[0] - 1
+        sides = [side if side is None else side - less for side in (height, width)]
+        return (batch, *sides, self.filters * self.places.shape[3])
+
+    def get_config(self):
+        names = ("filters", "size", "side", "stride", "upsample", "use_bias")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
@@ -184,7 +289,7 @@ class UpsampledConv2D(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
-class PatchConv2D(keras.layers.Layer):
+class ConvToPatches(keras.layers.Layer):
     """A convolution without bias or padding that gives its output in patches of 4×4 pixels.
 
     [B, H + size - 1, W + size - 1, C] -> [B, H/4, W/4, 16·filters]. For the three colours of an

@@ -5,10 +5,11 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from sassl_tf.stylizers import hub, magenta
+from sassl_tf.stylizers import hub, kaggle, magenta
 from sassl_tf.stylizers.saved_model import listed_variables
 
 HANDLE = "https://tfhub.dev/google/magenta/arbitrary-image-stylization-v1-256/2"
+KAGGLE_HANDLE = "google/arbitrary-image-stylization-v1/tensorFlow1/256/2"  # the same model
 PROBE_TOLERANCE = 1e-3
 _EXPECTED = (
     "expected a SavedModel folder of arbitrary-image-stylization-v1-256, Magenta's unpacked "
@@ -23,26 +24,38 @@ def load_magenta_stylizer(weights=None):
     it computes: so it has to be one that you trust. The other forms hold numbers alone.
 
     Args:
-        weights: a TF Hub or Kaggle handle (the default is `HANDLE`); a SavedModel folder; the
-            folder or the prefix of Magenta's TF1 checkpoint (`arbitrary_style_transfer.tar.gz`,
-            unpacked); or a `.safetensors` file of `Stylizer.save`.
+        weights: a TF Hub or Kaggle handle (by default `KAGGLE_HANDLE` where kagglehub is
+            installed, else `HANDLE`); a SavedModel folder; the folder or the prefix of Magenta's
+            TF1 checkpoint (`arbitrary_style_transfer.tar.gz`, unpacked); or a `.safetensors` file
+            of `Stylizer.save`.
 
     Raises:
         ValueError: what is there is something else, is damaged, or does not compute what its
             SavedModel computes.
         OSError: the handle could not be fetched; the message says what was tried.
     """
-    weights = str(HANDLE if weights is None else weights)
+    weights = _default_handle() if weights is None else str(weights)
     if weights.endswith(".safetensors"):
         return magenta.from_safetensors(weights)
     if hub.is_handle(weights):
-        return _from_saved_model(hub.fetch(weights), weights)
+        return _from_saved_model(_fetch(weights), weights)
     path = pathlib.Path(weights)
     if (path / "saved_model.pb").exists():
         return _from_saved_model(path, weights)
     if prefix := _checkpoint_prefix(path):
         return _from_checkpoint(prefix, weights)
     raise ValueError(f"{weights} {_what_is(path)}; {_EXPECTED}.")
+
+
+def _default_handle():
+    by_kaggle = kaggle.is_installed() and not hub.is_cached(HANDLE)
+    return KAGGLE_HANDLE if by_kaggle else HANDLE
+
+
+def _fetch(handle):
+    """The local folder of a handle: from TF Hub's cache, by kagglehub, or by TF Hub."""
+    by_kaggle = "://" not in handle and kaggle.is_installed() and not hub.is_cached(handle)
+    return kaggle.fetch(handle, hub.REMEDY) if by_kaggle else hub.fetch(handle)
 
 
 def _from_saved_model(folder, source):

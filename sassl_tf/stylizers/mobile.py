@@ -9,9 +9,10 @@ import pathlib
 import keras
 from keras import ops
 
+from sassl_tf.stylizers import hub, kaggle
 from sassl_tf.stylizers.stylizer import Stylizer, float32_policy, set_named_weights
 from sassl_tf.stylizers.tflite import read_tflite_constants
-from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE, transfer_network
+from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE, patch_transfer_network
 from sassl_tf.stylizers.weights_file import load_weights
 
 STYLE_FILE = "style_predict_quantized_256.tflite"
@@ -21,6 +22,14 @@ SHA256 = {  # of these files, as Magenta published them
     TRANSFER_FILE: "69b191c1f1f3f6520634293803a528469015a00269f982ebd38b7850f68d9341",
 }
 STYLE_SIZE = 256
+KAGGLE_HANDLE = "google/arbitrary-image-stylization-v1/tfLite/256-int8"
+TF_HUB = "https://tfhub.dev/google/lite-model/magenta/arbitrary-image-stylization-v1-256/int8/"
+REMEDY = (
+    f"With {STYLE_FILE} and {TRANSFER_FILE} in a folder no network is needed: "
+    'load_stylizer("magenta-mobile", weights=FOLDER). Kaggle Models has both files under '
+    "google/arbitrary-image-stylization-v1 (TFLite, variations 256-int8-prediction and "
+    "256-int8-transfer)."
+)
 TRANSFER_WIDTH = 0.25
 
 # Expansion, output channels, repeats and first stride of MobileNetV2's inverted residual blocks
@@ -36,13 +45,13 @@ _BLOCKS = (
 )
 
 
-def mobilenet_style_network(code_size=STYLE_CODE_SIZE):
-    """F as a Keras model: float32 images [B, H, W, 3] in [0, 1] to codes [B, code_size].
+def mobilenet_style_network(code_size=STYLE_CODE_SIZE, side=None, name="mobilenet_style_network"):
+    """F as a Keras model: float32 images [B, side, side, 3] in [0, 1] to codes [B, code_size].
 
     MobileNetV2 to its last 1×1 convolution (1280 channels), the mean over height and width, and a
     linear map. Batch normalisation is folded into the convolutions' biases.
     """
-    images = keras.Input((None, None, 3), name="images")
+    images = keras.Input((side, side, 3), name="images")
 
     def convolution(x, name, filters, size=1, stride=1):
         conv = keras.layers.Conv2D(filters, size, stride, "same", "channels_last", name=name)
@@ -52,49 +61,61 @@ def mobilenet_style_network(code_size=STYLE_CODE_SIZE):
     index = 0
     for expansion, filters, repeats, first_stride in _BLOCKS:
         for repeat in range(repeats):
-            name = f"expanded_conv_{index}" if index else "expanded_conv"
+            block = f"expanded_conv_{index}" if index else "expanded_conv"
             stride = first_stride if repeat == 0 else 1
             h = x
             if expansion > 1:
-                h = ops.relu6(convolution(h, f"{name}.expand", x.shape[-1] * expansion))
+                h = ops.relu6(convolution(h, f"{block}.expand", x.shape[-1] * expansion))
             depthwise = keras.layers.DepthwiseConv2D(
-                3, stride, "same", data_format="channels_last", name=f"{name}.depthwise"
+                3, stride, "same", data_format="channels_last", name=f"{block}.depthwise"
             )
             h = ops.relu6(depthwise(h))
-            h = convolution(h, f"{name}.project", filters)
+            h = convolution(h, f"{block}.project", filters)
             x = h if repeat == 0 else x + h
             index += 1
     x = ops.relu6(convolution(x, "Conv_1", 1280))
     code = keras.layers.Dense(code_size, name="code")(ops.mean(x, axis=(1, 2)))
-    return keras.Model(images, code, name="mobilenet_style_network")
+    return keras.Model(images, code, name=name)
 
 
-def load_mobile_stylizer(weights):
-    """The mobile stylizer from a folder with Magenta's two TensorFlow Lite files.
+def load_mobile_stylizer(weights=None):
+    """The mobile stylizer from Magenta's two TensorFlow Lite files.
 
     Args:
-        weights: the folder, or a `.safetensors` file of `Stylizer.save`.
+        weights: the folder of the files; a `.safetensors` file of `Stylizer.save`; or None, which
+            takes the published files, from Kaggle Models where kagglehub is installed, else from
+            TF Hub. Both cache them.
 
     Raises:
-        ValueError: no folder given, or a file is missing, damaged, or not the one of `SHA256`.
+        ValueError: a file is missing, damaged, or not the one of `SHA256`.
+        OSError: the published files could not be fetched; the message says what was tried.
     """
-    if weights is None:
-        raise ValueError(
-            'load_stylizer("magenta-mobile") needs weights=: the folder that holds '
-            f"{STYLE_FILE} and {TRANSFER_FILE}, as Magenta published them."
-        )
     with float32_policy():
-        style, transfer = mobilenet_style_network(), transfer_network(TRANSFER_WIDTH)
-    if str(weights).endswith(".safetensors"):
+        style, transfer = mobilenet_style_network(), patch_transfer_network(TRANSFER_WIDTH)
+    source = None if weights is None else str(weights)
+    if source and source.endswith(".safetensors"):
         load_weights(weights, "magenta-mobile", (style, transfer))
+        return Stylizer("magenta-mobile", style, transfer, STYLE_SIZE, source=source)
+    if source is None:
+        style_file, transfer_file = (_fetch(kind) for kind in ("prediction", "transfer"))
     else:
-        style_constants, transfer_constants = (
-            read_tflite_constants(pathlib.Path(weights, name), sha256)
-            for name, sha256 in SHA256.items()
-        )
-        set_named_weights(style, _style_weights(style_constants))
-        set_named_weights(transfer, _transfer_weights(transfer_constants))
-    return Stylizer("magenta-mobile", style, transfer, STYLE_SIZE, source=str(weights))
+        style_file, transfer_file = (pathlib.Path(source, file) for file in SHA256)
+    style_constants = read_tflite_constants(style_file, SHA256[STYLE_FILE])
+    transfer_constants = read_tflite_constants(transfer_file, SHA256[TRANSFER_FILE])
+    set_named_weights(style, _style_weights(style_constants))
+    set_named_weights(transfer, _transfer_weights(transfer_constants))
+    return Stylizer("magenta-mobile", style, transfer, STYLE_SIZE, source=source)
+
+
+def _fetch(kind):
+    """The published TensorFlow Lite file of F ("prediction") or of T ("transfer")."""
+    if not kaggle.is_installed():
+        return hub.fetch_file(f"{TF_HUB}{kind}/1", "lite-format=tflite", REMEDY)
+    folder = kaggle.fetch(f"{KAGGLE_HANDLE}-{kind}/1", REMEDY)
+    files = sorted(folder.rglob("*.tflite"))
+    if len(files) != 1:
+        raise ValueError(f"{folder} has {len(files)} TensorFlow Lite files; expected one. {REMEDY}")
+    return files[0]
 
 
 def _style_weights(constants):
@@ -111,7 +132,7 @@ def _style_weights(constants):
 
 
 def _transfer_weights(constants):
-    """From Magenta's scopes to the layers of `transfer_network`."""
+    """From Magenta's scopes to the layers of `patch_transfer_network`."""
     weights = {}
     for name, array in constants.items():
         *scope, last = name.split("/")

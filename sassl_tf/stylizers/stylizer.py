@@ -17,8 +17,11 @@ import tensorflow as tf
 
 from sassl_tf.resizing import clamp_shorter_side
 from sassl_tf.stylizers.layers import (
+    ConvToPatches,
     DepthToSpace,
     PatchConv2D,
+    PatchPadding,
+    ReflectPadding,
     SpaceToDepth,
     StyleMatrix,
     UpsampledConv2D,
@@ -30,8 +33,11 @@ _IN_BFLOAT16 = (
     keras.layers.Conv2D,
     keras.layers.DepthwiseConv2D,
     UpsampledConv2D,
+    ConvToPatches,
     PatchConv2D,
     StyleMatrix,
+    ReflectPadding,
+    PatchPadding,
     SpaceToDepth,
     DepthToSpace,
 )
@@ -41,14 +47,19 @@ _alive: weakref.WeakSet[Stylizer] = weakref.WeakSet()
 
 
 @contextlib.contextmanager
-def float32_policy():
-    """Networks built inside compute in float32 whatever the global precision policy is."""
+def dtype_policy(name):
+    """Networks built inside have this precision policy, whatever the global one is."""
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
+    keras.config.set_dtype_policy(name)
     try:
         yield
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def float32_policy():
+    """Networks built inside compute in float32."""
+    return dtype_policy("float32")
 
 
 class Stylizer:

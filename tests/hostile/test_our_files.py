@@ -1,7 +1,6 @@
 """Files of ours that were damaged: computed again where that can be done, else named."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from sassl_tf.datasets import folder as folders
 from sassl_tf.style_bank import StyleBank
 from tests.evaluation.test_report import write_run
 from tests.evaluation.tiny import in_memory, noise_images, tiny_encoder
-from training import build_style_bank, distillation_samples
+from training import build_style_bank
 from training.configs import simclr
 from training.workdir import open_workdir
 
@@ -206,33 +205,3 @@ def test_the_list_of_unreadable_images(tmp_path, monkeypatch, damage):
     spoil(file, damage)
     with pytest.warns(match="computed again"):
         assert folders._load_cache("key") is None
-
-
-@pytest.mark.parametrize("damage", [zeroed, truncated, one_bit])
-def test_samples_of_a_distillation(tmp_path, monkeypatch, damage):
-    """A part that is damaged is made again, the same."""
-    monkeypatch.setattr(distillation_samples, "PARTS", {64: 2})
-    monkeypatch.setattr(distillation_samples, "read_images", lambda folder, side: IMAGES[side])
-    made = []
-
-    def part(rng, photographs, style_pixels, codes, side, count, answer):
-        made.append(side)
-        return {"content": rng.random(100), "alpha": rng.random(count)}
-
-    monkeypatch.setattr(distillation_samples, "_part", part)
-    monkeypatch.setattr(
-        distillation_samples, "_style_crops", lambda *_: (np.ones((2, 3)), np.ones((2, 4)))
-    )
-    arguments = (tmp_path, None, ["photographs"], "styles", 32, 7, 10)
-    distillation_samples.write_samples(*arguments)
-    file = tmp_path / "64px_001.npz"
-    shutil.copy(file, tmp_path / "copy.npz")
-    spoil(file, damage)
-    with pytest.warns(match="computed again"):
-        distillation_samples.write_samples(*arguments)
-    assert made == [64, 64, 64]
-    for name, array in checked.read_arrays(tmp_path / "copy.npz").items():
-        np.testing.assert_array_equal(checked.read_arrays(file)[name], array)
-
-
-IMAGES = {side: np.zeros((2, side, side, 3), np.uint8) for side in (128, 256)}

@@ -366,3 +366,34 @@ def test_no_tensorflow_hub(server, monkeypatch):
     with pytest.raises(ImportError, match="pip install 'setuptools<82' 'tensorflow-hub>=") as error:
         hub.fetch(server.url)
     assert str(error.value).endswith(hub.REMEDY)
+
+
+# A single file.
+
+
+def fetch_file(server):
+    return hub.fetch_file(server.url, "lite-format=tflite", "The remedy.")
+
+
+def test_a_file_is_fetched_once(server, cache):
+    server.answer = sending(b"numbers" * 999, kind="application/octet-stream")
+    path = fetch_file(server)
+    assert path == place(cache, server.url).with_suffix(".tflite")
+    assert path.read_bytes() == b"numbers" * 999
+    assert fetch_file(server) == path
+    assert server.requested == [f"{NAME}?lite-format=tflite"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (sending(b"<html><title>Log in</title></html>", kind="text/html"), "Log in"),
+        (sending(b"half", kind="application/octet-stream", length=99), "broke off"),
+        (sending(b"", status=404), "404"),
+    ],
+)
+def test_a_file_that_does_not_come_leaves_nothing(server, cache, answer, words):
+    server.answer = answer
+    with pytest.raises(ConnectionError, match=rf"{words}.*The remedy\."):
+        fetch_file(server)
+    assert not any(cache.iterdir())

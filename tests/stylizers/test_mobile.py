@@ -72,8 +72,6 @@ def test_a_reflected_frame_against_the_interpreter(mobile, golden, magenta_folde
 
 
 def test_missing_files_say_what_to_do(tmp_path):
-    with pytest.raises(ValueError, match=f"folder that holds {STYLE_FILE}"):
-        sassl_tf.load_stylizer("magenta-mobile")
     with pytest.raises(ValueError, match=f"{STYLE_FILE} is not there"):
         sassl_tf.load_stylizer("magenta-mobile", tmp_path)
     (tmp_path / STYLE_FILE).write_text("<html>proxy</html>")

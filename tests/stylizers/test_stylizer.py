@@ -68,20 +68,16 @@ def test_style_norm_by_hand():
 
 @pytest.mark.parametrize("codes", [1, 2])
 def test_style_matrix_by_hand(codes):
-    rng, layer = np.random.default_rng(1), StyleMatrix()
-    x = rng.normal(size=(codes, 3, 2, 5)).astype(np.float32)
-    patches = rng.normal(size=(1, 3, 2, 48)).astype(np.float32)
-    code = rng.normal(size=(codes, 4)).astype(np.float32)
-    begins = layer([x, patches, code]).numpy()  # as the patches, and a little of x
-    assert np.corrcoef(begins[0].ravel(), patches.ravel())[0, 1] > 0.98
-    layer.set_weights([rng.normal(size=w.shape) for w in layer.weights])
-    x_kernel, x_bias, patches_kernel, patches_bias = layer.get_weights()
-    result = layer([x, patches, code]).numpy()
-    for image, z in enumerate(code):
-        from_x = (z @ x_kernel).reshape(5, 48) + x_bias
-        from_patches = (z @ patches_kernel).reshape(48, 48) + patches_bias
-        expected = x[image] @ from_x + patches[0] @ from_patches
-        np.testing.assert_allclose(result[image], expected, rtol=1e-4, atol=1e-4)
+    rng, layer = np.random.default_rng(1), StyleMatrix(7)
+    x = rng.normal(size=(2, 3, 4, 5)).astype(np.float32)
+    code = rng.normal(size=(codes, 6)).astype(np.float32)
+    layer.build([x.shape, code.shape])
+    kernel, bias = (rng.normal(size=w.shape).astype(np.float32) for w in layer.weights)
+    layer.set_weights([kernel, bias])
+    result = layer([x, code]).numpy()
+    for image in range(2):
+        matrix = (code[image % codes] @ kernel).reshape(5, 7) + bias
+        np.testing.assert_allclose(result[image], x[image] @ matrix, rtol=1e-4, atol=1e-4)
 
 
 def test_compact_in_bfloat16_makes_the_same_views(compact):
@@ -129,12 +125,12 @@ def test_fingerprint_follows_the_weights(compact, tmp_path):
     assert compact.fingerprint == sassl_tf.load_stylizer("compact").fingerprint
     path = tmp_path / "other.safetensors"
     weights = named_weights(compact.transfer_network)
-    weights["output/x_bias"] = weights["output/x_bias"] + 0.5
+    weights["output/bias"] = weights["output/bias"] + 0.5
     set_named_weights(compact.transfer_network, weights)
     try:
         compact.save(path)
     finally:
-        weights["output/x_bias"] = weights["output/x_bias"] - 0.5
+        weights["output/bias"] = weights["output/bias"] - 0.5
         set_named_weights(compact.transfer_network, weights)
     other = sassl_tf.load_stylizer("compact", path)
     assert other.fingerprint != compact.fingerprint
@@ -151,15 +147,15 @@ def test_fingerprint_follows_the_weights(compact, tmp_path):
 
 def test_unfitting_weights_are_named(compact):
     weights = named_weights(compact.style_network)
-    del weights["conv1/kernel"]
-    weights["conv2/kernel"] = weights["conv2/kernel"][..., :3]
+    del weights["Conv/kernel"]
+    weights["Conv_1/kernel"] = weights["Conv_1/kernel"][..., :3]
     weights["stranger/kernel"] = np.zeros(3)
     with pytest.raises(ValueError, match="do not fit compact_style_network") as error:
         set_named_weights(compact.style_network, weights)
     for word in (
-        "1 missing: conv1/kernel",
+        "1 missing: Conv/kernel",
         "1 unexpected: stranger/kernel",
-        "1 of another shape: conv2/kernel is (3, 3, 48, 3) for (3, 3, 48, 64)",
+        "1 of another shape: Conv_1/kernel is (1, 1, 320, 3) for (1, 1, 320, 1280)",
     ):
         assert word in str(error.value)
 

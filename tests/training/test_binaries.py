@@ -100,7 +100,6 @@ def test_distill_stylizer(tmp_path, magenta_folder, imagenette):
         f"--styles={imagenette / 'val' / 'church'}",
         f"--workdir={tmp_path}",
         "--batch=2",
-        "--part=4",
     ]
     done = run(*common, "--steps=3")
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,34 @@
+"""Models by their Kaggle handle, through `kagglehub` where it is installed.
+
+`pip install kagglehub`; it caches what it downloads, in ~/.cache/kagglehub unless KAGGLEHUB_CACHE
+says otherwise. The tests have a stand-in for it; the real one was tried without a network alone.
+"""
+
+import importlib.util
+import pathlib
+
+
+def is_installed():
+    """Returns whether `kagglehub` can be imported."""
+    return importlib.util.find_spec("kagglehub") is not None
+
+
+def fetch(handle, remedy):
+    """Returns the local folder of a model, downloaded unless it is cached.
+
+    Args:
+        handle: "owner/model/framework/variation/version".
+        remedy: what to do without it, for the error.
+
+    Raises:
+        ConnectionError: it is not cached and cannot be downloaded.
+    """
+    import kagglehub
+
+    try:
+        return pathlib.Path(kagglehub.model_download(handle))
+    except Exception as error:  # of requests, of kagglehub and of the file system
+        what = str(error).strip().partition("\n")[0][:300].rstrip(".")
+        raise ConnectionError(
+            f"kagglehub could not fetch {handle} ({type(error).__name__}: {what}). {remedy}"
+        ) from error

@@ -1,0 +1,89 @@
+"""What the distillation begins with, and what it learns from."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sassl_tf
+from training import distill_stylizer
+from training.distillation_data import DistillationImages, recolour, square_crops, textures
+
+
+@pytest.fixture(scope="module")
+def teacher(magenta_folder):
+    return sassl_tf.load_stylizer("magenta-mobile", magenta_folder)
+
+
+def test_the_student_begins_as_its_teacher_up_to_the_first_expansion(teacher):
+    student = distill_stylizer.transfer_network_from(teacher)
+    networks = teacher.transfer_network, student
+    layers = "expand.conv1.conv.StyleNorm", "expand1_style"
+    content = tf.constant(sassl_tf.samples.photographs(96)[:2] / np.float32(255))
+    code = teacher.encode_style(content[::-1])
+    theirs, ours = (
+        keras.Model(network.inputs, network.get_layer(layer).output)([content, code]).numpy()
+        for network, layer in zip(networks, layers, strict=True)
+    )
+    # Not to the last digit: the student mirrors whole patches at the border.
+    assert ours.shape == theirs.shape
+    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.999
+    style = distill_stylizer.style_network_from(teacher)
+    np.testing.assert_array_equal(style.get_weights()[-1], teacher.style_network.get_weights()[-1])
+
+
+def test_style_heads_are_the_gammas_and_betas(teacher):
+    heads = distill_stylizer.style_heads(teacher)
+    code = np.random.default_rng(0).normal(size=(2, 100)).astype(np.float32)
+    layer = teacher.transfer_network.get_layer("residual.residual1.conv1.StyleNorm")
+    gamma = (code[0] - code[1]) @ layer.gamma_kernel.numpy()
+    found = (code[0] - code[1]) @ heads
+    assert heads.shape[1] == 2 * (10 * 32 + 16 + 8 + 3)
+    assert any(np.allclose(found[i : i + 32], gamma, atol=1e-4) for i in range(0, 321, 32))
+
+
+def test_features_are_the_teachers(teacher):
+    images = sassl_tf.samples.photographs(64)[:2] / np.float32(255)
+    *maps, code = distill_stylizer.feature_network(teacher.style_network)(images)
+    np.testing.assert_allclose(code, teacher.style_network(images), atol=1e-5)
+    assert [x.shape[1] for x in maps] == [32, 16, 8, 4]
+
+
+def test_batches_are_functions_of_the_generators_seed():
+    rng = np.random.default_rng(0)
+    images = DistillationImages(
+        rng.integers(256, size=(6, 128, 128, 3), dtype=np.uint8),
+        rng.integers(256, size=(4, 256, 256, 3), dtype=np.uint8),
+    )
+    first, again, other = (
+        [x.numpy() for x in images.batch(np.random.default_rng(seed), 64, 3)] for seed in (1, 1, 2)
+    )
+    for x, y, z in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(x, y)
+        assert np.abs(x - z).mean() > 0.01
+        assert x.min() >= 0 and x.max() <= 1 and x.dtype == np.float32
+    assert first[0].shape == (3, 64, 64, 3) and first[1].shape == (3, 256, 256, 3)
+
+
+def test_crops_lie_in_the_image_and_are_mirrored_half_of_the_time():
+    # Every pixel holds the number of its column.
+    ramp = np.broadcast_to(np.arange(128, dtype=np.uint8)[:, None], (200, 128, 128, 3))
+    crops = square_crops(ramp, (0, 1), 0.35, 32).numpy() * 255
+    widths = crops[:, 0, -1, 0] - crops[:, 0, 0, 0]
+    assert 0.35 < (widths < 0).mean() < 0.65
+    assert np.abs(widths).min() > 0.35 * 127 - 1 and np.abs(widths).max() <= 127.01
+
+
+def test_half_of_the_images_keep_their_colours():
+    images = np.random.default_rng(0).random((200, 4, 4, 3)).astype(np.float32)
+    changed = np.any(recolour(images, (0, 1), permute=True).numpy() != images, axis=(1, 2, 3))
+    assert 0.35 < changed.mean() < 0.65
+
+
+def test_textures_are_patterns_of_two_colours():
+    made = textures(8, (0, 1), 64).numpy()
+    assert made.shape == (8, 64, 64, 3) and made.min() >= 0 and made.max() <= 1
+    for image in made:
+        pixels = image.reshape(-1, 3) - image.reshape(-1, 3).mean(0)
+        strengths = np.linalg.svd(pixels, compute_uv=False)
+        assert strengths[1] < 1e-3 * strengths[0]  # on the line between two colours

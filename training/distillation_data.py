@@ -1,0 +1,132 @@
+"""Contents and styles for the distillation of a stylizer: crops, colours, and made-up textures.
+
+Every batch is a function of a seed. The images lie in memory as bytes.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from sassl_tf.style_images import style_images
+
+CONTENT_SIZE = 128
+STYLE_SIZE = 256  # what the teacher's F sees
+STYLES_AS_CONTENTS = 0.15  # larger crops need more pixels than the photographs have
+TEXTURES = 0.12  # share of styles that are made up
+
+
+def read_images(folder, side):
+    """uint8 [N, side, side, 3]: the centre of every image under a folder."""
+    images = style_images(folder, side).map(to_bytes)
+    return np.stack(list(images.as_numpy_iterator()))
+
+
+def to_bytes(images):
+    """From [0, 1] to uint8."""
+    return tf.saturate_cast(tf.round(255 * images), tf.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationImages:
+    """Photographs uint8 [N, 128, 128, 3] and style images uint8 [M, 256, 256, 3]."""
+
+    photographs: np.ndarray
+    styles: np.ndarray
+
+    @classmethod
+    def from_folders(cls, contents, styles):
+        photographs = [read_images(folder, CONTENT_SIZE) for folder in contents]
+        return cls(np.concatenate(photographs), read_images(styles, STYLE_SIZE))
+
+    def batch(self, rng, side, count):
+        """Draws `count` contents at a side, in pixels, and as many styles.
+
+        Returns:
+            Contents [count, side, side, 3] and styles [count, 256, 256, 3], float32 in [0, 1].
+        """
+        pool = self.styles if rng.random() < STYLES_AS_CONTENTS else self.photographs
+        contents = pool[rng.integers(len(pool), size=count)]
+        styles = self.styles[rng.integers(len(self.styles), size=count)]
+        seeds = rng.integers(2**31, size=(2, 2))
+        return _contents(contents, seeds[0], side), _styles(styles, seeds[1])
+
+
+@tf.function(reduce_retracing=True, autograph=False)
+def _contents(images, seed, side):
+    seeds = tf.random.split(seed, 2)
+    return recolour(square_crops(images, seeds[0], 0.35, side), seeds[1], permute=False)
+
+
+@tf.function(reduce_retracing=True, autograph=False)
+def _styles(images, seed):
+    seeds = tf.random.split(seed, 4)
+    crops = square_crops(images, seeds[0], 0.4, STYLE_SIZE)
+    count = tf.shape(images)[0]
+    made_up = tf.random.stateless_uniform((count, 1, 1, 1), seeds[1]) < TEXTURES
+    crops = tf.where(made_up, textures(count, seeds[2], STYLE_SIZE), crops)
+    return recolour(crops, seeds[3], permute=True)
+
+
+def square_crops(images, seed, smallest, side):
+    """One random square crop of each image, of `smallest` to all of its side, resized; mirrored
+    half of the time. uint8 or float [B, H, H, 3] to float32 [B, side, side, 3] in [0, 1]."""
+    count = tf.shape(images)[0]
+    u = tf.random.stateless_uniform((4, count), seed)
+    scale = smallest + (1 - smallest) * u[0]
+    top, left = (1 - scale) * u[1], (1 - scale) * u[2]
+    right = left + scale
+    mirrored = u[3] < 0.5
+    x_from, x_to = tf.where(mirrored, right, left), tf.where(mirrored, left, right)
+    boxes = tf.stack([top, x_from, top + scale, x_to], axis=1)
+    return tf.image.crop_and_resize(images, boxes, tf.range(count), (side, side)) / 255.0
+
+
+def recolour(images, seed, permute):
+    """Changes contrast, brightness, saturation and the balance of channels of half of the images.
+
+    Args:
+        images: float [B, H, W, 3] in [0, 1].
+        seed: int [2].
+        permute: whether channels also change places.
+    """
+    count = tf.shape(images)[0]
+    seeds = tf.random.split(seed, 5)
+
+    def draw(number, shape, low, high):
+        return tf.random.stateless_uniform((count, 1, 1, *shape), seeds[number], low, high)
+
+    new = images
+    if permute:
+        order = tf.argsort(draw(0, (3,), 0.0, 1.0)[:, 0, 0], axis=-1)
+        new = tf.einsum("bhwc,bdc->bhwd", new, tf.one_hot(order, 3))
+    gray = tf.reduce_mean(new, axis=-1, keepdims=True)
+    new = gray + (new - gray) * draw(1, (1,), 0.3, 1.6)
+    new = 0.5 + (new - 0.5) * draw(2, (3,), 0.6, 1.3) + draw(3, (3,), -0.15, 0.15)
+    changed = draw(4, (1,), 0.0, 1.0) < 0.5
+    return tf.clip_by_value(tf.where(changed, new, images), 0.0, 1.0)
+
+
+def textures(count, seed, side, waves=4):
+    """Patterns of a few plane waves and of noise, in random colours, smooth to hard-edged.
+
+    Returns:
+        float32 [count, side, side, 3] in [0, 1].
+    """
+    seeds = tf.random.split(seed, 6)
+    uniform = tf.random.stateless_uniform
+    at = tf.linspace(0.0, 1.0, side)
+    periods = tf.exp(uniform((count, waves, 1, 1), seeds[0], math.log(2.0), math.log(60.0)))
+    angle, phase = tf.unstack(2 * math.pi * uniform((2, count, waves, 1, 1), seeds[1]))
+    along = tf.cos(angle) * at[:, None] + tf.sin(angle) * at
+    strength = uniform((count, waves, 1, 1), seeds[2])
+    height = tf.reduce_sum(
+        strength * tf.sin(2 * math.pi * periods * along + phase), axis=1, keepdims=True
+    )
+    noise = tf.image.resize(uniform((count, side // 8, side // 8, 1), seeds[3]) - 0.5, (side, side))
+    height = tf.transpose(height, (0, 2, 3, 1)) + 2 * noise
+    hardness = tf.exp(uniform((count, 1, 1, 1), seeds[4], 0.0, math.log(20.0)))
+    share = tf.sigmoid(hardness * height)
+    first, second = tf.unstack(uniform((2, count, 1, 1, 3), seeds[5]))
+    return share * first + (1 - share) * second
