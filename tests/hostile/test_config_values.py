@@ -116,8 +116,10 @@ def test_types_that_are_no_number(value):
 
 def test_values_at_the_edges_and_of_numpy_pass():
     edges = {"sassl.probability": 0, "views.left.hue": 0.5, "views.left.crop_area": (1.0, 1.0)}
-    check_config(changed(seed=2**31 - 1, batch_size=np.int64(2), epochs=np.float64(1), **edges))
-    check_config(changed(**{"sassl.blending_factor": 0.3, "optimizer.learning_rate": 0.0}))
+    numbers = {"seed": 2**31 - 1, "batch_size": np.int64(2), "epochs": np.float64(1)}
+    assert check_config(changed(**numbers, **edges)) is None
+    others = {"sassl.blending_factor": 0.3, "optimizer.learning_rate": 0.0}
+    assert check_config(changed(**others)) is None
 
 
 def test_fields_that_are_missing_or_unknown():
