@@ -24,9 +24,10 @@ test-all: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 demo: $(READY)
-	$(BIN)/python -m training.demo --dataset=$(DATASET) --workdir=$(RUNS)/demo
+	$(BIN)/python -m evaluation.demo --dataset=$(DATASET) --workdir=$(RUNS)/demo
 
 # The site, into build/site, and every code block of README and docs.
 docs: $(READY)

@@ -36,6 +36,8 @@ NOTEBOOKS = [
 TOOLS = [
     "build",
     "hypothesis>=6",
+    "import-linter>=2",
+    "mypy>=1.13",
     "pip-tools>=7",
     "pytest>=8",
     "pytest-xdist>=3",

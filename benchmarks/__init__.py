@@ -1,3 +1,3 @@
 """Speed and fidelity, as ratios to named alternatives; each prints a table and writes JSON."""
 
-from training import quiet  # noqa: F401, first of all
+from training.command import quiet  # noqa: F401, first of all

@@ -26,8 +26,8 @@ from benchmarks.timing import machine, write_report
 from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets.shapes import shapes
 from training.configs.simclr import get_config
-from training.data_service import NoBatches, next_within, served
-from training.input_pipeline import view_batches
+from training.input.data_service import NoBatches, next_within, served
+from training.input.pipeline import view_batches
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
 _WORKERS = flags.DEFINE_multi_integer("workers", [1, 2, 4, 8], "How many, to compare.")

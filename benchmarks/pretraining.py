@@ -23,9 +23,9 @@ from absl import app, flags
 from benchmarks.timing import machine, write_report
 from sassl_tf.datasets import load_dataset
 from sassl_tf.stylizers import load_stylizer
-from training.assembly import build_augmentation, compiled_method
-from training.input_pipeline import view_batches
-from training.loop import compiled_step
+from training.engine.assembly import build_augmentation, compiled_method
+from training.engine.loop import compiled_step
+from training.input.pipeline import view_batches
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of images.", required=True)
 _MOBILE = flags.DEFINE_string("mobile", "", "Folder of the mobile stylizer; empty leaves it out.")

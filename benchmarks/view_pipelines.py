@@ -19,9 +19,9 @@ from absl import app, flags
 from benchmarks import rivals
 from benchmarks.timing import machine, write_report
 from sassl_tf.datasets.folder import every_image
-from training.assembly import build_augmentation
 from training.configs import simclr
-from training.input_pipeline import view_batches
+from training.engine.assembly import build_augmentation
+from training.input.pipeline import view_batches
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)

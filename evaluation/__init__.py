@@ -1,3 +1,3 @@
 """Evaluation of pretrained encoders: absl binaries, run from a checkout."""
 
-from training import quiet  # noqa: F401, first of all
+from training.command import quiet  # noqa: F401, first of all

@@ -5,7 +5,6 @@ import pathlib
 import keras
 
 from sassl_tf.checked import read_json
-from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.refusals import reason
 
 ENCODER_FILE = "encoder.keras"
@@ -59,12 +58,6 @@ def encoder_file(path):
         f"The folder {path} is no pretraining workdir: it has neither {ENCODER_FILE} nor "
         f"{CONFIG_FILE}. Give a .keras file, or the --workdir of a pretraining."
     )
-
-
-def encoder_fingerprint(encoder):
-    """Returns a short hexadecimal hash of an encoder's architecture and weights."""
-    weights = (part for w in encoder.get_weights() for part in (w.dtype, w.shape, w.tobytes()))
-    return fingerprint_of(encoder.to_json(), *weights)
 
 
 def workdir_of(path):

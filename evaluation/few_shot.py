@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import accuracies, frozen_features, over_trials, with_spread, write_result
 from evaluation.linear_probe import MAX_ITERATIONS, fit
-from training import binary
+from training.command import binary
 
 L2 = 0.00025
 TRIALS = 5

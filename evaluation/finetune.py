@@ -23,7 +23,6 @@ from absl import flags
 from tqdm.auto import tqdm
 
 from evaluation.encoders import default_image_size, load_encoder
-from evaluation.features import CROP_PROPORTION, extract_features
 from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import (
     accuracies,
@@ -37,9 +36,10 @@ from evaluation.linear_probe import METRICS, VALIDATION_SHARE, stratified_split
 from evaluation.remembered import remembered
 from evaluation.training_batches import training_batches
 from sassl_tf.datasets.dataset import joined
-from training import binary
+from sassl_tf.representation.features import CROP_PROPORTION, extract_features
+from training.command import binary
 from training.encoders import all_layers
-from training.logs import say
+from training.report.logs import say
 
 LEARNING_RATES = (1e-3, 1e-2, 1e-1)
 WEIGHT_DECAYS = (0.0, 1e-4)

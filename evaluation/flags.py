@@ -9,8 +9,8 @@ import shlex
 from absl import flags
 
 from evaluation.encoders import CONFIG_FILE
-from evaluation.features import CROP_PROPORTION
 from evaluation.frozen import result_workdir
+from sassl_tf.representation.features import CROP_PROPORTION
 
 flags.disclaim_key_flags()  # so that they are the binary's own, which is what --help shows
 

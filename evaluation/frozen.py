@@ -17,15 +17,19 @@ from sklearn.metrics import accuracy_score, recall_score
 from evaluation.encoders import (
     default_image_size,
     encoder_file,
-    encoder_fingerprint,
     load_encoder,
     workdir_of,
 )
-from evaluation.features import CROP_PROPORTION, PREPARATION, extract_features
 from sassl_tf.checked import write_json
 from sassl_tf.datasets import MissingSplit, load_dataset
 from sassl_tf.datasets.dataset import fingerprint_of
-from training.workdir import this_command
+from sassl_tf.representation.features import (
+    CROP_PROPORTION,
+    PREPARATION,
+    encoder_fingerprint,
+    extract_features,
+)
+from training.engine.workdir import this_command
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 # Of the evaluations: raise it whenever an evaluation's numbers change. Results of another revision
@@ -76,7 +80,7 @@ def frozen_features(
         workdir: the folder for features and results; by default the encoder's own workdir.
         image_size: the side of the images; by default what the encoder was made for.
         batch_size: how many images the encoder sees at a time.
-        crop_proportion: of the resized shorter side; see `evaluation.features.prepare_image`.
+        crop_proportion: of the resized shorter side; see `prepare_image`.
 
     Returns:
         FrozenFeatures.

@@ -9,69 +9,12 @@ there are fewer than 10,000 train images; T is 0.1. Nothing is trained and nothi
 Results go to `knn-DATASET.json` in the workdir.
 """
 
-import warnings
-
-import numpy as np
 from absl import flags
 
 from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import accuracies, frozen_features, write_result
-from training import binary
-
-SMALL_SET = 10_000
-CHUNK_ELEMENTS = 2**25  # of the similarity matrix at a time: 128 MB of float32
-
-
-def default_k(train_count):
-    """Returns 200, the literature's k, or 20 where the train split is smaller than 10,000."""
-    return 200 if train_count >= SMALL_SET else 20
-
-
-def knn_predict(train_features, train_labels, test_features, num_classes, k=200, temperature=0.1):
-    """Predicts labels by a weighted vote of the nearest neighbours.
-
-    Args:
-        train_features: float [N, D]; of any length, they are normalized here.
-        train_labels: int [N] in [0, num_classes).
-        test_features: float [M, D].
-        num_classes: int.
-        k: the number of neighbours; if larger than N, N with a warning.
-        temperature: positive; the lower, the more the nearest count.
-
-    Returns:
-        int64 [M]; of classes with equal votes the lowest.
-
-    Raises:
-        ValueError: k below 1, a temperature that is not positive, arrays that do not fit together,
-            or labels outside [0, num_classes).
-    """
-    _check(train_features, train_labels, test_features, num_classes, k, temperature)
-    k = _capped(k, len(train_features))
-    train = _normalized(train_features).T
-    test = _normalized(test_features)
-    chunk = max(1, CHUNK_ELEMENTS // train.shape[1])
-    predictions = np.empty(len(test), np.int64)
-    for start in range(0, len(test), chunk):
-        similarity = test[start : start + chunk] @ train
-        votes = _votes(similarity, train_labels, num_classes, k, temperature)
-        predictions[start : start + chunk] = votes.argmax(axis=1)
-    return predictions
-
-
-def knn_accuracy(
-    train_features,
-    train_labels,
-    test_features,
-    test_labels,
-    num_classes,
-    k=200,
-    temperature=0.1,
-):
-    """Returns the share in [0, 1] of test labels [M] that `knn_predict` predicts."""
-    predictions = knn_predict(
-        train_features, train_labels, test_features, num_classes, k, temperature
-    )
-    return accuracies(test_labels, predictions)["accuracy"]
+from sassl_tf.representation.knn import capped, default_k, knn_predict
+from training.command import binary
 
 
 def evaluate(encoder_path, dataset_spec, *, k=None, temperature=0.1, **preparation):
@@ -89,7 +32,7 @@ def evaluate(encoder_path, dataset_spec, *, k=None, temperature=0.1, **preparati
     settings = {"k": k, "temperature": temperature}
     frozen = frozen_features(encoder_path, dataset_spec, **preparation)
     count = len(frozen.train_labels)
-    k = _capped(default_k(count) if k is None else k, count)
+    k = capped(default_k(count) if k is None else k, count)
     predictions = knn_predict(
         frozen.train_features,
         frozen.train_labels,
@@ -105,52 +48,6 @@ def evaluate(encoder_path, dataset_spec, *, k=None, temperature=0.1, **preparati
         "settings": settings,
     }
     return write_result("knn", frozen, outcome)
-
-
-def _votes(similarity, labels, num_classes, k, temperature):
-    """Returns float64 [B, num_classes] from similarities [B, N] and labels [N]."""
-    nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]  # B x k
-    similarity = np.take_along_axis(similarity, nearest, axis=1).astype(np.float64)
-    # Relative to the nearest: the same winner, and no overflow at a low temperature.
-    weights = np.exp((similarity - similarity.max(axis=1, keepdims=True)) / temperature)
-    cells = np.arange(len(nearest))[:, None] * num_classes + labels[nearest]
-    votes = np.bincount(cells.ravel(), weights.ravel(), minlength=len(nearest) * num_classes)
-    return votes.reshape(len(nearest), num_classes)
-
-
-def _normalized(features):
-    features = np.asarray(features, np.float32)
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(norms, np.finfo(np.float32).tiny)
-
-
-def _capped(k, train_count):
-    if k > train_count:
-        warnings.warn(
-            f"k is {k} but there are {train_count} train images; going on with k = {train_count}.",
-            stacklevel=3,
-        )
-    return min(k, train_count)
-
-
-def _check(train_features, train_labels, test_features, num_classes, k, temperature):
-    train_shape, test_shape = np.shape(train_features), np.shape(test_features)
-    fit = len(train_shape) == len(test_shape) == 2 and train_shape[1] == test_shape[1]
-    if not fit or train_shape[0] != len(train_labels) or not len(train_labels):
-        raise ValueError(
-            f"The train features are {list(train_shape)} with {len(train_labels)} labels, the test "
-            f"features {list(test_shape)}; give [N, D], N labels and [M, D]."
-        )
-    if np.min(train_labels) < 0 or np.max(train_labels) >= num_classes:
-        raise ValueError(
-            f"The train labels go from {np.min(train_labels)} to {np.max(train_labels)}; "
-            f"with {num_classes} classes give labels from 0 to {num_classes - 1}."
-        )
-    if k < 1 or not temperature > 0:
-        raise ValueError(
-            f"k is {k} and the temperature is {temperature}; give k of 1 or more and a positive "
-            "temperature (0.07 to 0.1 is usual)."
-        )
 
 
 def _report(result):

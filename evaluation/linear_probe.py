@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import accuracies, frozen_features, over_trials, with_spread, write_result
-from training import binary
+from training.command import binary
 
 METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa")
 VALIDATION_SHARE = 0.2

@@ -21,9 +21,9 @@ from evaluation.encoders import CONFIG_FILE
 from sassl_tf import plot
 from sassl_tf.checked import read_json
 from sassl_tf.files import replacing
-from training import binary
-from training.metrics import read_metrics
-from training.workdir import COMMANDS_FILE, differences
+from training.command import binary
+from training.engine.workdir import COMMANDS_FILE, differences
+from training.report.metrics import read_metrics
 
 METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa", "shape_bias")
 CONFIDENCE = 0.95

@@ -35,11 +35,9 @@ from tqdm.auto import tqdm
 from evaluation.encoders import (
     CONFIG_FILE,
     default_image_size,
-    encoder_fingerprint,
     load_encoder,
     workdir_of,
 )
-from evaluation.features import CROP_PROPORTION, extract_features
 from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import (
     accuracies,
@@ -56,7 +54,8 @@ from evaluation.training_batches import training_batches
 from sassl_tf.checked import read_json
 from sassl_tf.datasets.dataset import joined
 from sassl_tf.nearest import nearest
-from training import binary
+from sassl_tf.representation.features import CROP_PROPORTION, encoder_fingerprint, extract_features
+from training.command import binary
 from training.optimizers import SGD, peak_learning_rate
 
 TRIALS = 5

@@ -30,7 +30,6 @@ import tensorflow as tf
 from absl import flags
 
 from evaluation.encoders import load_encoder
-from evaluation.features import extract_features
 from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import frozen_features, write_result
 from evaluation.linear_probe import (
@@ -43,7 +42,8 @@ from evaluation.linear_probe import (
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of, on_host
 from sassl_tf.datasets.decoding import decode_image
-from training import binary
+from sassl_tf.representation.features import extract_features
+from training.command import binary
 
 CATEGORIES = pathlib.Path(__file__).parent / "cue_conflict_categories.json"
 _NAME = re.compile(r"([a-z]+)\d+-([a-z]+)\d+")

@@ -13,7 +13,7 @@ from absl import flags
 
 from sassl_tf import StyleBank, load_stylizer, plot
 from sassl_tf.datasets.folder import every_image
-from training import binary
+from training.command import binary
 
 
 def style_grid(folder, output, stylizer, styles, count=3, image_size=160, seed=0):

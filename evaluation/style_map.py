@@ -25,8 +25,8 @@ from evaluation.style_distance import frechet_distance, neighbour_overlap
 from sassl_tf import StyleBank, load_stylizer, plot
 from sassl_tf.datasets import load_dataset
 from sassl_tf.files import replacing
-from training import binary
-from training.logs import say
+from training.command import binary
+from training.report.logs import say
 
 MAX_IMAGES = 500  # of each dataset
 

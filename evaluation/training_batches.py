@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from training.input_pipeline import shuffled_index
+from training.input.pipeline import shuffled_index
 from training.views import crop_view, draw_view, finish_views, view_config
 
 # A random resized crop and a flip, nothing else.

@@ -23,16 +23,16 @@ import tensorflow as tf
 from absl import flags
 
 from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe
-from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder
-from evaluation.features import CROP_PROPORTION, PREPARATION
+from evaluation.encoders import default_image_size, load_encoder
 from evaluation.frozen import labelled_splits, result_name, result_workdir, revision_of
 from sassl_tf import plot
 from sassl_tf.checked import cached, read_json
 from sassl_tf.files import replacing
 from sassl_tf.nearest import nearest
-from training import binary
-from training.logs import say
-from training.workdir import this_command
+from sassl_tf.representation.features import CROP_PROPORTION, PREPARATION, encoder_fingerprint
+from training.command import binary
+from training.engine.workdir import this_command
+from training.report.logs import say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Target:
         spec: for `load_dataset`; "" where TFDS does not have it, or too much of it.
         metrics: of "accuracy", "mean_per_class_accuracy" and "quadratic_kappa"; the first is
             what settings are chosen by.
-        crop_proportion: as for `evaluation.features.prepare_image`.
+        crop_proportion: as for `sassl_tf.representation.features.prepare_image`.
         by_hand: what has to be done first where TFDS cannot download it.
         name: of the target; the spec, where it has no name.
     """

@@ -15,7 +15,7 @@ import nbformat
 from absl import flags
 from nbclient import NotebookClient
 
-from training import binary
+from training.command import binary
 
 FOLDER = pathlib.Path(__file__).parent
 SMALL = {

@@ -21,9 +21,9 @@ from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.datasets.folder import every_image
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import load_stylizer
-from training import binary
-from training.lock import locked
-from training.logs import say
+from training.command import binary
+from training.engine.lock import locked
+from training.report.logs import say
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder or dataset of style images.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS datasets.")

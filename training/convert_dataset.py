@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from sassl_tf.datasets.tfds import encoded_examples
 from sassl_tf.files import replacing
 from sassl_tf.refusals import reason
-from training import binary
+from training.command import binary
 
 SPLIT_FOLDERS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 # What np.load raises for a file that is cut short, or something else.

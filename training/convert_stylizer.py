@@ -11,7 +11,7 @@ SavedModel is run once, to check the numbers that are read from it: give only on
 from absl import flags
 
 from sassl_tf.stylizers import load_stylizer
-from training import binary
+from training.command import binary
 
 _STYLIZER = flags.DEFINE_string("stylizer", "magenta", "Name of the stylizer.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "Where its weights are; TF Hub by default.")

@@ -21,8 +21,8 @@ import threading
 import tensorflow as tf
 from absl import app, flags
 
-from training import binary
-from training.data_service import check_dispatcher, check_port, parsed
+from training.command import binary
+from training.input.data_service import check_dispatcher, check_port, parsed
 
 DISPATCHER_SECONDS = 60
 WORKER_SECONDS = 20  # without a heartbeat, after which a worker counts as gone

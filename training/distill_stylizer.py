@@ -30,13 +30,13 @@ from sassl_tf.stylizers.patches import patch_kernel, placement, upsampled_placem
 from sassl_tf.stylizers.stylizer import dtype_policy
 from sassl_tf.stylizers.transfer_network import RESIDUAL_BLOCKS
 from sassl_tf.stylizers.weights_file import save_weights
-from training import binary
-from training.checkpoints import Checkpoints
+from training.command import binary
 from training.distillation_data import DistillationImages
-from training.lock import locked
-from training.logs import say
-from training.metrics import MetricsWriter
-from training.workdir import open_workdir, workdir_path
+from training.engine.checkpoints import Checkpoints
+from training.engine.lock import locked
+from training.engine.workdir import open_workdir, workdir_path
+from training.report.logs import say
+from training.report.metrics import MetricsWriter
 
 _TEACHER = flags.DEFINE_string("teacher", None, "Folder of the mobile stylizer.", required=True)
 _CONTENT = flags.DEFINE_multi_string("content", None, "Folders of photographs.", required=True)

@@ -9,7 +9,7 @@ import importlib
 import keras
 
 from sassl_tf.nearest import nearest
-from training.strategy import several_replicas
+from training.engine.strategy import several_replicas
 
 # Filters and blocks of the stages, and the kind of block (He et al. 2015, table 1); with "v2"
 # at the end that of He et al. 2016. The last three are for small images and small machines;

@@ -1,46 +1,11 @@
-"""An encoder as a TensorFlow SavedModel, for serving without Keras.
+"""Starts `evaluation.export_encoder`, as this command is called now; for version 0.1 only."""
 
-    python -m training.export_encoder --encoder=runs/simclr --output=exported/simclr
+import runpy
 
-Then `model = tf.saved_model.load(output)` and `model.serve(images)`: float32 [B, H, W, 3] in [0, 1]
-to features [B, D].
-"""
-
-import pathlib
-
-from absl import flags
-
-from sassl_tf.files import replacing
-from training import binary
-
-
-def export_encoder(encoder_path, output):
-    """Writes the SavedModel of an encoder into a new folder.
-
-    Args:
-        encoder_path: a `.keras` file, or the workdir of a pretraining.
-        output: the folder; it must not exist yet.
-
-    Raises:
-        ValueError: the folder exists, or there is no encoder.
-    """
-    from evaluation.encoders import load_encoder
-
-    output = pathlib.Path(output)
-    if output.exists():
-        raise ValueError(f"{output} is there already; give the name of a new folder.")
-    encoder = load_encoder(encoder_path)
-    with replacing(output) as beside:
-        encoder.export(str(beside), verbose=False)
-
-
-def main(_):
-    values = flags.FLAGS
-    export_encoder(values.encoder, values.output)
-    print(f"Wrote {values.output}.")
-
+from training.report.logs import say
 
 if __name__ == "__main__":
-    flags.DEFINE_string("encoder", None, "A .keras file or a workdir.", required=True)
-    flags.DEFINE_string("output", None, "Folder to make.", required=True)
-    binary.run(main)
+    say(
+        "training.export_encoder is evaluation.export_encoder now; the old name goes with version 0.2."
+    )
+    runpy.run_module("evaluation.export_encoder", run_name="__main__", alter_sys=True)

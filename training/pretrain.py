@@ -12,8 +12,8 @@ import time
 from absl import flags
 from ml_collections import config_flags
 
-from training import binary
-from training.strategy import STRATEGIES
+from training.command import binary
+from training.engine.strategy import STRATEGIES
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "training/configs/METHOD.py:PRESET")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -34,8 +34,8 @@ _DATA_SERVICE = flags.DEFINE_string(
 
 
 def main(_):
-    from training import summary
-    from training.loop import pretrain
+    from training.engine.loop import pretrain
+    from training.report import summary
 
     start = time.monotonic()
     run = pretrain(

@@ -11,7 +11,7 @@ from unittest import mock
 
 from absl import app, flags
 
-import training.loop  # noqa: F401
+import training.engine.loop  # noqa: F401
 
 
 def parse_only(main, argv=None, flags_parser=None):

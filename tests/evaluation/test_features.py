@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from evaluation import features as features_module
-from evaluation.encoders import default_image_size, encoder_fingerprint, load_encoder, workdir_of
-from evaluation.features import extract_features, prepare_image
+from evaluation.encoders import default_image_size, load_encoder, workdir_of
+from sassl_tf.representation import features as features_module
+from sassl_tf.representation.features import encoder_fingerprint, extract_features, prepare_image
 from tests.evaluation.tiny import in_memory, noise_images, tiny_encoder
 
 

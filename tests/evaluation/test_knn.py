@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 from sklearn.neighbors import KNeighborsClassifier
 
-from evaluation import knn
-from evaluation.knn import default_k, evaluate, knn_accuracy, knn_predict
+from evaluation.knn import evaluate
 from sassl_tf.checked import read_json
+from sassl_tf.representation import knn
+from sassl_tf.representation.knn import default_k, knn_accuracy, knn_predict
 from tests.evaluation.tiny import blobs, tiny_encoder, write_class_folders
 
 

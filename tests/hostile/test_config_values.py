@@ -10,11 +10,11 @@ from absl import flags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training import binary
-from training.config_checks import FIELDS, METHOD, check_config, fields
+from training.command import binary
 from training.configs import byol, moco, simclr, simsiam
 from training.configs.common import PRESETS
-from training.loop import pretrain
+from training.engine.config_checks import FIELDS, METHOD, check_config, fields
+from training.engine.loop import pretrain
 
 CONFIGS = [simclr, moco, byol, simsiam]
 BAD = {

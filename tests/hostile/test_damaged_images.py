@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from evaluation.features import extract_features
 from sassl_tf.datasets.dataset import DamagedImages, joined, naming_damaged
 from sassl_tf.datasets.folder import folder
+from sassl_tf.representation.features import extract_features
 from tests.datasets.test_folder import class_folders
 from tests.training.three_steps import encoder
 from training.configs import simclr
-from training.data_service import NoBatches
-from training.loop import Run, pretrain
+from training.engine.loop import Run, pretrain
+from training.input.data_service import NoBatches
 
 
 @pytest.fixture

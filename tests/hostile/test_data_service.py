@@ -11,8 +11,8 @@ import time
 import pytest
 import tensorflow as tf
 
-from training.data_service import check_dispatcher, check_port, parsed, served
 from training.data_worker import check_allowed, start_dispatcher, start_worker
+from training.input.data_service import check_dispatcher, check_port, parsed, served
 
 LIMIT = 3  # seconds
 
@@ -84,7 +84,7 @@ def test_ports_in_use(mute):
 
 
 def test_another_listener_on_the_dispatchers_port(mute, monkeypatch):
-    monkeypatch.setattr("training.data_service.CONNECT_SECONDS", LIMIT)
+    monkeypatch.setattr("training.input.data_service.CONNECT_SECONDS", LIMIT)
     batches = tf.data.Dataset.range(3)
     with no_longer_than(LIMIT + 5), pytest.raises(ValueError, match="nothing within"):
         served(batches, f"localhost:{mute}")
@@ -145,7 +145,7 @@ def test_a_worker_waits_for_a_dispatcher_to_come(monkeypatch):
 def test_a_process_that_got_no_batch_ends():
     program = (
         "import tensorflow as tf\n"
-        "from training.data_service import next_within, served\n"
+        "from training.input.data_service import next_within, served\n"
         "from training.data_worker import start_dispatcher\n"
         "dispatcher = start_dispatcher(0)\n"
         "batches = served(tf.data.Dataset.range(3), dispatcher.target)\n"

@@ -9,7 +9,7 @@ import pytest
 
 BUILD = """
 import numpy as np
-from training import binary
+from training.command import binary
 from training.encoders import build_encoder
 
 

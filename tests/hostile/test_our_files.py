@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from evaluation.encoders import default_image_size
-from evaluation.features import extract_features
 from evaluation.remembered import remembered
 from evaluation.report import read_run
 from evaluation.transfer import _done
 from sassl_tf import checked
 from sassl_tf.datasets import folder as folders
+from sassl_tf.representation.features import extract_features
 from sassl_tf.style_bank import StyleBank
 from tests.evaluation.test_report import write_run
 from tests.evaluation.tiny import in_memory, noise_images, tiny_encoder
 from training import build_style_bank
 from training.configs import simclr
-from training.workdir import open_workdir
+from training.engine.workdir import open_workdir
 
 
 def zeroed(data):

@@ -11,8 +11,8 @@ from sassl_tf import checked
 from tests.hostile import power
 from tests.training.test_checkpoints import model, restored
 from tests.training.test_pretrain import ROOT, assert_same_encoder, start, wait
-from training.checkpoints import Checkpoints, state_of
-from training.metrics import read_metrics
+from training.engine.checkpoints import Checkpoints, state_of
+from training.report.metrics import read_metrics
 
 MODES = power.CONTENTS, power.NAMES
 MOMENTS = (5, 30, 45, 60, 70, 80)
@@ -58,7 +58,7 @@ def test_a_power_loss_while_checkpoints_are_written(tmp_path):
 
 @pytest.mark.parametrize("forgotten", ["flush", "flush_names"])
 def test_the_disk_above_notices_what_is_not_flushed(tmp_path, monkeypatch, forgotten):
-    monkeypatch.setattr(f"training.checkpoints.{forgotten}", lambda path: None)
+    monkeypatch.setattr(f"training.engine.checkpoints.{forgotten}", lambda path: None)
     with pytest.raises((AssertionError, ValueError)):
         save_three_steps(tmp_path)
 

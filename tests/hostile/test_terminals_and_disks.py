@@ -16,7 +16,8 @@ import pytest
 
 from sassl_tf import files
 from tests.training.test_pretrain import ROOT, assert_same_encoder, start, wait
-from training import logs, metrics, startup
+from training.command import startup
+from training.report import logs, metrics
 
 CONFIG = "--config=training/configs/simclr.py:smoke"
 
@@ -87,7 +88,7 @@ def test_ctrl_c_in_the_first_second(tmp_path, module):
 
 
 def _answers(process):
-    """Whether a process has come to `training.startup`, which copies its number of stderr."""
+    """Returns whether a process has come to `training.command.startup`, which copies stderr."""
     with contextlib.suppress(OSError):  # Python itself may open and close files meanwhile
         links = [os.readlink(link) for link in pathlib.Path(f"/proc/{process}/fd").iterdir()]
         return links.count(os.readlink(f"/proc/{process}/fd/2")) > 1

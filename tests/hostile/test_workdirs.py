@@ -13,13 +13,13 @@ import pytest
 from tests.training.test_checkpoints import restored, save
 from tests.training.test_pretrain import ROOT, start, wait
 from training.configs import simclr
-from training.lock import LOCK_FILE, InUse, locked
-from training.metrics import MetricsWriter, read_metrics
-from training.workdir import checkpoint_steps, open_workdir
+from training.engine.lock import LOCK_FILE, InUse, locked
+from training.engine.workdir import checkpoint_steps, open_workdir
+from training.report.metrics import MetricsWriter, read_metrics
 
 HOLDER = """
 import sys, time
-from training.lock import locked
+from training.engine.lock import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

@@ -72,7 +72,7 @@ def test_convert_stylizer(tmp_path):
 
 
 def test_demo(tmp_path):
-    done = run("training.demo", "--preset=smoke", f"--workdir={tmp_path}")
+    done = run("evaluation.demo", "--preset=smoke", f"--workdir={tmp_path}")
     assert done.returncode == 0, done.stderr
     rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| ")]
     names = [row[0].strip() for row in rows]
@@ -85,7 +85,7 @@ def test_demo(tmp_path):
 
 def test_the_demo_says_at_once_that_it_needs_labels(tmp_path):
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
-    done = run("training.demo", f"--dataset=folder:{tmp_path}", f"--workdir={tmp_path / 'run'}")
+    done = run("evaluation.demo", f"--dataset=folder:{tmp_path}", f"--workdir={tmp_path / 'run'}")
     assert done.returncode != 0 and "test split" in done.stderr
     assert not (tmp_path / "run").exists()
 

@@ -8,10 +8,12 @@ from unittest import mock
 
 import pytest
 
-from evaluation.knn import knn_predict
 from sassl_tf.nearest import nearest
+from sassl_tf.representation.knn import knn_predict
 from tests.training.test_binaries import ROOT
-from training import binary, preemption, progress, quiet
+from training.command import binary, quiet
+from training.engine import preemption
+from training.report import progress
 
 
 def started(*command):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.checkpoints import Checkpoints, state_of
+from training.engine.checkpoints import Checkpoints, state_of
 
 
 def model(value=0.0):

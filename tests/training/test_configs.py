@@ -9,11 +9,11 @@ from evaluation.sgd_probe import RECIPES
 from sassl_tf.checked import read_json
 from sassl_tf.datasets.shapes import shapes
 from sassl_tf.stylizers import stylizer
-from training.assembly import build_augmentation, compiled_method, fingerprints
 from training.configs import byol, moco, simclr, simsiam
 from training.configs.common import PRESETS
+from training.engine.assembly import build_augmentation, compiled_method, fingerprints
+from training.engine.workdir import open_workdir
 from training.optimizers import peak_learning_rate
-from training.workdir import open_workdir
 
 
 @pytest.mark.parametrize("method", [simclr, moco, byol, simsiam])

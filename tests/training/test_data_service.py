@@ -15,8 +15,8 @@ import tensorflow as tf
 from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets.shapes import shapes
 from training.configs.simclr import get_config
-from training.data_service import NoBatches, next_within, parsed, served
-from training.input_pipeline import view_batches
+from training.input.data_service import NoBatches, next_within, parsed, served
+from training.input.pipeline import view_batches
 
 ROOT = pathlib.Path(__file__).parents[2]
 

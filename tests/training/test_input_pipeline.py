@@ -9,7 +9,7 @@ import tensorflow as tf
 from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets.shapes import shapes
 from training.configs.simclr import get_config
-from training.input_pipeline import finish_sides, index_in_epoch, shuffled_index, view_batches
+from training.input.pipeline import finish_sides, index_in_epoch, shuffled_index, view_batches
 
 
 @pytest.fixture(scope="module")

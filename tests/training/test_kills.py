@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.training.test_pretrain import assert_same_encoder, start, wait
 from tests.training.test_strategy import two_workers
-from training.metrics import read_metrics
+from training.report.metrics import read_metrics
 
 KILLS = 20
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.training.test_simclr import tiny_encoder, views
-from training.checkpoints import Checkpoints, state_of
+from training.engine.checkpoints import Checkpoints, state_of
 from training.methods.byol import BYOL, regression_loss, target_momentum
 from training.methods.contrastive import normalize, spread
 from training.methods.moco import MoCo, info_nce

@@ -81,8 +81,8 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 keras.config.set_dtype_policy("mixed_float16")
 from tests.training.test_precision import Line
-from training.loop import compiled_step
-from training.strategy import make_strategy
+from training.engine.loop import compiled_step
+from training.engine.strategy import make_strategy
 
 strategy = make_strategy("mirrored")
 with strategy.scope():

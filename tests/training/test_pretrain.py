@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.export_encoder import export_encoder
-from training.metrics import read_metrics
+from evaluation.export_encoder import export_encoder
+from training.report.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOTAL_STEPS = 12

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from training.profiler import Profiler
+from training.engine.profiler import Profiler
 
 
 def run(profiler, steps):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from sassl_tf.datasets.shapes import shapes
+from sassl_tf.representation.statistics import effective_rank, feature_std
 from training.configs.simclr import get_config
-from training.representation import Representation, effective_rank, feature_std
+from training.report.representation import Representation
 
 
 def test_effective_rank_counts_equal_directions():

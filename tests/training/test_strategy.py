@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.preemption import StopRequest, stop_wanted
-from training.strategy import across_workers, check_batch_size, make_strategy
+from training.engine.preemption import StopRequest, stop_wanted
+from training.engine.strategy import across_workers, check_batch_size, make_strategy
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 import sassl_tf
-from training import summary
+from training.report import summary
 
 
 def test_what_decides_a_run_is_told():

@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.loop import compiled_step
+from training.engine.loop import compiled_step
+from training.engine.strategy import across_workers, make_strategy
 from training.methods.byol import BYOL
 from training.methods.moco import MoCo
 from training.methods.simclr import SimCLR
 from training.methods.simsiam import SimSiam
 from training.optimizers import LARS, SGD
-from training.strategy import across_workers, make_strategy
 
 BATCH = 16
 

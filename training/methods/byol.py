@@ -6,10 +6,10 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from training.engine.strategy import several_replicas
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
 from training.methods.momentum import follow, twin
-from training.strategy import several_replicas
 
 
 def head(name, input_dim, hidden_dim, output_dim):

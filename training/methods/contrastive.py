@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from training.strategy import global_batch, replicas
+from training.engine.strategy import global_batch, replicas
 
 _MASKED = -1e9
 

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from training.strategy import replicas
+from training.engine.strategy import replicas
 
 
 def descend(method, tape, loss):

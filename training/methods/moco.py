@@ -4,10 +4,10 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from training.engine.strategy import global_batch, replicas
 from training.methods.contrastive import normalize, spread
 from training.methods.descent import descend
 from training.methods.momentum import follow, twin
-from training.strategy import global_batch, replicas
 
 
 def info_nce(q, k, queue, temperature):

@@ -4,9 +4,9 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from training.engine.strategy import several_replicas
 from training.methods.contrastive import alignment, normalize, nt_xent, uniformity
 from training.methods.descent import descend
-from training.strategy import several_replicas
 
 
 class SimCLR(keras.Model):

@@ -4,9 +4,9 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from training.engine.strategy import several_replicas
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
-from training.strategy import several_replicas
 
 
 class SimSiam(keras.Model):

@@ -9,7 +9,7 @@ input has to be saved.
 
 import tensorflow as tf
 
-from training.data_service import served
+from training.input.data_service import served
 from training.views import crop_view, draw_view, finish_views
 
 SIDES = ("left", "right")

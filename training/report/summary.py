@@ -6,8 +6,8 @@ import shlex
 
 import tensorflow as tf
 
-from training.progress import clock
-from training.strategy import worker
+from training.engine.strategy import worker
+from training.report.progress import clock
 
 MANY_IMAGES = 500_000
 NVIDIA_DRIVER = pathlib.Path("/proc/driver/nvidia/version")
@@ -17,10 +17,10 @@ def before(run, augment, steps_per_epoch, data_service):
     """A line for each thing that decides what a run computes, where, and how long it takes.
 
     Args:
-        run: the `training.loop.Run`.
+        run: the `training.engine.loop.Run`.
         augment: its `SASSLAugmentation`, or None.
         steps_per_epoch: batches an epoch.
-        data_service: as in `training.loop.pretrain`.
+        data_service: as in `training.engine.loop.pretrain`.
     """
     config, dataset, encoder = run.config, run.dataset, run.method.encoder
     epochs = f"{run.total_steps / steps_per_epoch:.4g} epochs of {steps_per_epoch}"

@@ -3,7 +3,7 @@
 import contextlib
 import time
 
-from training.logs import say
+from training.report.logs import say
 
 SHOWN = ("loss", "knn_accuracy")
 

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 
-from training.strategy import across_workers, worker
+from training.engine.strategy import across_workers, worker
 
 AGREE_EVERY = 10  # steps after which several workers ask each other
 # Windows has no SIGHUP.

@@ -9,25 +9,25 @@ import tensorflow as tf
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import naming_damaged
 from sassl_tf.files import replacing
-from training import summary
-from training.assembly import build_augmentation, compiled_method, fingerprints
-from training.checkpoints import Checkpoints, state_of
-from training.config_checks import check_config
-from training.data_service import next_within
-from training.input_pipeline import batches_per_epoch, distributed_batches, finish_sides
-from training.lock import locked
-from training.logs import say
-from training.preemption import Preempted, stop_requests, stop_wanted
-from training.profiler import Profiler
-from training.strategy import (
+from training.engine.assembly import build_augmentation, compiled_method, fingerprints
+from training.engine.checkpoints import Checkpoints, state_of
+from training.engine.config_checks import check_config
+from training.engine.lock import locked
+from training.engine.preemption import Preempted, stop_requests, stop_wanted
+from training.engine.profiler import Profiler
+from training.engine.strategy import (
     across_workers,
     check_batch_size,
     checkpoint_options,
     is_chief,
     make_strategy,
 )
-from training.watch import Watch
-from training.workdir import open_workdir, workdir_path
+from training.engine.workdir import open_workdir, workdir_path
+from training.input.data_service import next_within
+from training.input.pipeline import batches_per_epoch, distributed_batches, finish_sides
+from training.report import summary
+from training.report.logs import say
+from training.report.watch import Watch
 
 ESTIMATE_AFTER = 10  # steps, of which the first is spent on tracing
 
@@ -38,7 +38,7 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
     Args:
         config: see `training/configs`.
         workdir: folder of the run; made if need be. All workers must see the same.
-        strategy, tpu: where it runs; see `training.strategy.make_strategy`.
+        strategy, tpu: where it runs; see `training.engine.strategy.make_strategy`.
         profile_steps: how many steps are traced for TensorBoard's profiler.
         data_service: "HOST:PORT" of the dispatcher of a data service that makes the views; see
             `training.data_worker`.

@@ -6,31 +6,15 @@ decisions. The other two need no labels and tell of collapse.
 
 import numpy as np
 
-from evaluation.features import extract_features
-from evaluation.knn import default_k, knn_accuracy
-from training.logs import say
-from training.methods.contrastive import normalize, spread
+from sassl_tf.representation.features import extract_features
+from sassl_tf.representation.knn import default_k, knn_accuracy
+from sassl_tf.representation.statistics import effective_rank, feature_std
+from training.report.logs import say
 
 MAX_IMAGES = 2500
 QUERY_SHARE = 0.2
 # Below this the features are all but the same for every image; a random network's are above.
 COLLAPSED_STD = 0.02
-
-
-def feature_std(features):
-    """`training.methods.contrastive.spread` of features [N, D], brought to unit length."""
-    return float(spread(normalize(features)))
-
-
-def effective_rank(features):
-    """exp of the entropy of the normalised singular values of [N, D]: from 1 to min(N, D).
-
-    Roy & Vetterli 2007; as a measure of representations RankMe (Garrido et al. 2023, arXiv
-    2210.02885, equation 1).
-    """
-    singular_values = np.linalg.svd(np.asarray(features, np.float64), compute_uv=False)
-    p = singular_values / max(singular_values.sum(), 1e-300) + 1e-7
-    return float(np.exp(-(p * np.log(p)).sum()))
 
 
 class Representation:

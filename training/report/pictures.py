@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf import plot
-from training.input_pipeline import SIDES
+from training.input.pipeline import SIDES
 
 
 def draw_views(columns, name):

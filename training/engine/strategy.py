@@ -7,7 +7,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from training.logs import say
+from training.report.logs import say
 
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 CLUSTER_EXAMPLE = json.dumps(

@@ -8,7 +8,7 @@ import shlex
 import sys
 
 from sassl_tf.checked import Damaged, read_json, write_json
-from training.logs import say
+from training.report.logs import say
 
 COMMANDS_FILE = "commands.txt"
 ABSENT = "(absent)"

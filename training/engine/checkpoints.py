@@ -7,8 +7,8 @@ import shutil
 import tensorflow as tf
 
 from sassl_tf.files import flush, flush_names, make_folder, short_reason
-from training.logs import say
-from training.workdir import checkpoint_steps
+from training.engine.workdir import checkpoint_steps
+from training.report.logs import say
 
 
 def state_of(method):

@@ -6,7 +6,7 @@ import pathlib
 import tensorflow as tf
 
 from sassl_tf.files import flush, replacing, writing
-from training.logs import say
+from training.report.logs import say
 
 
 class MetricsWriter:

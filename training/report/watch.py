@@ -1,10 +1,10 @@
 """What is written and said of a run while it goes."""
 
 from sassl_tf import plot
-from training.metrics import MetricsWriter
-from training.pictures import draw_views, first_views
-from training.progress import Progress
-from training.representation import Representation
+from training.report.metrics import MetricsWriter
+from training.report.pictures import draw_views, first_views
+from training.report.progress import Progress
+from training.report.representation import Representation
 
 PICTURED_IMAGES = 8
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from training import startup  # noqa: F401, before all that takes time
+from training.command import startup  # noqa: F401, before all that takes time
 
 NOISE = (
     "All log messages before absl::InitializeLog",

@@ -7,11 +7,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from evaluation.encoders import encoder_fingerprint, load_encoder
 from sassl_tf.checked import cached, new_array, read_array
 from sassl_tf.datasets.dataset import fingerprint_of, naming_damaged
-
-__all__ = ["extract_features", "load_encoder", "prepare_image"]
 
 PREPARATION = 3  # part of the cache's key: raise it whenever `prepare_image` changes its output
 CROP_PROPORTION = 224 / 256
@@ -90,6 +87,12 @@ def extract_features(
     with new_array(file, shape) as features:
         _extract(encoder, dataset, batches, progress, features)
     return read_array(file)
+
+
+def encoder_fingerprint(encoder):
+    """Returns a short hexadecimal hash of an encoder's architecture and weights."""
+    weights = (part for w in encoder.get_weights() for part in (w.dtype, w.shape, w.tobytes()))
+    return fingerprint_of(encoder.to_json(), *weights)
 
 
 def _resize_and_crop(pixels, shape, image_size, crop_proportion):

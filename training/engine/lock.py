@@ -7,8 +7,8 @@ import pathlib
 import platform
 
 from sassl_tf.files import make_folder
-from training.logs import say
-from training.workdir import writable
+from training.engine.workdir import writable
+from training.report.logs import say
 
 try:
     import fcntl

@@ -4,7 +4,7 @@ import contextlib
 
 import tensorflow as tf
 
-from training.logs import say
+from training.report.logs import say
 
 STEPS_BEFORE = 10  # tracing and filling of buffers are over
 

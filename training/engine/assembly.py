@@ -6,7 +6,7 @@ from sassl_tf.augmentation import SASSLAugmentation
 from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.stylizers import load_stylizer
 from training.encoders import build_encoder
-from training.input_pipeline import ORDER
+from training.input.pipeline import ORDER
 from training.methods import build_method
 from training.optimizers import build_optimizer
 
@@ -47,7 +47,7 @@ def compiled_method(config, total_steps, steps_per_epoch):
 
 
 def fingerprints(dataset, augment):
-    """What a run must find again to continue, beside its config; see `training.workdir`."""
+    """What a run must find again to continue, beside its config; see `training.engine.workdir`."""
     found = {"images": len(dataset), "listing": dataset.listing, "order": ORDER}
     if augment is not None:
         found["stylizer"] = augment.stylizer.fingerprint

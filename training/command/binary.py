@@ -10,12 +10,12 @@ import keras
 from absl import app, flags, logging
 
 from sassl_tf.nearest import nearest
-from training.config_checks import fields
-from training.logs import say
-from training.preemption import Preempted
-from training.startup import INTERRUPTED, ctrl_c_raises, outlive_the_terminal
+from training.command.startup import INTERRUPTED, ctrl_c_raises, outlive_the_terminal
+from training.engine.config_checks import fields
+from training.engine.preemption import Preempted
+from training.report.logs import say
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def run(main, continues=False, positional=False):

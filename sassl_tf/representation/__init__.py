@@ -1,0 +1,1 @@
+"""How good features are: extraction, nearest neighbours, rank and spread."""

@@ -1,0 +1,1 @@
+"""How a command starts and ends: flags, streams, signals, and errors for people."""

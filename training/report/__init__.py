@@ -1,0 +1,1 @@
+"""Everything that a run writes and says for people: metrics, pictures, progress, summary."""
