@@ -4,6 +4,8 @@ import runpy
 
 from training.report.logs import say
 
+MODULE = "evaluation.demo"
+
 if __name__ == "__main__":
-    say("training.demo is evaluation.demo now; the old name goes with version 0.2.")
-    runpy.run_module("evaluation.demo", run_name="__main__", alter_sys=True)
+    say(f"This command is called {MODULE} now; its old name goes with version 0.2.")
+    runpy.run_module(MODULE, run_name="__main__", alter_sys=True)

@@ -4,8 +4,8 @@ import runpy
 
 from training.report.logs import say
 
+MODULE = "evaluation.export_encoder"
+
 if __name__ == "__main__":
-    say(
-        "training.export_encoder is evaluation.export_encoder now; the old name goes with version 0.2."
-    )
-    runpy.run_module("evaluation.export_encoder", run_name="__main__", alter_sys=True)
+    say(f"This command is called {MODULE} now; its old name goes with version 0.2.")
+    runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
