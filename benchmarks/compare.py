@@ -14,6 +14,8 @@ import sys
 
 from absl import app, flags
 
+from sassl_tf.errors import UserError
+
 _FRESH = flags.DEFINE_string("fresh", None, "Folder of the new results.", required=True)
 _COMMITTED = flags.DEFINE_string("committed", "benchmarks/results", "Folder of those to keep up.")
 _TOLERANCE = flags.DEFINE_float("tolerance", 0.25, "Share by which a ratio may fall.")
@@ -110,7 +112,7 @@ def compared(committed, fresh):
             before, after = (ratios(json.loads(path.read_text())) for path in paths)
             rows += [(name, before[name], after[name]) for name in before if name in after]
     if not rows:
-        raise ValueError(f"{committed} and {fresh} have no results in common; run make bench.")
+        raise UserError(f"{committed} and {fresh} have no results in common; run make bench.")
     return rows
 
 

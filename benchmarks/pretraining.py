@@ -22,6 +22,7 @@ from absl import app, flags
 
 from benchmarks.timing import machine, write_report
 from sassl_tf.datasets import load_dataset
+from sassl_tf.errors import UserError
 from sassl_tf.stylizers import load_stylizer
 from training.engine.assembly import build_augmentation, compiled_method
 from training.engine.loop import compiled_step
@@ -59,7 +60,7 @@ def configured(case):
     """
     parts = case.split("/")
     if len(parts) != 4:
-        raise ValueError(f"--case is {case!r}; expected METHOD/BACKBONE/SIDE/BATCH.")
+        raise UserError(f"--case is {case!r}; expected METHOD/BACKBONE/SIDE/BATCH.")
     config = importlib.import_module(f"training.configs.{parts[0]}").get_config("imagenet")
     config.encoder.name = parts[1]
     config.image_size, config.batch_size = map(int, parts[2:])

@@ -19,6 +19,8 @@ from unittest import mock
 
 import numpy as np
 
+from sassl_tf.errors import UserError
+
 BATCHES = (1, 8)
 ALPHA = 0.5  # its default share of the random style
 CHECKPOINTS = ("transformer", "stylepredictor", "embeddings")
@@ -33,12 +35,12 @@ def load_styleaug(checkout):
     try:
         import torch  # no requirement of this project
     except ImportError as error:
-        raise ValueError("--styleaug needs PyTorch: pip install torch.") from error
+        raise UserError("--styleaug needs PyTorch: pip install torch.") from error
     package = pathlib.Path(checkout).resolve() / "styleaug"
     files = [package / f"checkpoints/checkpoint_{name}.pth" for name in CHECKPOINTS]
     missing = [str(file) for file in [package / "styleAugmentor.py", *files] if not file.exists()]
     if missing:
-        raise ValueError(f"{checkout} is no complete clone of StyleAug; missing: {missing}.")
+        raise UserError(f"{checkout} is no complete clone of StyleAug; missing: {missing}.")
     # It leaves open where the weights go: without this, ones saved on a GPU would need a GPU.
     to_cpu = functools.partial(torch.load, map_location="cpu")
     with mock.patch.object(sys, "path", [str(package.parent), *sys.path]):

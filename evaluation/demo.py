@@ -17,6 +17,7 @@ from absl import flags
 from evaluation import knn, linear_probe
 from sassl_tf import plot
 from sassl_tf.datasets import load_dataset
+from sassl_tf.errors import UserError
 from training.command import binary
 from training.configs import simclr
 from training.engine.assembly import build_augmentation
@@ -40,7 +41,7 @@ def demo_configs(dataset_spec, data_dir, preset):
     configs = {}
     splits = [load_dataset(dataset_spec, split, data_dir) for split in ("train", "test")]
     if not all(split.class_names for split in splits):
-        raise ValueError(
+        raise UserError(
             f"{dataset_spec} has no labels, and the demo ends with accuracies: give a folder of "
             "class folders, or pretrain without it (training.pretrain)."
         )

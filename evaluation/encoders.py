@@ -5,6 +5,7 @@ import pathlib
 import keras
 
 from sassl_tf.checked import read_json
+from sassl_tf.errors import UserError
 from sassl_tf.refusals import reason
 
 ENCODER_FILE = "encoder.keras"
@@ -25,7 +26,7 @@ def load_encoder(path):
     try:
         encoder = keras.saving.load_model(file, compile=False)
     except Exception as error:  # whatever zipfile, h5py and Keras raise for damaged files
-        raise ValueError(
+        raise UserError(
             f"{file} could not be loaded as a Keras model ({reason(error)}). Expected a .keras "
             "file written by model.save; give another one, or write it again."
         ) from None
@@ -46,15 +47,15 @@ def encoder_file(path):
     if path.is_file():
         return path
     if not path.exists():
-        raise ValueError(f"There is no encoder at {path}; give a .keras file or a workdir.")
+        raise UserError(f"There is no encoder at {path}; give a .keras file or a workdir.")
     if (path / ENCODER_FILE).is_file():
         return path / ENCODER_FILE
     if (path / CONFIG_FILE).is_file():
-        raise ValueError(
+        raise UserError(
             f"The workdir {path} holds no {ENCODER_FILE}: its pretraining has not written one "
             "yet. Let it finish (the same command continues it), then evaluate."
         )
-    raise ValueError(
+    raise UserError(
         f"The folder {path} is no pretraining workdir: it has neither {ENCODER_FILE} nor "
         f"{CONFIG_FILE}. Give a .keras file, or the --workdir of a pretraining."
     )
@@ -97,7 +98,7 @@ def _check_shapes(encoder, file):
         and [len(tensor.shape) for tensor in outputs] == [2]
     )
     if not is_encoder:
-        raise ValueError(
+        raise UserError(
             f"{file} maps {_shapes(inputs)} to {_shapes(outputs)}; an encoder maps images "
             "[B, H, W, 3] to features [B, D]. Save the model without its head, and pooled."
         )

@@ -10,6 +10,7 @@ import pathlib
 
 from absl import flags
 
+from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from training.command import binary
 
@@ -28,7 +29,7 @@ def export_encoder(encoder_path, output):
 
     output = pathlib.Path(output)
     if output.exists():
-        raise ValueError(f"{output} is there already; give the name of a new folder.")
+        raise UserError(f"{output} is there already; give the name of a new folder.")
     encoder = load_encoder(encoder_path)
     with replacing(output) as beside:
         encoder.export(str(beside), verbose=False)

@@ -20,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import accuracies, frozen_features, over_trials, with_spread, write_result
 from evaluation.linear_probe import MAX_ITERATIONS, fit
+from sassl_tf.errors import UserError
 from training.command import binary
 
 L2 = 0.00025
@@ -41,14 +42,14 @@ def draw_shots(labels, shots, seed, class_names=None):
         ValueError: a class has fewer images, or `shots` is below 1.
     """
     if shots < 1:
-        raise ValueError(f"shots is {shots}; expected 1 or more.")
+        raise UserError(f"shots is {shots}; expected 1 or more.")
     rng = np.random.default_rng(seed)
     drawn = []
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         if len(members) < shots:
             name = class_names[label] if class_names else label
-            raise ValueError(
+            raise UserError(
                 f"Class {name} has {len(members)} train images, and {shots} shots were asked for. "
                 "Ask for fewer, or leave the class out."
             )
@@ -83,7 +84,7 @@ def few_shot(train_features, train_labels, test_features, test_labels, shots, se
     """
     drawn = draw_shots(train_labels, shots, seed, names)
     if len(drawn) == shots:
-        raise ValueError("The train data has one class; few-shot classification needs two or more.")
+        raise UserError("The train data has one class; few-shot classification needs two or more.")
     model = LogisticRegression(C=1 / L2, fit_intercept=False, max_iter=MAX_ITERATIONS)
     fit(model, unit_rows(train_features[drawn]), train_labels[drawn])
     return accuracies(test_labels, model.predict(unit_rows(test_features)))

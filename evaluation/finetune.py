@@ -36,6 +36,7 @@ from evaluation.linear_probe import METRICS, VALIDATION_SHARE, stratified_split
 from evaluation.remembered import remembered
 from evaluation.training_batches import training_batches
 from sassl_tf.datasets.dataset import joined
+from sassl_tf.errors import UserError
 from sassl_tf.representation.features import CROP_PROPORTION, extract_features
 from training.command import binary
 from training.encoders import all_layers
@@ -148,7 +149,7 @@ def evaluate(
             trainings.
     """
     if not 0 < label_share <= 1:
-        raise ValueError(f"label_share is {label_share}; expected more than 0 and at most 1.")
+        raise UserError(f"label_share is {label_share}; expected more than 0 and at most 1.")
     settings = {
         "batch_size": batch_size,
         "steps": steps,
@@ -201,7 +202,7 @@ def evaluate(
     best = _best(found) if found else grid[0]
     tested = scored(best, whole, test)
     if tested is None:
-        raise ValueError(f"Training diverged at learning rate {best[0]:g}; give smaller ones.")
+        raise UserError(f"Training diverged at learning rate {best[0]:g}; give smaller ones.")
     outcome = {
         **tested,
         "learning_rate": best[0],
@@ -226,7 +227,7 @@ def _best(found):
     whole = [row for row in found if row[2] is not None]
     if not whole:
         rates = ", ".join(f"{rate:g}" for rate, *_ in found)
-        raise ValueError(
+        raise UserError(
             f"Every training diverged, at the learning rates {rates}; give smaller ones."
         )
     return max(whole, key=lambda row: row[2])[:2]

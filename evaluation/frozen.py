@@ -23,6 +23,7 @@ from evaluation.encoders import (
 from sassl_tf.checked import write_json
 from sassl_tf.datasets import MissingSplit, load_dataset
 from sassl_tf.datasets.dataset import fingerprint_of
+from sassl_tf.errors import UserError
 from sassl_tf.representation.features import (
     CROP_PROPORTION,
     PREPARATION,
@@ -253,7 +254,7 @@ def result_workdir(encoder_path, workdir):
     encoder_file(encoder_path)  # that it is there is the first thing to know
     found = workdir or workdir_of(encoder_path)
     if not found:
-        raise ValueError(
+        raise UserError(
             f"The encoder {encoder_path} lies in no pretraining workdir, so it must be said where "
             "the results go: give a folder as --workdir."
         )
@@ -263,7 +264,7 @@ def result_workdir(encoder_path, workdir):
 def _labelled(dataset):
     unlabelled = int((dataset.labels < 0).sum())
     if unlabelled or not dataset.class_names:
-        raise ValueError(
+        raise UserError(
             f"{unlabelled} of {len(dataset)} images of {dataset.name} ({dataset.split}) have no "
             "label, and this evaluation needs them all: give a dataset of class folders."
         )
@@ -275,13 +276,13 @@ def _check_classes(train, *others):
     untrained = sorted({label for split in others for label in np.setdiff1d(split.labels, trained)})
     if untrained:
         names = ", ".join(train.class_names[label] for label in untrained[:5])
-        raise ValueError(
+        raise UserError(
             f"{len(untrained)} classes of {train.name} have no train images ({names}): nothing "
             "could learn them. Add some, or take their images out of the other splits."
         )
     if len(trained) < 2:
         names = ", ".join(train.class_names[label] for label in trained)
-        raise ValueError(
+        raise UserError(
             f"The train images of {train.name} are all of one class ({names}); an evaluation needs "
             "two or more. Is this the folder that holds the class folders?"
         )

@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 
 from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
 from evaluation.frozen import accuracies, frozen_features, over_trials, with_spread, write_result
+from sassl_tf.errors import UserError
 from training.command import binary
 
 METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa")
@@ -171,7 +172,7 @@ def stratified_split(labels, share, seed):
         count = min(max(1, round(share * len(members))), len(members) - 1)
         second.extend(members[:count])
     if not second:
-        raise ValueError(
+        raise UserError(
             "There is one train image per class, so none is left to choose by; give a validation "
             "split, or one value to choose from (of L2; of learning rate and weight decay, for "
             "evaluation.finetune)."
@@ -321,18 +322,18 @@ def _gradient_at_zero(features, labels):
 def _check(features, labels, l2_values, metric):
     _check_lengths("train", features, labels)
     if len(np.unique(labels)) < 2:
-        raise ValueError(
+        raise UserError(
             "The train data has fewer than two classes; a linear probe needs two or more."
         )
     if not len(l2_values) or not all(0 < l2 < np.inf for l2 in l2_values):
-        raise ValueError(f"The values of L2 are {list(l2_values)}; give positive numbers.")
+        raise UserError(f"The values of L2 are {list(l2_values)}; give positive numbers.")
     if metric not in METRICS:
-        raise ValueError(f"The metric is {metric!r}; give one of {', '.join(METRICS)}.")
+        raise UserError(f"The metric is {metric!r}; give one of {', '.join(METRICS)}.")
 
 
 def _check_lengths(split, features, labels):
     if features.ndim != 2 or features.shape[0] != len(labels):
-        raise ValueError(
+        raise UserError(
             f"The {split} features are {list(features.shape)} and there are {len(labels)} labels; "
             "give features [N, D] and N labels."
         )

@@ -20,6 +20,7 @@ from absl import app, flags
 from evaluation.encoders import CONFIG_FILE
 from sassl_tf import plot
 from sassl_tf.checked import read_json
+from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from training.command import binary
 from training.engine.workdir import COMMANDS_FILE, differences
@@ -51,14 +52,14 @@ def read_run(workdir):
     workdir = pathlib.Path(workdir)
     config_file = workdir / CONFIG_FILE
     if not config_file.is_file():
-        raise ValueError(f"{workdir} is no pretraining workdir: there is no {CONFIG_FILE} in it.")
+        raise UserError(f"{workdir} is no pretraining workdir: there is no {CONFIG_FILE} in it.")
     results = []
     for file in sorted(workdir.glob("[!.]*-*.json")):  # a hidden one was being written
         content = read_json(file)
         if "evaluation" in content:
             results.append(content)
     if not results:
-        raise ValueError(
+        raise UserError(
             f"{workdir} has no results yet. Evaluate it first: python -m evaluation.linear_probe "
             f"--encoder={workdir} --dataset=..."
         )
@@ -105,7 +106,7 @@ def variants_of(runs):
             apart = {path for other in switched_on for path, *_ in differences(other, sassl)}
             name = ", ".join(["SASSL", *(f"{path}={_at(sassl, path)}" for path in sorted(apart))])
         if seed in variants[name]:
-            raise ValueError(
+            raise UserError(
                 f"{variants[name][seed]['workdir']} and {run['workdir']} are the same experiment "
                 f"with the same seed, {seed}; give one of them."
             )
@@ -220,7 +221,7 @@ def write_report(workdirs, output, metric="accuracy"):
     runs = [read_run(workdir) for workdir in workdirs]
     rows = compare(runs, metric)
     if not rows:
-        raise ValueError(f"None of the {len(runs)} workdirs has a result with {metric}.")
+        raise UserError(f"None of the {len(runs)} workdirs has a result with {metric}.")
     text = markdown(rows, runs, metric)
     output = pathlib.Path(output)
     with replacing(output / "report.json") as beside:
@@ -254,7 +255,7 @@ def _check_comparable(runs):
             other, expected = first.setdefault(name, (run["workdir"], how))
             apart = [key for key in ALIKE if how[key] != expected[key]]
             if apart:
-                raise ValueError(
+                raise UserError(
                     f"{name}: {other} and {run['workdir']} were evaluated with different "
                     f"{', '.join(apart)}: {expected[apart[0]]} and {how[apart[0]]}. Evaluate one "
                     "of them again, like the other."

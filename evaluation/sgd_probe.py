@@ -53,6 +53,7 @@ from evaluation.remembered import remembered
 from evaluation.training_batches import training_batches
 from sassl_tf.checked import read_json
 from sassl_tf.datasets.dataset import joined
+from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from sassl_tf.representation.features import CROP_PROPORTION, encoder_fingerprint, extract_features
 from training.command import binary
@@ -111,7 +112,7 @@ def recipe_of(encoder_path):
     config = workdir / CONFIG_FILE if workdir else None
     method = read_json(config).get("method") if config and config.is_file() else None
     if method not in RECIPES:
-        raise ValueError(
+        raise UserError(
             f"Nothing tells which method pretrained {encoder_path}; give evaluation.sgd_probe a "
             f"--recipe, one of {', '.join(RECIPES)}."
         )
@@ -168,7 +169,7 @@ def train_classifier(encoder, dataset, recipe, image_size, seed=0, chunk=128):
         loss = descend(features, tf.concat([labels for _, labels in parts], axis=0))
         last = step == steps - 1
         if (last or step % LOOK_EVERY == 0) and not np.isfinite(loss):
-            raise ValueError(
+            raise UserError(
                 f"The probe diverged at learning rate {recipe.learning_rate:g}; give a smaller "
                 "--learning_rate."
             )
@@ -206,7 +207,7 @@ def evaluate(
     """
     name = recipe or recipe_of(encoder_path)
     if name not in RECIPES:
-        raise ValueError(
+        raise UserError(
             f"There is no recipe {name!r}.{nearest(name, RECIPES)} There are {', '.join(RECIPES)}."
         )
     workdir = result_workdir(encoder_path, workdir)
@@ -230,7 +231,7 @@ def evaluate(
     def trial(seed):
         head = train_classifier(encoder, whole, used, image_size, seed, batch_size)
         if encoder_fingerprint(encoder) != facts["encoder_fingerprint"]:
-            raise ValueError(
+            raise UserError(
                 "The encoder's weights are others than before the probe: a layer of it changes "
                 "them in inference mode, so that its features are not frozen. Correct that layer."
             )

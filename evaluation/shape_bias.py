@@ -42,6 +42,7 @@ from evaluation.linear_probe import (
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of, on_host
 from sassl_tf.datasets.decoding import decode_image
+from sassl_tf.errors import UserError
 from sassl_tf.representation.features import extract_features
 from training.command import binary
 
@@ -68,7 +69,7 @@ def cue_conflict_images(path):
             shapes.append(named[1])
             textures.append(named[2])
     if not files:
-        raise ValueError(
+        raise UserError(
             f"There are no cue-conflict images in {root}: expected files such as "
             "cat/cat4-truck2.png (rgeirhos/texture-vs-shape, stimuli)."
         )
@@ -122,7 +123,7 @@ def category_labels(labels, class_names, categories):
     members = np.flatnonzero(found != "")
     present = sorted(set(found[members].tolist()))
     if len(present) < 2:
-        raise ValueError(
+        raise UserError(
             f"Of the categories {', '.join(categories)} the dataset has {present or 'none'}; two "
             f"or more are needed. Its classes are {', '.join(class_names[:8])}, ...: say in a "
             "JSON file which of them belong to a category, and give it as --categories."
@@ -169,7 +170,7 @@ def evaluate(
     pairs = enumerate(zip(shapes, textures, strict=True))
     used = [i for i, pair in pairs if present.issuperset(pair)]
     if not used:
-        raise ValueError(
+        raise UserError(
             f"No cue-conflict image has both categories among {', '.join(sorted(present))}."
         )
     cue_features = extract_features(
@@ -194,7 +195,7 @@ def _read_categories(file):
     try:
         return json.loads(pathlib.Path(file).read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"The categories in {file} could not be read ({error}); expected a JSON file such as "
             '{"car": ["sports_car"], "boat": ["canoe", "yacht"]}.'
         ) from error

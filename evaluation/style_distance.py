@@ -4,6 +4,8 @@ import numpy as np
 import scipy.linalg
 from sklearn.neighbors import NearestNeighbors
 
+from sassl_tf.errors import UserError
+
 
 def frechet_distance(first, second):
     """Squared Fréchet distance of the normal distributions of two sets of codes.
@@ -22,7 +24,7 @@ def frechet_distance(first, second):
     """
     for codes in (first, second):
         if len(codes) < 2:
-            raise ValueError(f"A distance of styles needs two images or more, not {len(codes)}.")
+            raise UserError(f"A distance of styles needs two images or more, not {len(codes)}.")
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     means = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
     c1, c2 = (np.atleast_2d(np.cov(codes, rowvar=False)) for codes in (first, second))

@@ -24,6 +24,7 @@ from sklearn.manifold import TSNE
 from evaluation.style_distance import frechet_distance, neighbour_overlap
 from sassl_tf import StyleBank, load_stylizer, plot
 from sassl_tf.datasets import load_dataset
+from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from training.command import binary
 from training.report.logs import say
@@ -85,9 +86,9 @@ def style_map(specs, output, stylizer, target=None, max_images=MAX_IMAGES, data_
             dataset that cannot be read.
     """
     if len(set(specs)) != len(specs) or len(specs) < 2:
-        raise ValueError(f"Give two datasets or more, each once, not {', '.join(specs) or 'none'}.")
+        raise UserError(f"Give two datasets or more, each once, not {', '.join(specs) or 'none'}.")
     if target is not None and target not in specs:
-        raise ValueError(f"The target {target} is not among the datasets: {', '.join(specs)}.")
+        raise UserError(f"The target {target} is not among the datasets: {', '.join(specs)}.")
     codes = {}
     for spec in specs:
         codes[spec] = style_codes(spec, stylizer, max_images, data_dir)

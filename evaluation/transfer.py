@@ -27,6 +27,7 @@ from evaluation.encoders import default_image_size, load_encoder
 from evaluation.frozen import labelled_splits, result_name, result_workdir, revision_of
 from sassl_tf import plot
 from sassl_tf.checked import cached, read_json
+from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.nearest import nearest
 from sassl_tf.representation.features import CROP_PROPORTION, PREPARATION, encoder_fingerprint
@@ -136,7 +137,7 @@ def protocol_of(name):
         return functools.partial(few_shot.evaluate, shots=int(number))
     if kind == "finetune" and _is_share(number):
         return functools.partial(finetune.evaluate, label_share=float(number))
-    raise ValueError(
+    raise UserError(
         f"There is no protocol {name!r}.{nearest(name, PROTOCOLS)} There are "
         f"{', '.join(PROTOCOLS)}, and others of the last kinds: few_shot_5, finetune_0.05."
     )
@@ -166,7 +167,7 @@ def targets_of(names):
         elif text == "shapes" or ":" in name:
             found[text] = Target(text)
         else:
-            raise ValueError(
+            raise UserError(
                 f"There is no target {name!r}.{nearest(name, TARGETS)} Give paper, "
                 f"{', '.join(TARGETS)}, tfds:NAME, folder:PATH, shapes, or NAME=SPEC for one that "
                 "has a name."
@@ -203,7 +204,7 @@ def transfer(encoder_path, targets, protocols, workdir=None, **preparation):
         options = {**preparation, "crop_proportion": target.crop_proportion}
         try:
             if not target.spec:
-                raise ValueError(f"There are no images of {target.name}.")
+                raise UserError(f"There are no images of {target.name}.")
             splits = labelled_splits(target.spec, preparation.get("data_dir"))
         except FAILURES as error:
             failures.update({(target.name, name): _reason(error, target) for name in evaluations})

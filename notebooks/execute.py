@@ -15,6 +15,7 @@ import nbformat
 from absl import flags
 from nbclient import NotebookClient
 
+from sassl_tf.errors import UserError
 from training.command import binary
 
 FOLDER = pathlib.Path(__file__).parent
@@ -52,11 +53,11 @@ def small_copy(name, folder):
         if "parameters" in cell.metadata.get("tags", ())
     ]
     if len(tagged) != 1:
-        raise ValueError(f"{name} has {len(tagged)} cells tagged parameters; expected one.")
+        raise UserError(f"{name} has {len(tagged)} cells tagged parameters; expected one.")
     lines = []
     for parameter, value in SMALL[name].items():
         if f"{parameter} = " not in notebook.cells[tagged[0]].source:
-            raise ValueError(f"{name} has no parameter {parameter}.")
+            raise UserError(f"{name} has no parameter {parameter}.")
         value = value.format(folder=folder) if isinstance(value, str) else value
         lines.append(f"{parameter} = {value!r}")
     notebook.cells.insert(tagged[0] + 1, nbformat.v4.new_code_cell("\n".join(lines)))

@@ -5,13 +5,15 @@ import numbers
 
 import numpy as np
 
+from sassl_tf.errors import UserError
+
 LARGEST_VALUE = 2.0**32  # of a pixel; float32 and its squares are far from overflowing
 
 
 def fraction(value, argument):
     """A float in [0, 1]."""
     if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
-        raise ValueError(f"{argument} is {value!r}; expected a number in [0, 1].")
+        raise UserError(f"{argument} is {value!r}; expected a number in [0, 1].")
     return float(value)
 
 
@@ -30,7 +32,7 @@ def factor_range(value, argument):
     """(lowest, highest) in [0, 1]; a single number is both."""
     pair = _pair((value, value) if isinstance(value, numbers.Real) else value)
     if pair is None or not 0 <= pair[0] <= pair[1] <= 1:
-        raise ValueError(
+        raise UserError(
             f"{argument} is {value!r}; expected (lowest, highest) with 0 <= lowest <= highest <= 1."
         )
     return pair
@@ -40,14 +42,14 @@ def value_range(value):
     """(lowest, highest) of pixel values, which float32 can tell apart."""
     pair = _pair(value)
     if pair is None or not pair[0] < pair[1]:
-        raise ValueError(f"value_range is {value!r}; expected (lowest, highest), such as (0, 255).")
+        raise UserError(f"value_range is {value!r}; expected (lowest, highest), such as (0, 255).")
     largest = max(map(abs, pair))
     if not math.isfinite(largest) or largest > LARGEST_VALUE:
-        raise ValueError(
+        raise UserError(
             f"value_range is {value!r}; expected numbers within ±2**32, such as (0, 255)."
         )
     if pair[1] - pair[0] < 1e-3 * max(1.0, largest):
-        raise ValueError(
+        raise UserError(
             f"value_range is {value!r}; expected a wider range, such as (0, 255): float32 cannot "
             "tell enough values in it apart."
         )
@@ -59,21 +61,21 @@ def side(value, argument):
     if value is None:
         return None
     if not _is_integer(value) or value < 16:
-        raise ValueError(f"{argument} is {value!r}; expected None or a side of at least 16 px.")
+        raise UserError(f"{argument} is {value!r}; expected None or a side of at least 16 px.")
     return int(value)
 
 
 def integer(value, argument):
     """None, or an int."""
     if value is not None and not _is_integer(value):
-        raise ValueError(f"{argument} is {value!r}; expected None or an integer.")
+        raise UserError(f"{argument} is {value!r}; expected None or an integer.")
     return None if value is None else int(value)
 
 
 def truth(value, argument):
     """A bool."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{argument} is {value!r}; expected True or False.")
+        raise UserError(f"{argument} is {value!r}; expected True or False.")
     return bool(value)
 
 

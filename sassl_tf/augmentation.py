@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf import arguments
+from sassl_tf.errors import UserError
 from sassl_tf.resizing import clamp_shorter_side
 from sassl_tf.saved_config import fields
 from sassl_tf.style_bank import StyleBank
@@ -99,7 +100,7 @@ class SASSLAugmentation(keras.layers.Layer):
         # networks' variables to an outer layer's dtype even with autocast=False.)
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
         if keras.backend.backend() != "tensorflow":
-            raise ValueError(
+            raise UserError(
                 f"sassl_tf runs on Keras's TensorFlow backend; this is {keras.backend.backend()}. "
                 'Set KERAS_BACKEND="tensorflow" before Keras is imported.'
             )
@@ -144,7 +145,7 @@ class SASSLAugmentation(keras.layers.Layer):
         elif isinstance(styles, (str, os.PathLike)):
             bank = StyleBank.load(styles)
         else:
-            raise ValueError(
+            raise UserError(
                 f'styles is {styles!r}; expected "default", "in_batch", a StyleBank or the path '
                 "of a saved one."
             )
@@ -153,7 +154,7 @@ class SASSLAugmentation(keras.layers.Layer):
 
     def __call__(self, inputs: Array | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         if args and not isinstance(args[0], bool):
-            raise ValueError(
+            raise UserError(
                 "SASSLAugmentation got a second positional input, as a map over (image, label) "
                 "pairs passes it. Map `lambda image, label: (augment(image), label)`, or dicts "
                 'with "images" and "labels".'
@@ -183,7 +184,7 @@ class SASSLAugmentation(keras.layers.Layer):
             return self._generator.uniform_full_int((2,), tf.int32)
         seed = tf.convert_to_tensor(seed)
         if not seed.dtype.is_integer or not seed.shape.is_compatible_with([2]):
-            raise ValueError(
+            raise UserError(
                 f"seed is {seed.dtype.name} of shape {seed.shape}; expected int32 of shape [2]."
             )
         return seed
@@ -342,7 +343,7 @@ class SASSLAugmentation(keras.layers.Layer):
         if isinstance(stylizer, dict):
             stylizer = stylizer_from_config(stylizer)
         elif stylizer != "compact":
-            raise ValueError(
+            raise UserError(
                 f"The saved layer names the stylizer {stylizer!r} without a fingerprint, which "
                 'only "compact" may go without. Make the layer anew: '
                 f"SASSLAugmentation({stylizer!r}, ...)."
@@ -350,14 +351,14 @@ class SASSLAugmentation(keras.layers.Layer):
         if isinstance(styles, dict):
             styles = StyleBank.from_config(styles)
         elif styles not in ("default", "in_batch"):
-            raise ValueError(
+            raise UserError(
                 f"The saved layer's styles are {styles!r}; a saved layer holds the codes of its "
                 'bank, or "default" or "in_batch", and no path. It was not saved by get_config.'
             )
         try:
             return cls(**{**config, "stylizer": stylizer, "styles": styles})
         except TypeError as error:  # of Keras, for arguments that no layer has
-            raise ValueError(
+            raise UserError(
                 f"The saved config of a SASSLAugmentation is damaged: {error}"
             ) from error
 
@@ -392,7 +393,7 @@ def _check_several(count):
         'images a call: batch the dataset before the map, or use styles="default".'
     )
     if isinstance(count, int) and count < 2:
-        raise ValueError(message)
+        raise UserError(message)
     tf.debugging.assert_greater(count, 1, message)
 
 
@@ -417,7 +418,7 @@ def _check_sides(images):
     )
     sides = images.shape[1:3]
     if any(side is not None and side < _SMALLEST_SIDE for side in sides):
-        raise ValueError(f"{message} Their shape is {tuple(images.shape)}.")
+        raise UserError(f"{message} Their shape is {tuple(images.shape)}.")
     if None in sides:
         shorter = tf.reduce_min(tf.shape(images)[1:3])
         tf.debugging.assert_greater_equal(shorter, _SMALLEST_SIDE, message)
@@ -426,27 +427,27 @@ def _check_sides(images):
 def _images_of(inputs):
     """The images of a call's inputs, after a look at their form, dtype and shape."""
     if isinstance(inputs, dict) and "images" not in inputs:
-        raise ValueError(f'The dict has {sorted(inputs)}; expected the images under "images".')
+        raise UserError(f'The dict has {sorted(inputs)}; expected the images under "images".')
     images = inputs["images"] if isinstance(inputs, dict) else inputs
     if isinstance(images, (tf.RaggedTensor, tf.SparseTensor)) or not hasattr(images, "dtype"):
-        raise ValueError(
+        raise UserError(
             f"The images are a {type(images).__name__}; expected one array or tensor, [H, W, 3] or "
             "[B, H, W, 3]. Resize images of several sizes to one and stack them (np.stack, "
             "Dataset.batch), or call the layer on each."
         )
     if not _is_number(images.dtype):
-        raise ValueError(
+        raise UserError(
             f"The images have dtype {_dtype_name(images.dtype)}; expected uint8 or float, in the "
             "layer's value_range."
         )
     if getattr(images.shape, "rank", 0) is None:
-        raise ValueError(
+        raise UserError(
             "The images have a shape of unknown rank; expected [H, W, 3] or [B, H, W, 3]. Say "
             "which before the call: images = tf.ensure_shape(images, [None, None, 3])."
         )
     shape = tuple(images.shape)
     if len(shape) not in (3, 4) or shape[-1] != 3:
-        raise ValueError(
+        raise UserError(
             f"The images have shape {shape}; expected [H, W, 3] or [B, H, W, 3]. Convert grayscale "
             "images with tf.image.grayscale_to_rgb and drop an alpha channel; where the shape is "
             "lost, as after tf.io.decode_image, use expand_animations=False and channels=3."

@@ -15,6 +15,7 @@ import zlib
 
 import numpy as np
 
+from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 
 CHECKSUM = "checksum"
@@ -22,7 +23,7 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 CHUNK = 1 << 20
 
 
-class Damaged(ValueError):
+class Damaged(UserError):
     """A file of ours is not as it was written; `found` is the message without the advice."""
 
     def __init__(self, path, reason):

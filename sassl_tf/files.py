@@ -9,6 +9,8 @@ import platform
 import re
 import shutil
 
+from sassl_tf.errors import FileError
+
 MANY_FILES = 1000  # from which on all of the system's are flushed at once, which is sooner done
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # of a file system that flushes no folders
@@ -52,7 +54,7 @@ def writing(path):
     except Exception as error:
         if not (why := _why_full(error)):
             raise
-        raise OSError(
+        raise FileError(
             f"{path} cannot be written: {why}. Make room, then give the same command again; what "
             "was whole before still is."
         ) from error

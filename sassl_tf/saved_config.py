@@ -1,5 +1,7 @@
 """Configs of saved layers: they may come from anybody's `.keras` file, so each value is checked."""
 
+from sassl_tf.errors import UserError
+
 
 def fields(config, kinds, what):
     """The values of a config, each of the type that it must have.
@@ -16,14 +18,14 @@ def fields(config, kinds, what):
         ValueError: lists what is missing, and what is of another type.
     """
     if not isinstance(config, dict):
-        raise ValueError(f"The saved config of {what} is a {type(config).__name__}, not a dict.")
+        raise UserError(f"The saved config of {what} is a {type(config).__name__}, not a dict.")
     problems = [
         f"{key} is missing" if key not in config else f"{key} is a {type(config[key]).__name__}"
         for key, kind in kinds.items()
         if key not in config or not isinstance(config[key], kind)
     ]
     if problems:
-        raise ValueError(
+        raise UserError(
             f"The saved config of {what} is damaged or was changed: {', '.join(problems)}."
         )
     return [config[key] for key in kinds]

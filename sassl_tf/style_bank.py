@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from sassl_tf.datasets.dataset import ImageDataset
+from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.refusals import reason
 from sassl_tf.saved_config import fields
@@ -36,14 +37,14 @@ class StyleBank:
         with np.errstate(over="ignore"):  # infinite then, and refused as such
             codes = np.asarray(codes, np.float32)
         if codes.ndim != 2 or not codes.size:
-            raise ValueError(f"codes has shape {codes.shape}; expected [N, code_size], N > 0.")
+            raise UserError(f"codes has shape {codes.shape}; expected [N, code_size], N > 0.")
         if not np.isfinite(codes).all():
             rows = np.flatnonzero(~np.isfinite(codes).all(axis=1))
-            raise ValueError(
+            raise UserError(
                 f"The codes of {len(rows)} images are not finite (the first is number {rows[0]})."
             )
         if np.abs(codes).max() > self.LARGEST_CODE:
-            raise ValueError(
+            raise UserError(
                 f"codes has values up to {np.abs(codes).max():.3g}; an image's code has values of "
                 f"about 1, and those beyond {self.LARGEST_CODE:g} make T overflow."
             )
@@ -89,7 +90,7 @@ class StyleBank:
             _check_pixels(batch.numpy(), first=len(codes) * batch_size)
             codes.append(encode(batch).numpy())
         if not codes:
-            raise ValueError("There are no style images to encode.")
+            raise UserError("There are no style images to encode.")
         return cls(np.concatenate(codes), stylizer.fingerprint)
 
     @classmethod
@@ -100,7 +101,7 @@ class StyleBank:
             ValueError: the stylizer has no bank in the package.
         """
         if name not in cls.DEFAULTS:
-            raise ValueError(
+            raise UserError(
                 f'There is no default style bank for the {name} stylizer, only for "compact". '
                 "Make one with StyleBank.from_images or `python -m training.build_style_bank`, or "
                 'use styles="in_batch".'
@@ -125,12 +126,12 @@ class StyleBank:
             with _arrays(np.load(path, allow_pickle=False)) as file:
                 return cls(file["codes"], str(file["fingerprint"]))
         except FileNotFoundError:
-            raise ValueError(
+            raise UserError(
                 f"There is no style bank at {path}. Make one with StyleBank.from_images(...)."
                 "save(path) or `python -m training.build_style_bank`."
             ) from None
         except Exception as error:  # of many types, as the damage may be
-            raise ValueError(
+            raise UserError(
                 f"{path} holds no style bank: {reason(error)}. Expected the .npz file that "
                 "StyleBank.save writes."
             ) from None
@@ -142,7 +143,7 @@ class StyleBank:
 
             earlier = EARLIER_VERSIONS.get(self.fingerprint)
             known = f" ({earlier})" if earlier else ""
-            raise ValueError(
+            raise UserError(
                 f"The style bank was made by a stylizer with the fingerprint {self.fingerprint}"
                 f"{known}, but the {stylizer.name} stylizer's is {stylizer.fingerprint}: its codes "
                 "mean nothing to it. Make the bank again with StyleBank.from_images(images, "
@@ -170,7 +171,7 @@ class StyleBank:
             codes = np.frombuffer(base64.b64decode(encoded, validate=True), "<f4")
             codes = codes.reshape(-1, max(1, code_size))
         except ValueError as error:
-            raise ValueError(
+            raise UserError(
                 f"The saved config of a style bank is damaged: its codes are not rows of "
                 f"{code_size} numbers ({error})."
             ) from error
@@ -180,7 +181,7 @@ class StyleBank:
 def _arrays(loaded):
     """What `np.load` gave, if it is a file of several arrays."""
     if isinstance(loaded, np.ndarray):
-        raise ValueError(
+        raise UserError(
             f"it is a single array of shape {loaded.shape}, as of a .npy file, which does not say "
             "whose codes these are; StyleBank(array, stylizer.fingerprint) makes a bank of codes"
         )
@@ -191,11 +192,11 @@ def _check_pixels(images, first):
     """Images in [0, 1], the first of them number `first`, before F hides what is wrong in them."""
     finite = np.isfinite(images).all(axis=(1, 2, 3))
     if not finite.all():
-        raise ValueError(
+        raise UserError(
             f"Style image number {first + np.flatnonzero(~finite)[0]} has NaN or infinite pixels."
         )
     if images.max() > 1.001:
-        raise ValueError(
+        raise UserError(
             f"The float images have values up to {images.max():g}; expected [0, 1]. Divide them by "
             "255, or pass uint8."
         )

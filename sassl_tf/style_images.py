@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from sassl_tf.datasets.dataset import ImageDataset
 from sassl_tf.datasets.folder import every_image
+from sassl_tf.errors import UserError
 
 
 def style_images(images, size):
@@ -30,7 +31,7 @@ def style_images(images, size):
         dataset = images.map(_image_of_element)
         rank = dataset.element_spec.shape.rank
         if rank not in (3, 4):
-            raise ValueError(
+            raise UserError(
                 f"The dataset's images have shape {dataset.element_spec.shape}; expected "
                 "[H, W, 3] or [B, H, W, 3]."
             )
@@ -38,10 +39,10 @@ def style_images(images, size):
     else:
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(f"images has shape {images.shape}; expected [N, H, W, 3].")
+            raise UserError(f"images has shape {images.shape}; expected [N, H, W, 3].")
         dataset = tf.data.Dataset.from_tensor_slices(images)
     if not (dataset.element_spec.dtype.is_floating or dataset.element_spec.dtype == tf.uint8):
-        raise ValueError(
+        raise UserError(
             f"The images are {dataset.element_spec.dtype.name}; expected uint8, or floats in "
             "[0, 1]."
         )
@@ -53,7 +54,7 @@ def _image_of_element(*element):
     if isinstance(element, dict):
         name = next((name for name in ("images", "image") if name in element), None)
         if name is None:
-            raise ValueError(
+            raise UserError(
                 f'The dataset\'s elements have {sorted(element)}; expected "image" or "images".'
             )
         return element[name]

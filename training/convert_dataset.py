@@ -23,6 +23,7 @@ from absl import flags
 from tqdm.auto import tqdm
 
 from sassl_tf.datasets.tfds import encoded_examples
+from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.refusals import reason
 from training.command import binary
@@ -57,7 +58,7 @@ def _read_pack(path):
                 for name in splits
             }
     except DAMAGED as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is no pack of images ({reason(error)}); expected an .npz file with "
             "jpeg_SPLIT, offsets_SPLIT, y_SPLIT and class_names, arrays of numbers and of text."
         ) from None
@@ -70,7 +71,7 @@ def _read_pack(path):
     if repeated:
         problems.append(f"the class names repeat: {', '.join(repeated)}")
     if problems:
-        raise ValueError(f"The pack {path} does not hold together. " + "; ".join(problems) + ".")
+        raise UserError(f"The pack {path} does not hold together. " + "; ".join(problems) + ".")
     return names, columns
 
 
@@ -109,13 +110,13 @@ def write_folders(examples, output):
     """
     output = pathlib.Path(output)
     if output.exists():
-        raise ValueError(f"{output} exists already; give another --output, or remove it.")
+        raise UserError(f"{output} exists already; give another --output, or remove it.")
     count, folder_of = 0, {}
     with replacing(output) as beside:
         for split, name, data in examples:
             suffix = SUFFIXES.get(data[:2])
             if suffix is None:
-                raise ValueError(
+                raise UserError(
                     f"Image {count} ({split}, {name}) is no JPEG, PNG, GIF, BMP or WebP file. Take "
                     "it out of the dataset, or convert it."
                 )
@@ -126,7 +127,7 @@ def write_folders(examples, output):
             (folder / f"{count:08}{suffix}").write_bytes(data)
             count += 1
         if not count:
-            raise ValueError("There are no labelled images to write.")
+            raise UserError("There are no labelled images to write.")
     return count
 
 
@@ -134,7 +135,7 @@ def _folder_name(class_name, taken):
     # TFDS has names with a slash in them (SUN397: /a/abbey).
     name = class_name.strip("/").replace("/", "_")
     if not name or name.startswith(".") or name in taken:
-        raise ValueError(
+        raise UserError(
             f"The class {class_name!r} cannot have a folder of its own: its name is empty, begins "
             "with a dot, or is another's with _ for /. Rename it."
         )
@@ -149,7 +150,7 @@ def main(_):
     elif values.source.endswith(".npz"):
         examples = packed_examples(values.source)
     else:
-        raise ValueError(f"The source is {values.source!r}; give tfds:NAME or a .npz file.")
+        raise UserError(f"The source is {values.source!r}; give tfds:NAME or a .npz file.")
     count = write_folders(examples, values.output)
     print(f"{count} images. Use them as folder:{values.output}")
 

@@ -21,6 +21,7 @@ import threading
 import tensorflow as tf
 from absl import app, flags
 
+from sassl_tf.errors import UserError
 from training.command import binary
 from training.input.data_service import check_dispatcher, check_port, parsed
 
@@ -79,7 +80,7 @@ def start_worker(dispatcher, port=0, address=None):
 def check_allowed(role, allow_remote):
     """Raises a ValueError unless the user said that a server may be reached from elsewhere."""
     if not allow_remote:
-        raise ValueError(
+        raise UserError(
             f"A {role} of TensorFlow's data service listens on all interfaces and asks for no "
             "password: whoever reaches its port can read and write this user's files. Close the "
             "port to all but your own hosts (docs/security.md has the rules), then start it with "

@@ -8,6 +8,7 @@ import importlib
 
 import keras
 
+from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from training.engine.strategy import several_replicas
 
@@ -60,11 +61,11 @@ def build_encoder(
     """
     if ":" in name:
         if stem != "imagenet" or width != 1:
-            raise ValueError(f"encoder.stem and encoder.width are for ResNets, not for {name}.")
+            raise UserError(f"encoder.stem and encoder.width are for ResNets, not for {name}.")
         backbone, scaled = _imported(name, dict(arguments or {})), lambda images: images
     else:
         if arguments:
-            raise ValueError(f"encoder.arguments are for module:function, not for {name!r}.")
+            raise UserError(f"encoder.arguments are for module:function, not for {name!r}.")
         backbone = _resnet(name, stem, width, zero_init_residual)
         scaled = keras.layers.Rescaling(2.0, offset=-1.0, name="rescaling")
 
@@ -96,12 +97,12 @@ def _resnet(name, stem, width, zero_init_residual):
     second = [f"{known}v2" for known, (_, blocks, _) in _RESNETS.items() if min(blocks) > 1]
     names = sorted([*_RESNETS, *second])
     if name not in names:
-        raise ValueError(
+        raise UserError(
             f"encoder.name is {name!r}.{nearest(name, names)} There are {', '.join(names)}, "
             "or module:function."
         )
     if stem not in ("imagenet", "cifar"):
-        raise ValueError(f'encoder.stem is {stem!r}; expected "imagenet" or "cifar".')
+        raise UserError(f'encoder.stem is {stem!r}; expected "imagenet" or "cifar".')
     filters, blocks, block_type = _RESNETS[name.removesuffix("v2")]
     backbone = (ResNetV2Backbone if name.endswith("v2") else ResNetBackbone)(
         stackwise_filters=list(filters),
@@ -137,21 +138,21 @@ def _imported(path, arguments):
     try:
         function = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(
+        raise UserError(
             f"encoder.name is {path!r}, and there is no such function ({error}). Expected "
             "module:function, with the module on PYTHONPATH."
         ) from error
     try:
         model = function(**arguments)
     except TypeError as error:
-        raise ValueError(f"{path} could not be called with {arguments} ({error}).") from error
+        raise UserError(f"{path} could not be called with {arguments} ({error}).") from error
     if not isinstance(model, keras.Model) or len(getattr(model, "inputs", None) or ()) != 1:
-        raise ValueError(
+        raise UserError(
             f"{path} returned {type(model).__name__}; expected a functional or Sequential Keras "
             "model of one input."
         )
     if len(model.input_shape) != 4 or model.input_shape[-1] != 3:
-        raise ValueError(f"{path} takes {model.input_shape}; expected images [B, H, W, 3].")
+        raise UserError(f"{path} takes {model.input_shape}; expected images [B, H, W, 3].")
     if not hasattr(model, "output_shape") or len(model.output_shape) not in (2, 4):
-        raise ValueError(f"{path} returns {model.output_shape}; expected [B, h, w, D] or [B, D].")
+        raise UserError(f"{path} returns {model.output_shape}; expected [B, h, w, D] or [B, D].")
     return model

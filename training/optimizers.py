@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from sassl_tf.errors import UserError
+
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
 class LARS(keras.optimizers.Optimizer):
@@ -139,7 +141,7 @@ def peak_learning_rate(base, scaling, batch_size):
     """
     factors = {"linear": batch_size / 256, "sqrt": batch_size**0.5, "none": 1.0}
     if scaling not in factors:
-        raise ValueError(f"learning_rate_scaling is {scaling!r}; expected {sorted(factors)}.")
+        raise UserError(f"learning_rate_scaling is {scaling!r}; expected {sorted(factors)}.")
     return base * factors[scaling]
 
 
@@ -169,4 +171,4 @@ def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
         )
     if config.name == "adamw":
         return keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
-    raise ValueError(f'optimizer.name is {config.name!r}; expected "lars", "sgd" or "adamw".')
+    raise UserError(f'optimizer.name is {config.name!r}; expected "lars", "sgd" or "adamw".')

@@ -17,6 +17,7 @@ import zlib
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from sassl_tf.errors import UserError
 from training import image_ops
 
 BLUR_KERNEL_DIVISOR = 10  # the kernel's side is a tenth of the image's [simclr: data_util.py]
@@ -142,9 +143,7 @@ def _check(config):
         ("jitter_law", image_ops.JITTER_LAWS),
     ):
         if config[field] not in known:
-            raise ValueError(
-                f"The view's {field} is {config[field]!r}; expected one of {[*known]}."
-            )
+            raise UserError(f"The view's {field} is {config[field]!r}; expected one of {[*known]}.")
 
 
 def _named_seed(seed, name):
@@ -168,15 +167,13 @@ def _around_one(strength):
 
 def _uses_sassl(config, augment):
     if config.sassl not in SASSL_POSITIONS:
-        raise ValueError(
-            f"The view's sassl is {config.sassl!r}; expected one of {SASSL_POSITIONS}."
-        )
+        raise UserError(f"The view's sassl is {config.sassl!r}; expected one of {SASSL_POSITIONS}.")
     if config.sassl == "none" or augment is None:
         return False
     # The views are in [0, 1] when the layer meets them; another range would go wrong unnoticed.
     value_range = tuple(getattr(augment, "value_range", (0, 1)))
     if value_range != (0, 1):
-        raise ValueError(f"The SASSL layer needs value_range=(0, 1) here, not {value_range}.")
+        raise UserError(f"The SASSL layer needs value_range=(0, 1) here, not {value_range}.")
     return True
 
 

@@ -1,6 +1,7 @@
 """Image datasets with random access: `load_dataset("shapes")`, `folder:PATH`, `tfds:NAME`."""
 
 from sassl_tf.datasets.dataset import ImageDataset, MissingSplit, check_split
+from sassl_tf.errors import UserError
 from sassl_tf.typing import PathLike
 
 __all__ = ["ImageDataset", "MissingSplit", "load_dataset"]
@@ -38,7 +39,7 @@ def load_dataset(spec: str, split: str = "train", data_dir: PathLike | None = No
         from sassl_tf.datasets.tfds import tfds
 
         return tfds(argument, split, data_dir=data_dir)
-    raise ValueError(
+    raise UserError(
         f"The dataset {spec!r} is not known; give tfds:NAME (such as tfds:cifar10), "
         "folder:PATH (a folder of class folders) or shapes."
     )

@@ -11,17 +11,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from sassl_tf.errors import UserError
 from sassl_tf.typing import Array
 
 SPLITS = ("train", "test", "validation")
 UNLABELLED = -1
 
 
-class MissingSplit(ValueError):
+class MissingSplit(UserError):
     """The dataset is there, and has no such split."""
 
 
-class DamagedImages(ValueError):
+class DamagedImages(UserError):
     """Image files are gone or damaged that could be read when the dataset was loaded."""
 
 
@@ -148,7 +149,7 @@ def joined(first, second):
         ValueError: their classes differ.
     """
     if first.class_names != second.class_names:
-        raise ValueError(f"{first.name} and {second.name} have different classes.")
+        raise UserError(f"{first.name} and {second.name} have different classes.")
     count = len(first)
 
     def read(index):
@@ -187,7 +188,7 @@ def on_host(values):
 def check_split(split):
     """Raises ValueError unless `split` is "train", "test" or "validation"."""
     if split not in SPLITS:
-        raise ValueError(f"The split is {split!r}; the splits are {', '.join(SPLITS)}.")
+        raise UserError(f"The split is {split!r}; the splits are {', '.join(SPLITS)}.")
 
 
 def _checked_indices(indices, count):
@@ -195,14 +196,14 @@ def _checked_indices(indices, count):
     if indices.size == 0:
         indices = indices.astype(np.int64)
     if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
-        raise ValueError(
+        raise UserError(
             f"The indices of a subset are {indices.dtype} of shape {indices.shape}; "
             "give a list of integers (np.flatnonzero makes one of a mask)."
         )
     indices = indices.astype(np.int64)
     outside = indices[(indices < 0) | (indices >= count)]
     if outside.size:
-        raise ValueError(
+        raise UserError(
             f"Index {outside[0]} is outside the dataset; give indices from 0 to {count - 1}."
         )
     return indices

@@ -22,6 +22,7 @@ from sassl_tf.datasets.dataset import (
 )
 from sassl_tf.datasets.decoding import decode_image
 from sassl_tf.datasets.listing import files_under, listing
+from sassl_tf.errors import UserError
 
 PROGRESS_FROM = 20_000  # files: about the number that takes longer than one likes to wait
 
@@ -68,14 +69,14 @@ def every_image(path):
     root = _existing(path)
     files = sorted(files_under(root))
     if not files:
-        raise ValueError(f"There are no files under {root}.")
+        raise UserError(f"There are no files under {root}.")
     return _dataset(path, root, "train", files, np.full(len(files), UNLABELLED), [])
 
 
 def _existing(path):
     root = pathlib.Path(path).expanduser().absolute()
     if not root.is_dir():
-        raise ValueError(f"The dataset folder {root} does not exist (or is no folder).")
+        raise UserError(f"The dataset folder {root} does not exist (or is no folder).")
     return root
 
 
@@ -131,11 +132,11 @@ def _bad_files(root, split, names, paths, stats):
     some = ", ".join(names[i] for i in bad[:5]) + ", ..." * (len(bad) > 5)
     shown = f"{len(bad)} of {len(names)} files of the {split} split of {root}: {some}"
     if len(bad) == len(names):
-        raise ValueError(
+        raise UserError(
             f"No image could be read among {shown}. Expected JPEG, PNG, GIF, BMP or WebP."
         )
     if len(bad) > max(1, len(names) / 100):
-        raise ValueError(
+        raise UserError(
             f"Too many files are no readable images (JPEG, PNG, GIF, BMP, WebP): {shown}. "
             "Remove or repair them; up to 1 % are left out with a warning."
         )

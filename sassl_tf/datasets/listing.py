@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 
 from sassl_tf.datasets.dataset import UNLABELLED, MissingSplit
+from sassl_tf.errors import UserError
 
 # What a split's folder may be called, in any case.
 SPLIT_NAMES = {
@@ -54,7 +55,7 @@ def listing(root, split):
     labels = np.repeat(np.arange(len(class_names)), [len(files) for files in by_class])
     files = list(itertools.chain.from_iterable(by_class))
     if not files:
-        raise ValueError(
+        raise UserError(
             f"The {split} split of {root} is empty: where there are no split folders, every "
             f"{TEST_EVERY}th image of each class is test. Add images, or train and test folders."
         )
@@ -82,7 +83,7 @@ def split_folders(root):
         return {}
     for kind, names in found.items():
         if len(names) > 1:
-            raise ValueError(
+            raise UserError(
                 f"{root} has several folders for the {kind} split: {_some(names)}. Keep one of "
                 "them, and rename or move the others."
             )
@@ -98,7 +99,7 @@ def _check_is_class(root, names, others):
     """Raises a ValueError where a folder of a split's name holds class folders, as a split does."""
     for name in names:
         if _class_names(root / name) and not _loose_images(root / name):
-            raise ValueError(
+            raise UserError(
                 f"{root} has a folder {name} that holds class folders, as a split does, beside "
                 f"others ({_some(others)}), as a class has. For a split, move the others away, or "
                 f"add a second split; for a class, rename {name}."
@@ -109,7 +110,7 @@ def _split_folder(root, split, folders):
     for kind in SPLIT_FOLDERS[split]:
         if kind in folders:
             return folders[kind]
-    raise ValueError(
+    raise UserError(
         f"{root} has no {split} split: it needs a folder named "
         f"{' or '.join(SPLIT_FOLDERS[split])}, and has {', '.join(folders.values())}."
     )
@@ -127,13 +128,13 @@ def _every_fifth(files, split):
 
 def _unlabelled_files(home, split):
     if split == "test":
-        raise ValueError(
+        raise UserError(
             f"{home} holds no class folders and no split folders, so all of it is train; "
             "for a test split put the images into folders train and test."
         )
     files = sorted(entry.path for entry in _visible(home) if _is_file(entry))
     if not files:
-        raise ValueError(
+        raise UserError(
             f"No images in {home}: expected class folders of images "
             f"({os.path.join(home, 'CLASS', 'NAME.jpg')}), or images directly in it."
         )
@@ -170,7 +171,7 @@ def _folders(home):
     entries = _visible(home)
     for entry in entries:
         if _leads_nowhere(entry) and not _is_image(entry.name):
-            raise ValueError(
+            raise UserError(
                 f"{entry.path} is a link to {os.readlink(entry.path)}, which is not there. Mend "
                 "the link, or remove it."
             )
@@ -218,7 +219,7 @@ def _visible(folder):
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"The folder {folder} cannot be read ({error.strerror}), and its images would be "
             "missing. Make it readable, or take it out of the dataset."
         ) from error

@@ -11,6 +11,7 @@ from sassl_tf.datasets.dataset import (
     fingerprint_of,
     on_host,
 )
+from sassl_tf.errors import UserError
 
 GENERATOR_VERSION = 1
 COUNTS = {"train": 4000, "test": 1000}
@@ -58,7 +59,7 @@ def shapes(split="train", count=None, size=48, seed=0):
 
 def _check_integer(name, value, least):
     if not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"The {name} of shapes is {value!r}; give an integer of {least} or more.")
+        raise UserError(f"The {name} of shapes is {value!r}; give an integer of {least} or more.")
 
 
 def _generate(rng, count, size):

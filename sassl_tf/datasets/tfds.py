@@ -15,6 +15,7 @@ from sassl_tf.datasets.dataset import (
     fingerprint_of,
 )
 from sassl_tf.datasets.decoding import decode_image
+from sassl_tf.errors import UserError
 
 SPLIT_NAMES = {
     "train": ("train",),
@@ -78,7 +79,7 @@ def encoded_examples(name, splits, data_dir=None):
     features = builder.info.features
     _check_image(name, features)
     if not _has_label(builder):
-        raise ValueError(f"The dataset tfds:{name} has no class labels (its features: {features}).")
+        raise UserError(f"The dataset tfds:{name} has no class labels (its features: {features}).")
     to_name = features["label"].int2str
     for split in splits:
         if split not in builder.info.splits:
@@ -101,7 +102,7 @@ def _prepared_builder(name, data_dir):
         builder = tensorflow_datasets.builder(name, data_dir=data_dir)
     except tensorflow_datasets.core.DatasetNotFoundError as error:
         where = data_dir or "TFDS's own folder"
-        raise ValueError(
+        raise UserError(
             f"TensorFlow Datasets has no {name!r}, and none is prepared in {where}. See "
             "tensorflow.org/datasets for the names, or give --data_dir, the folder that holds "
             "the prepared one."
@@ -111,7 +112,7 @@ def _prepared_builder(name, data_dir):
         try:
             builder.download_and_prepare()
         except Exception as error:  # TFDS raises many kinds, AssertionError for files by hand
-            raise ValueError(
+            raise UserError(
                 f"The dataset tfds:{name} could not be prepared: {error}. Follow what it says, or "
                 f"prepare it elsewhere (tfds build {name} --data_dir=FOLDER) and give "
                 "--data_dir=FOLDER."
@@ -122,7 +123,7 @@ def _prepared_builder(name, data_dir):
 def _check_network(name, builder):
     """Offline, TFDS takes minutes to fail; this takes seconds."""
     if not _can_connect():
-        raise ValueError(
+        raise UserError(
             f"The dataset tfds:{name} is not prepared (looked for {builder.data_path}) and "
             f"{HOST[0]} cannot be reached to download it. Prepare it on a machine with a network "
             f"(tfds build {name} --data_dir=FOLDER, or tfds.load({name!r}, data_dir=FOLDER)), "
@@ -164,12 +165,12 @@ def _check_image(name, features):
 
     image = features["image"] if "image" in features else None  # noqa: SIM401 (no dict)
     if not isinstance(image, tensorflow_datasets.features.Image):
-        raise ValueError(
+        raise UserError(
             f"The dataset tfds:{name} has no feature named image (its features: "
             f"{', '.join(features)}). Write its images to class folders and use folder:PATH."
         )
     if image.np_dtype not in (np.uint8, np.uint16) or len(image.shape) != 3:
-        raise ValueError(
+        raise UserError(
             f"The images of tfds:{name} are {np.dtype(image.np_dtype)} of shape {image.shape}; "
             "expected uint8 or uint16 [H, W, C]. Convert them to files and use folder:PATH."
         )
@@ -195,7 +196,7 @@ def _read_all(builder, source, wanted, count=None):
     """Returns {feature: tensor [N]} of the first `count` (or all) examples; images encoded."""
     split = builder.info.splits[source]
     if "image" in wanted and split.num_bytes > MOST_BYTES:
-        raise ValueError(
+        raise UserError(
             f"The split {source} of tfds:{builder.name} has {split.num_bytes / 2**30:.0f} GiB, "
             f"more than the {MOST_BYTES / 2**30:.0f} GiB that are kept in memory. Write its images "
             "to class folders (python -m training.convert_dataset) and use folder:PATH, which "

@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from sassl_tf.checked import cached, new_array, read_array
 from sassl_tf.datasets.dataset import fingerprint_of, naming_damaged
+from sassl_tf.errors import UserError
 
 PREPARATION = 3  # part of the cache's key: raise it whenever `prepare_image` changes its output
 CROP_PROPORTION = 224 / 256
@@ -153,25 +154,25 @@ def _batches(dataset, image_size, batch_size, crop_proportion):
 def _check(encoder, dataset, image_size, batch_size, crop_proportion):
     _, height, width, _ = encoder.inputs[0].shape
     if image_size < 1 or {height, width} - {None, image_size}:
-        raise ValueError(
+        raise UserError(
             f"The image size is {image_size}, and the encoder takes images of "
             f"{height or 'any'} x {width or 'any'} pixels; give a size that it takes."
         )
     if batch_size < 1:
-        raise ValueError(f"The batch size is {batch_size}; give 1 or more.")
+        raise UserError(f"The batch size is {batch_size}; give 1 or more.")
     if not 0 < crop_proportion <= 1:
-        raise ValueError(
+        raise UserError(
             f"The crop proportion is {crop_proportion}; give a share of the shorter side, such as "
             "0.875, up to 1."
         )
     if not len(dataset):
-        raise ValueError(f"The {dataset.split} split of {dataset.name} has no images; add some.")
+        raise UserError(f"The {dataset.split} split of {dataset.name} has no images; add some.")
 
 
 def _check_finite(batch, dataset, first):
     bad = np.flatnonzero(~np.isfinite(batch).all(axis=1))
     if bad.size:
-        raise ValueError(
+        raise UserError(
             f"The features of image {first + bad[0]} of {dataset.name} ({dataset.split}) are NaN "
             "or infinite: the encoder's weights are damaged, or its training diverged. Evaluate "
             "an earlier checkpoint, or pretrain with a lower learning rate."

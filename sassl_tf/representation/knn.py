@@ -8,6 +8,8 @@ import warnings
 
 import numpy as np
 
+from sassl_tf.errors import UserError
+
 SMALL_SET = 10_000
 CHUNK_ELEMENTS = 2**25  # of the similarity matrix at a time: 128 MB of float32
 
@@ -95,17 +97,17 @@ def _check(train_features, train_labels, test_features, num_classes, k, temperat
     train_shape, test_shape = np.shape(train_features), np.shape(test_features)
     fit = len(train_shape) == len(test_shape) == 2 and train_shape[1] == test_shape[1]
     if not fit or train_shape[0] != len(train_labels) or not len(train_labels):
-        raise ValueError(
+        raise UserError(
             f"The train features are {list(train_shape)} with {len(train_labels)} labels, the test "
             f"features {list(test_shape)}; give [N, D], N labels and [M, D]."
         )
     if np.min(train_labels) < 0 or np.max(train_labels) >= num_classes:
-        raise ValueError(
+        raise UserError(
             f"The train labels go from {np.min(train_labels)} to {np.max(train_labels)}; "
             f"with {num_classes} classes give labels from 0 to {num_classes - 1}."
         )
     if k < 1 or not temperature > 0:
-        raise ValueError(
+        raise UserError(
             f"k is {k} and the temperature is {temperature}; give k of 1 or more and a positive "
             "temperature (0.07 to 0.1 is usual)."
         )

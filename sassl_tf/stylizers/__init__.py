@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from sassl_tf.saved_config import fields
 from sassl_tf.stylizers.stylizer import Stylizer, find_alive
@@ -53,7 +54,7 @@ def load_stylizer(name: str, weights: PathLike | None = None) -> Stylizer:
 
         return load_mobile_stylizer(weights)
     names = ("compact", "magenta", "magenta-mobile")
-    raise ValueError(
+    raise UserError(
         f"There is no stylizer {name!r}.{nearest(name, names)} There are {', '.join(names)}."
     )
 
@@ -88,16 +89,16 @@ def stylizer_from_config(config: dict[str, Any]) -> Stylizer:
         return stylizer
     saved = f"The saved layer's stylizer, {name!r} with the fingerprint {fingerprint},"
     if not _can_be_opened(name, weights):
-        raise ValueError(
+        raise UserError(
             f"{saved} is not in memory, and a saved layer opens no weights but the package's own "
             f"and local .safetensors files (its are {weights!r}). {_REMEDY}"
         )
     try:
         stylizer = load_stylizer(name, weights)
     except (ValueError, OSError) as error:
-        raise ValueError(f"{saved} was not found: {error} {_REMEDY}") from error
+        raise UserError(f"{saved} was not found: {error} {_REMEDY}") from error
     if stylizer.fingerprint != fingerprint:
-        raise ValueError(
+        raise UserError(
             f"{saved} was not found: the one there has the fingerprint {stylizer.fingerprint}, so "
             f"its weights have changed. {_REMEDY}"
         )

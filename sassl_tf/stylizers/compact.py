@@ -13,6 +13,7 @@ import importlib.resources
 import keras
 from keras import ops
 
+from sassl_tf.errors import UserError
 from sassl_tf.stylizers.layers import (
     PATCH,
     DepthToSpace,
@@ -104,7 +105,7 @@ def _check_packaged(stylizer):
 
     expected = StyleBank.default("compact").fingerprint
     if stylizer.fingerprint != expected:
-        raise ValueError(
+        raise UserError(
             f"The weights at {packaged('compact.safetensors')} are damaged or were changed: their "
             f"fingerprint is {stylizer.fingerprint}, the style bank beside them is for {expected}. "
             "Install sassl_tf again. New weights are loaded by their path until the bank is theirs."

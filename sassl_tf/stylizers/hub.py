@@ -23,6 +23,7 @@ import warnings
 
 import tensorflow as tf
 
+from sassl_tf.errors import FileError, NetworkError, PackageError, UserError
 from sassl_tf.files import replacing
 
 PATIENCE = 10  # seconds without a sign of life, of the server or of another process's download
@@ -79,7 +80,7 @@ def fetch(handle):
             _download(url)
         _check_cached(folder)
     except Exception as error:  # TensorFlow's and tarfile's too
-        kind = ConnectionError if isinstance(error, ConnectionError) else OSError
+        kind = NetworkError if isinstance(error, ConnectionError) else FileError
         what = str(error).partition("\n")[0].rstrip(".")
         raise kind(f"Could not fetch {handle} to {folder}: {what}. {REMEDY}") from error
     return folder
@@ -118,7 +119,7 @@ def fetch_file(url, query, remedy):
         ):
             shutil.copyfileobj(_Body(response), file)
     except Exception as error:
-        kind = ConnectionError if isinstance(error, ConnectionError) else OSError
+        kind = NetworkError if isinstance(error, ConnectionError) else FileError
         what = str(error).partition("\n")[0].rstrip(".")
         raise kind(f"Could not fetch {url} to {path}: {what}. {remedy}") from error
     return path
@@ -137,7 +138,7 @@ def check_complete(folder):
     paths = {name: folder / name for name in names}
     lacking = [name for name, p in paths.items() if not (p.is_file() and p.stat().st_size)]
     if lacking:
-        raise ValueError(f"{folder} is not a complete SavedModel: it lacks {', '.join(lacking)}.")
+        raise UserError(f"{folder} is not a complete SavedModel: it lacks {', '.join(lacking)}.")
 
 
 # The cache.
@@ -150,13 +151,13 @@ def _cache_folder(url):
             warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
             from tensorflow_hub import resolver
     except ImportError as error:
-        raise ImportError(
+        raise PackageError(
             f"tensorflow_hub, which fetches {url}, cannot be imported ({error}). Repair it by "
             f"python -m pip install 'setuptools<82' 'tensorflow-hub>=0.16.1,<0.17'. {REMEDY}"
         ) from error
     cache = resolver.tfhub_cache_dir(use_temp=True)
     if "://" in cache:
-        raise OSError(f"TF Hub's cache is {cache}; set TFHUB_CACHE_DIR to a local folder.")
+        raise FileError(f"TF Hub's cache is {cache}; set TFHUB_CACHE_DIR to a local folder.")
     return pathlib.Path(cache, hashlib.sha1(url.encode()).hexdigest()).absolute()
 
 
@@ -169,7 +170,7 @@ def _check_cached(folder):
     try:
         check_complete(folder)
     except ValueError as error:
-        raise OSError(f"{error} Delete this folder of the cache and try again") from error
+        raise FileError(f"{error} Delete this folder of the cache and try again") from error
 
 
 def _check_writable(cache):
@@ -177,7 +178,7 @@ def _check_writable(cache):
         cache.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cache).close()
     except OSError as error:
-        raise OSError(
+        raise FileError(
             f"the cache folder {cache} cannot be written ({error}); set TFHUB_CACHE_DIR to one "
             "that can"
         ) from error
@@ -197,7 +198,7 @@ def _wait_for_lock(folder):
         if now != size:
             size, since = now, time.monotonic()
         elif time.monotonic() - since > PATIENCE:
-            raise OSError(
+            raise FileError(
                 f"another process holds the lock file {lock} and has written nothing for "
                 f"{PATIENCE} s. If it no longer runs (host, process and number of the download: "
                 f"{owner}), delete the lock file; else wait for it"
@@ -246,9 +247,9 @@ def _open(url, context):
     # Of the two limits either may be the first to be over.
     error = outcome[0] if outcome else TimeoutError()
     if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
-        raise ConnectionError(f"{tried} no answer came within {PATIENCE} s") from error
+        raise NetworkError(f"{tried} no answer came within {PATIENCE} s") from error
     if isinstance(error, Exception):
-        raise ConnectionError(f"{tried} {error}") from error
+        raise NetworkError(f"{tried} {error}") from error
     return outcome[0]
 
 
@@ -259,7 +260,7 @@ def _check_archive(response):
         page = response.read(2000).decode(errors="replace")
         title = re.search(r"<title[^>]*>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
         shown = " ".join((title[1] if title else page).split())[:200]
-        raise ConnectionError(
+        raise NetworkError(
             f"what {response.url} sent is a page ({kind}, {shown!r}) and no archive; perhaps it "
             "is a proxy's or a network's log-in page"
         )
@@ -275,7 +276,7 @@ class _Body:
         try:
             data = self._response.read(size)
         except (OSError, http.client.HTTPException) as error:
-            raise ConnectionError(f"the download broke off ({error})") from error
+            raise NetworkError(f"the download broke off ({error})") from error
         if not data and self._response.length:
-            raise ConnectionError(f"the download broke off, {self._response.length} bytes short")
+            raise NetworkError(f"the download broke off, {self._response.length} bytes short")
         return data

@@ -7,6 +7,8 @@ says otherwise. The tests have a stand-in for it; the real one was tried without
 import importlib.util
 import pathlib
 
+from sassl_tf.errors import NetworkError
+
 
 def is_installed():
     """Returns whether `kagglehub` can be imported."""
@@ -29,6 +31,6 @@ def fetch(handle, remedy):
         return pathlib.Path(kagglehub.model_download(handle))
     except Exception as error:  # of requests, of kagglehub and of the file system
         what = str(error).strip().partition("\n")[0][:300].rstrip(".")
-        raise ConnectionError(
+        raise NetworkError(
             f"kagglehub could not fetch {handle} ({type(error).__name__}: {what}). {remedy}"
         ) from error

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from sassl_tf.errors import UserError
 from sassl_tf.stylizers.patches import patch_kernel, placement, upsampled_placement
 
 PATCH = 4  # pixels a side, where a network computes whole patches
@@ -121,7 +122,7 @@ class ReflectPadding(keras.layers.Layer):
     def call(self, x):
         height, width = x.shape[1:3]
         if any(side is not None and side <= self.margin for side in (height, width)):
-            raise ValueError(f"T got {height}×{width} pixels; expected more than {self.margin}.")
+            raise UserError(f"T got {height}×{width} pixels; expected more than {self.margin}.")
         before, after = slice(1, self.margin + 1), slice(-self.margin - 1, -1)
 
         def mirrored(strip, axis):

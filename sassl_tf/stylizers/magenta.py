@@ -7,6 +7,7 @@ Its 359 variables, by the names of the TF1 graph, become the weights of two Kera
 import keras
 import numpy as np
 
+from sassl_tf.errors import UserError
 from sassl_tf.stylizers.inception import MIN_SIDE, inception_style_network
 from sassl_tf.stylizers.layers import StyleNorm
 from sassl_tf.stylizers.stylizer import Stylizer, float32_policy, misfit, set_named_weights
@@ -39,9 +40,7 @@ def build(arrays, origin, source=None):
     arrays = {name.removesuffix(":0"): np.asarray(array) for name, array in arrays.items()}
     networks = _networks()
     if problem := misfit(_shapes(networks), arrays):
-        raise ValueError(
-            f"{origin} are not those of arbitrary-image-stylization-v1-256: {problem}."
-        )
+        raise UserError(f"{origin} are not those of arbitrary-image-stylization-v1-256: {problem}.")
     for network in networks:
         weights = {}
         for layer, scope in _scopes(network):

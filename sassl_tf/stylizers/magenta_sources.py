@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from sassl_tf.errors import UserError
 from sassl_tf.stylizers import hub, kaggle, magenta
 from sassl_tf.stylizers.saved_model import listed_variables
 
@@ -44,7 +45,7 @@ def load_magenta_stylizer(weights=None):
         return _from_saved_model(path, weights)
     if prefix := _checkpoint_prefix(path):
         return _from_checkpoint(prefix, weights)
-    raise ValueError(f"{weights} {_what_is(path)}; {_EXPECTED}.")
+    raise UserError(f"{weights} {_what_is(path)}; {_EXPECTED}.")
 
 
 def _default_handle():
@@ -62,7 +63,7 @@ def _from_saved_model(folder, source):
     hub.check_complete(folder)
     arrays = _read(listed_variables, folder)
     if not arrays:
-        raise ValueError(
+        raise UserError(
             f"The SavedModel in {folder} is not arbitrary-image-stylization-v1-256, which has a "
             "list of variables."
         )
@@ -76,7 +77,7 @@ def _read(read, folder):
     try:
         return read(folder)
     except Exception as error:  # of many types, as the damage may be
-        raise ValueError(
+        raise UserError(
             f"The SavedModel in {folder} cannot be loaded ({_first_line(error)}): it is damaged or "
             f"incomplete. If it lies in TF Hub's cache, delete it there and try again. {hub.REMEDY}"
         ) from error
@@ -93,19 +94,19 @@ def _check_agreement(stylizer, folder):
     try:
         theirs = module(tf.constant(content), tf.constant(style))[0].numpy()
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"The SavedModel in {folder} does not take a content and a style image: "
             f"{_first_line(error)}"
         ) from error
     ours = stylizer.stylize(content, stylizer.encode_style(style)).numpy()
     if theirs.shape != ours.shape:
-        raise ValueError(
+        raise UserError(
             f"The SavedModel in {folder} makes an image of shape {theirs.shape} from one of "
             f"{content.shape}: it is not arbitrary-image-stylization-v1-256."
         )
     difference = np.abs(theirs - ours).max()
     if not difference <= PROBE_TOLERANCE:
-        raise ValueError(
+        raise UserError(
             f"The SavedModel in {folder} and our networks with its variables differ by "
             f"{difference:.2g} on a probe, where {PROBE_TOLERANCE:g} is allowed: it computes "
             "something other than arbitrary-image-stylization-v1-256."
@@ -118,7 +119,7 @@ def _checkpoint_prefix(path):
         found = sorted(path.glob("*.index"))
         if len(found) > 1:
             names = ", ".join(file.stem for file in found)
-            raise ValueError(f"{path} holds several checkpoints ({names}): name one of them.")
+            raise UserError(f"{path} holds several checkpoints ({names}): name one of them.")
         return found[0].with_suffix("") if found else None
     if path.suffix == ".index":
         path = path.with_suffix("")
@@ -132,7 +133,7 @@ def _from_checkpoint(prefix, source):
         wanted = set(magenta.variable_names()) & reader.get_variable_to_shape_map().keys()
         arrays = {name: reader.get_tensor(name) for name in sorted(wanted)}
     except Exception as error:  # DataLossError, RuntimeError, ValueError, ...
-        raise ValueError(
+        raise UserError(
             f"The checkpoint {prefix} cannot be read ({_first_line(error)}): it is truncated or "
             "damaged. Unpack arbitrary_style_transfer.tar.gz again; it must leave "
             f"{prefix.name}.index and {prefix.name}.data-00000-of-00001."

@@ -9,6 +9,7 @@ import pathlib
 import keras
 from keras import ops
 
+from sassl_tf.errors import UserError
 from sassl_tf.stylizers import hub, kaggle
 from sassl_tf.stylizers.stylizer import Stylizer, float32_policy, set_named_weights
 from sassl_tf.stylizers.tflite import read_tflite_constants
@@ -114,7 +115,7 @@ def _fetch(kind):
     folder = kaggle.fetch(f"{KAGGLE_HANDLE}-{kind}/1", REMEDY)
     files = sorted(folder.rglob("*.tflite"))
     if len(files) != 1:
-        raise ValueError(f"{folder} has {len(files)} TensorFlow Lite files; expected one. {REMEDY}")
+        raise UserError(f"{folder} has {len(files)} TensorFlow Lite files; expected one. {REMEDY}")
     return files[0]
 
 

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sassl_tf.errors import UserError
 from sassl_tf.resizing import clamp_shorter_side
 from sassl_tf.stylizers.layers import (
     ConvToPatches,
@@ -123,7 +124,7 @@ class Stylizer:
         if precision is None:
             precision = "bfloat16" if processor_has_bfloat16() else "float32"
         if precision not in ("float32", "bfloat16"):
-            raise ValueError(f'precision is {precision!r}; expected "float32", "bfloat16" or None.')
+            raise UserError(f'precision is {precision!r}; expected "float32", "bfloat16" or None.')
         return self if precision == "float32" else self._bfloat16_twin
 
     @functools.cached_property
@@ -171,13 +172,13 @@ class Stylizer:
         images = _as_images(images, "images")
         codes = tf.convert_to_tensor(codes, tf.float32)
         if codes.shape.rank != 2 or codes.shape[-1] not in (None, self.code_size):
-            raise ValueError(
+            raise UserError(
                 f"codes has shape {codes.shape}; the {self.name} stylizer expects "
                 f"[B or 1, {self.code_size}], as encode_style returns them."
             )
         rows, count = codes.shape[0], images.shape[0]
         if None not in (rows, count) and rows != count and 1 not in (rows, count):
-            raise ValueError(
+            raise UserError(
                 f"There are {rows} codes for {count} images; expected as many of the one as of the "
                 "other, or 1 of either."
             )
@@ -266,7 +267,7 @@ def set_named_weights(model, arrays):
     """
     shapes = {name: array.shape for name, array in named_weights(model).items()}
     if problem := misfit(shapes, arrays):
-        raise ValueError(f"The weights do not fit {model.name}: {problem}.")
+        raise UserError(f"The weights do not fit {model.name}: {problem}.")
     for layer in model.layers:
         for weight in layer.weights:
             weight.assign(arrays[f"{layer.name}/{weight.name}"])
@@ -306,12 +307,12 @@ def _fingerprint(style_size: int, *models: keras.Model) -> str:
 def _as_images(images, argument):
     images = tf.convert_to_tensor(images)
     if not images.dtype.is_floating:
-        raise ValueError(
+        raise UserError(
             f"{argument} has dtype {images.dtype.name}; a stylizer expects float images in "
             "[0, 1]. Divide 8-bit images by 255."
         )
     if images.shape.rank != 4 or images.shape[-1] != 3:
-        raise ValueError(f"{argument} has shape {images.shape}; expected [B, H, W, 3].")
+        raise UserError(f"{argument} has shape {images.shape}; expected [B, H, W, 3].")
     return tf.cast(images, tf.float32)
 
 

@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 
+from sassl_tf.errors import UserError
+
 
 def read_tflite_constants(path, sha256):
     """`{name: float32 array}` of a `.tflite` file's weights and biases, dequantized.
@@ -27,13 +29,13 @@ def read_tflite_constants(path, sha256):
 
     path = pathlib.Path(path)
     if not path.is_file():
-        raise ValueError(f"{path} is not there: expected a TensorFlow Lite file.")
+        raise UserError(f"{path} is not there: expected a TensorFlow Lite file.")
     content = path.read_bytes()
     if content[4:8] != b"TFL3":
-        raise ValueError(f"{path} is no TensorFlow Lite model (of {len(content)} bytes).")
+        raise UserError(f"{path} is no TensorFlow Lite model (of {len(content)} bytes).")
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise ValueError(
+        raise UserError(
             f"{path} is not the file that Magenta published: it is damaged, or another model. "
             f"Expected the SHA-256 {sha256}, found {found}. Fetch it again; weights of your own "
             "are read as the .safetensors file of Stylizer.save."

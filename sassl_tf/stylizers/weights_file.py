@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.stylizers.stylizer import named_weights, set_named_weights
 
@@ -43,7 +44,7 @@ def load_weights(path, name, networks):
 
     path = pathlib.Path(path)
     if not path.is_file():
-        raise ValueError(
+        raise UserError(
             f"The {name} stylizer's weights are not at {path}: expected a .safetensors file, as "
             "Stylizer.save writes it."
         )
@@ -52,16 +53,16 @@ def load_weights(path, name, networks):
             expected = (file.metadata() or {}).get(CHECKSUM)
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from error
+        raise UserError(f"{path} is damaged, or no safetensors file: {error}") from error
     if expected not in (None, _checksum(arrays)):
-        raise ValueError(
+        raise UserError(
             f"{path} is damaged: its weights are not those that were saved, whose {CHECKSUM} is "
             f"{expected}. Take the file again from where it came from."
         )
     prefixes = {network.name for network in networks}
     strangers = [key for key in arrays if key.split("/")[0] not in prefixes]
     if strangers:
-        raise ValueError(
+        raise UserError(
             f"{path} does not hold the {name} stylizer: unexpected {', '.join(strangers[:4])}."
         )
     for network in networks:
@@ -70,7 +71,7 @@ def load_weights(path, name, networks):
         try:
             set_named_weights(network, own)
         except ValueError as error:
-            raise ValueError(f"{path} does not hold the {name} stylizer: {error}") from error
+            raise UserError(f"{path} does not hold the {name} stylizer: {error}") from error
 
 
 def _checksum(arrays):

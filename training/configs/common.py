@@ -5,6 +5,7 @@ A method's file gives its own values on top: `METHOD.get_config(preset)`.
 
 import ml_collections
 
+from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 
 PRESETS = ("smoke", "demo", "cifar10", "imagenette", "imagenet")
@@ -75,7 +76,7 @@ def make_config(method, preset, recipe, presets):
         ValueError: an unknown preset.
     """
     if preset not in PRESETS:
-        raise ValueError(
+        raise UserError(
             f"There is no preset {preset!r}.{nearest(preset, PRESETS)} "
             f"There are {', '.join(PRESETS)}."
         )

@@ -6,6 +6,7 @@ import shutil
 
 import tensorflow as tf
 
+from sassl_tf.errors import FileError, UserError
 from sassl_tf.files import flush, flush_names, make_folder, short_reason
 from training.engine.workdir import checkpoint_steps
 from training.report.logs import say
@@ -42,7 +43,7 @@ class Checkpoints:
 
     def __init__(self, workdir, state, keep=2, keep_every=0, options=None):
         if keep < 1:
-            raise ValueError(f"keep_checkpoints is {keep}; expected 1 or more.")
+            raise UserError(f"keep_checkpoints is {keep}; expected 1 or more.")
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
         self._checkpoint = tf.train.Checkpoint(step=self.step, **state)
         self._workdir = pathlib.Path(workdir)
@@ -69,7 +70,7 @@ class Checkpoints:
                 continue
             return int(self.step.numpy())
         if steps:
-            raise ValueError(
+            raise UserError(
                 f"None of the {len(steps)} checkpoints in {self._folder} can be read. Restore "
                 "the folder, or start again with another workdir."
             )
@@ -98,7 +99,7 @@ class Checkpoints:
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(beside, ignore_errors=True)
             steps = checkpoint_steps(self._workdir)
-            raise OSError(
+            raise FileError(
                 f"The checkpoint of step {step} could not be written to {self._folder} "
                 f"({short_reason(error)}). Those of the steps {steps} are whole. Make room, or the "
                 "folder writable; the same command continues from the last of them."

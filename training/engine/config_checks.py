@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import ml_collections
 
+from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from training.image_ops import CROP_SAMPLERS, JITTER_LAWS
 from training.methods import METHODS
@@ -179,7 +180,7 @@ def check_config(config):
     problems = list(_problems(config))
     if problems:
         told = problems[0] if len(problems) == 1 else "".join(f"\n  {line}" for line in problems)
-        raise ValueError(f"The config cannot be run: {told}")
+        raise UserError(f"The config cannot be run: {told}")
 
 
 def fields(config, prefix=""):

@@ -6,6 +6,7 @@ import os
 import pathlib
 import platform
 
+from sassl_tf.errors import UserError
 from sassl_tf.files import make_folder
 from training.engine.workdir import writable
 from training.report.logs import say
@@ -19,7 +20,7 @@ LOCK_FILE = ".lock"
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
 
 
-class InUse(RuntimeError):
+class InUse(UserError):
     """Another process works in the folder."""
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import naming_damaged
+from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from training.engine.assembly import build_augmentation, compiled_method, fingerprints
 from training.engine.checkpoints import Checkpoints, state_of
@@ -173,7 +174,7 @@ def finishing(config, augment):
         return lambda batch: batch
     if config.augment_on == "device":
         return lambda batch: finish_sides(batch, config, augment, static_shapes=True)
-    raise ValueError(f'augment_on is {config.augment_on!r}; expected "host" or "device".')
+    raise UserError(f'augment_on is {config.augment_on!r}; expected "host" or "device".')
 
 
 def compiled_step(method, strategy, finish=lambda batch: batch):
@@ -202,14 +203,14 @@ def check_workers_agree(strategy, start, dataset):
     """Raises a ValueError where the workers found different checkpoints or different images."""
     starts = across_workers(strategy, start)
     if len(set(starts)) > 1:
-        raise ValueError(
+        raise UserError(
             f"The workers would continue at the steps {starts.astype(int).tolist()}: their workdir "
             "must be one folder that all hosts share."
         )
     listings = across_workers(strategy, int(dataset.listing[:12], 16))  # exact in a float64
     if len(set(listings)) > 1:
         counts = across_workers(strategy, len(dataset)).astype(int).tolist()
-        raise ValueError(
+        raise UserError(
             f"The workers have different images under {dataset.name} ({counts} of them): names or "
             "sizes of the files differ. Copy the same data to every host."
         )
@@ -218,7 +219,7 @@ def check_workers_agree(strategy, start, dataset):
 def check_loss(loss, step):
     """Raises a ValueError where the loss is not a number."""
     if not np.isfinite(loss):
-        raise ValueError(_diverged(f"The loss is {loss} after step {step}."))
+        raise UserError(_diverged(f"The loss is {loss} after step {step}."))
 
 
 def check_weights(method, step):
@@ -226,7 +227,7 @@ def check_weights(method, step):
     broken = [v.path for v in method.variables if not np.isfinite(v.numpy()).all()]
     if broken:
         found = f"{len(broken)} weights are not finite after step {step}, {broken[0]} among them."
-        raise ValueError(_diverged(found))
+        raise UserError(_diverged(found))
 
 
 def _diverged(found):

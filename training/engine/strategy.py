@@ -7,6 +7,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from sassl_tf.errors import UserError
 from training.report.logs import say
 
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
@@ -31,7 +32,7 @@ def make_strategy(name, tpu=""):
         ValueError: another name, a TF_CONFIG that is missing or makes no sense, or no TPU.
     """
     if name not in STRATEGIES:
-        raise ValueError(f"strategy is {name!r}; expected one of {', '.join(STRATEGIES)}.")
+        raise UserError(f"strategy is {name!r}; expected one of {', '.join(STRATEGIES)}.")
     if name == "multi_worker":
         return _multi_worker()
     if name == "tpu":
@@ -52,7 +53,7 @@ def _multi_worker():
     except (ValueError, KeyError, TypeError):
         known = False
     if not known:
-        raise ValueError(
+        raise UserError(
             f"strategy is 'multi_worker', and TF_CONFIG is {text!r}; expected, on the first of two "
             f"hosts, {CLUSTER_EXAMPLE}: the same hosts everywhere, and each host's own index."
         )
@@ -67,7 +68,7 @@ def _tpu(name):
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
         reason = str(error).partition("\n")[0][:200]
-        raise ValueError(
+        raise UserError(
             f"No TPU could be reached under --tpu={name!r} ({reason}). Give its name or address, "
             "or 'local' on a TPU host, and use a TensorFlow with TPU support (tensorflow-tpu)."
         ) from error
@@ -78,9 +79,7 @@ def check_batch_size(strategy, batch_size):
     """Raises a ValueError if a global batch does not part into as many as there are replicas."""
     count = strategy.num_replicas_in_sync
     if batch_size % count:
-        raise ValueError(
-            f"batch_size is {batch_size}; expected a multiple of the {count} replicas."
-        )
+        raise UserError(f"batch_size is {batch_size}; expected a multiple of the {count} replicas.")
 
 
 def checkpoint_options(strategy):

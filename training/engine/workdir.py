@@ -8,6 +8,7 @@ import shlex
 import sys
 
 from sassl_tf.checked import Damaged, read_json, write_json
+from sassl_tf.errors import FileError, UserError
 from training.report.logs import say
 
 COMMANDS_FILE = "commands.txt"
@@ -70,7 +71,7 @@ def workdir_path(workdir):
         ValueError: it is a URL.
     """
     if "://" in str(workdir):
-        raise ValueError(
+        raise UserError(
             f"workdir is {str(workdir)!r}; expected a folder. Mount the bucket (gcsfuse, s3fs) and "
             "give the folder."
         )
@@ -83,7 +84,7 @@ def writable(folder):
     try:
         yield
     except OSError as error:
-        raise OSError(
+        raise FileError(
             f"The workdir {folder} cannot be written ({error}). Choose another --workdir, or make "
             "it writable."
         ) from error
@@ -100,12 +101,12 @@ def _config_of_checkpoints(path):
     try:
         return read_json(path)
     except FileNotFoundError:
-        raise ValueError(
+        raise UserError(
             f"{path.parent} holds checkpoints, but no {path.name}, without which nobody knows what "
             f"they are of. {LOST}"
         ) from None
     except Damaged as damage:
-        raise ValueError(f"{damage.found} {LOST}") from damage
+        raise UserError(f"{damage.found} {LOST}") from damage
 
 
 def _check_same(workdir, old, new):
@@ -114,7 +115,7 @@ def _check_same(workdir, old, new):
     if found:
         lines = sorted(f"{name}: there {a!r}, here {b!r}" for name, (a, b) in found.items())
         listed = "\n  ".join(lines)
-        raise ValueError(
+        raise UserError(
             f"{workdir} holds a run with another config:\n  {listed}\n"
             f"{_about_stylizer(found.get(_STYLIZER, (None,))[0])}"
             f"{_ABOUT_ORDER if _ORDER in found else ''}"

@@ -13,6 +13,8 @@ import threading
 import grpc
 import tensorflow as tf
 
+from sassl_tf.errors import UserError
+
 PATIENCE = 300.0  # seconds
 CONNECT_SECONDS = 10.0
 # What TensorFlow's own client asks a dispatcher first; the empty message is the whole request.
@@ -20,7 +22,7 @@ GET_VERSION = "/tensorflow.data.DispatcherService/GetVersion"
 PORTS = range(1, 2**16)
 
 
-class NoBatches(RuntimeError):
+class NoBatches(UserError):
     """The data service gives nothing."""
 
 
@@ -62,7 +64,7 @@ def check_dispatcher(address, seconds, wait=False):
             reason = _reason(error, seconds)
         else:
             return
-    raise ValueError(
+    raise UserError(
         f"No dispatcher of a data service answers at {address} ({reason}). Start one there: "
         f"python -m training.data_worker --role=dispatcher --allow_remote --port={port}, and "
         f"workers with --role=worker --allow_remote --dispatcher={address}."
@@ -90,7 +92,7 @@ def check_port(port):
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             probe.bind(("", port))
     except (OSError, OverflowError) as error:
-        raise ValueError(
+        raise UserError(
             f"Nothing can listen at the port {port} ({error}). Give one from {PORTS[0]} to "
             f"{PORTS[-1]} that is free, or 0 for any."
         ) from error
@@ -104,7 +106,7 @@ def parsed(address):
     """
     host, _, port = address.removeprefix("grpc://").rpartition(":")
     if not host or not (port.isascii() and port.isdigit()) or int(port) not in PORTS:
-        raise ValueError(
+        raise UserError(
             f"The data service's address is {address!r}; expected HOST:PORT, with a port from "
             f"{PORTS[0]} to {PORTS[-1]}."
         )

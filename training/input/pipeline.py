@@ -9,6 +9,7 @@ input has to be saved.
 
 import tensorflow as tf
 
+from sassl_tf.errors import UserError
 from training.input.data_service import served
 from training.views import crop_view, draw_view, finish_views
 
@@ -26,7 +27,7 @@ def batches_per_epoch(dataset, config):
         ValueError: not one.
     """
     if config.batch_size > len(dataset):
-        raise ValueError(
+        raise UserError(
             f"batch_size is {config.batch_size}, but {dataset.name} has {len(dataset)} images. Set "
             "a smaller --config.batch_size."
         )

@@ -1,5 +1,6 @@
 """Self-supervised methods, one file each."""
 
+from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 
 METHODS = ("simclr", "moco", "byol", "simsiam")
@@ -33,7 +34,7 @@ def build_method(config, encoder, total_steps):
         from training.methods.simsiam import SimSiam
 
         return SimSiam(encoder, **config.simsiam)
-    raise ValueError(
+    raise UserError(
         f"There is no method {config.method!r}.{nearest(config.method, METHODS)} "
         f"There are {', '.join(METHODS)}."
     )

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from sassl_tf.errors import UserError
 from training.engine.strategy import global_batch, replicas
 from training.methods.contrastive import normalize, spread
 from training.methods.descent import descend
@@ -131,15 +132,15 @@ class MoCo(keras.Model):
 
     def _check_batch(self, images):
         if images.shape[0] is None:
-            raise ValueError("MoCo needs batches of a fixed size: batch with drop_remainder=True.")
+            raise UserError("MoCo needs batches of a fixed size: batch with drop_remainder=True.")
         _, count = replicas()
         batch, groups, size = images.shape[0] * count, self.batch_norm_groups, self.queue.shape[0]
         if size % batch:
-            raise ValueError(
+            raise UserError(
                 f"queue_size is {size}; expected a multiple of the global batch, {batch}."
             )
         if groups > 1 and (batch % groups or batch == groups):
-            raise ValueError(
+            raise UserError(
                 f"batch_norm_groups is {groups}; expected a divisor of the global batch, {batch}, "
                 "that leaves several images a group."
             )
