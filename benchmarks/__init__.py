@@ -1,3 +1,5 @@
 """Speed and fidelity, as ratios to named alternatives; each prints a table and writes JSON."""
 
-from training.command import quiet  # noqa: F401, first of all
+from training.command.startup import begin_command
+
+begin_command(__name__)

@@ -1,3 +1,5 @@
-"""Evaluation of pretrained encoders: absl binaries, run from a checkout."""
+"""Evaluation of pretrained encoders: absl commands, run from a checkout."""
 
-from training.command import quiet  # noqa: F401, first of all
+from training.command.startup import begin_command
+
+begin_command(__name__)

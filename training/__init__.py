@@ -1,3 +1,5 @@
-"""Self-supervised pretraining with SASSL: absl binaries, run from a checkout."""
+"""Self-supervised pretraining with SASSL: absl commands, run from a checkout."""
 
-from training.command import quiet  # noqa: F401, first of all
+from training.command.startup import begin_command
+
+begin_command(__name__)

@@ -161,7 +161,7 @@ FLAGS = ["--workdir=", "--workdir= ", "--datasets=", "--datasets=a,", "--images=
 
 
 @pytest.mark.parametrize("flag", FLAGS)
-def test_a_flag_that_is_given_nothing(flag, monkeypatch):
+def test_a_flag_with_an_empty_value(flag, monkeypatch):
     values = flags.FlagValues()
     for name in ("workdir", "images", "other"):
         flags.DEFINE_string(name, None, f"The {name}.", flag_values=values)
@@ -169,11 +169,11 @@ def test_a_flag_that_is_given_nothing(flag, monkeypatch):
     flags.DEFINE_string("tpu", "", "Of the TPU.", flag_values=values)
     monkeypatch.setattr(binary.flags, "FLAGS", values)
     values(["program", "--tpu=", "--other=x"])
-    binary._check_not_empty()  # nothing is the default of one, and the others have something
+    binary._check_no_flag_is_empty()  # the default of --tpu is empty, and --other is not
     values(["program", flag])
     name = flag.strip("-").partition("=")[0]
-    with pytest.raises(flags.Error, match=f"--{name} is given nothing. Expected: The {name}"):
-        binary._check_not_empty()
+    with pytest.raises(flags.Error, match=f"--{name} has an empty value. Expected: The {name}"):
+        binary._check_no_flag_is_empty()
 
 
 @pytest.mark.slow
@@ -192,5 +192,5 @@ def test_a_flag_that_is_given_nothing(flag, monkeypatch):
 def test_binaries_refuse_flags_that_are_given_nothing(module, flag, others):
     command = [sys.executable, "-m", module, *others, flag]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1 and f"{flag[:-1]} is given nothing" in done.stderr, done.stderr
+    assert done.returncode == 1 and f"{flag[:-1]} has an empty value" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr

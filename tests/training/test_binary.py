@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 
+from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from sassl_tf.representation.knn import knn_predict
 from tests.training.test_binaries import ROOT
@@ -33,7 +34,7 @@ def test_mistakes_are_answered_with_the_nearest_name(tmp_path):
         (config, workdir, "--config.sassl.enable=False"): 'field sassl.enable. Did you mean "sassl',
         (config + "y", workdir): "preset 'smokey'. Did you mean \"smoke\"?",
         (config.replace("simclr", "simlcr"), workdir): 'mean "training/configs/simclr.py"?',
-        (config, workdir, "again"): "again is no flag",
+        (config, workdir, "again"): "again is not a flag",
         (config, workdir, "--config.method=simcrl"): 'Did you mean "simclr"?',
     }
     runs = {started("training.pretrain", *flags): answer for flags, answer in answers.items()}
@@ -43,20 +44,39 @@ def test_mistakes_are_answered_with_the_nearest_name(tmp_path):
         assert len(told.splitlines()) <= 3, told  # no traceback, no lines of TensorFlow's
 
 
-def test_only_deliberate_errors_lose_their_traceback(tmp_path):
-    def caught(function, *arguments):
-        with pytest.raises(Exception) as raised:
-            function(*arguments)
-        return raised.value
+def caught(function, *arguments):
+    with pytest.raises(Exception) as raised:
+        function(*arguments)
+    return raised.value
 
-    assert binary.for_people(caught(knn_predict, [[1.0]], [0], [[1.0]], 1, 0))  # k is 0
-    assert binary.for_people(caught((tmp_path / "nothing").read_text))
-    assert not binary.for_people(caught(lambda: {}["a bug"]))
-    assert not binary.for_people(caught(knn_predict, None, None, None, None))
+
+def test_only_errors_for_people_lose_their_traceback(tmp_path):
+    assert binary.is_for_people(caught(knn_predict, [[1.0]], [0], [[1.0]], 1, 0))  # k is 0
+    assert binary.is_for_people(caught((tmp_path / "nothing").read_text))
+    assert not binary.is_for_people(caught(lambda: {}["a bug"]))
+    assert not binary.is_for_people(caught(int, "no number"))
+    assert not binary.is_for_people(caught(knn_predict, None, None, None, None))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected_code", "expected_lines"),
+    [
+        (UserError("k is 0; expected 1."), 1, "\nError: k is 0; expected 1.\n"),
+        (ValueError("k"), None, ""),
+    ],
+)
+def test_what_a_command_shows_of_an_error(
+    monkeypatch, capsys, error, expected_code, expected_lines
+):
+    monkeypatch.setattr(binary.flags, "FLAGS", mock.MagicMock(verbosity=0))
+    with pytest.raises(SystemExit if expected_code else ValueError) as ended:
+        binary._main(mock.Mock(side_effect=error), False, False, ["program"])
+    assert getattr(ended.value, "code", None) == expected_code
+    assert capsys.readouterr().err == expected_lines
 
 
 def test_ctrl_c_ends_with_a_line(tmp_path):
-    program = "import signal, time\nfrom training import binary\n"
+    program = "import signal, time\nfrom training.command import binary\n"
     program += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     program += "def main(_):\n    print('begun', flush=True)\n    time.sleep(60)\n"
     program += "binary.run(main, continues=True)\n"
@@ -71,7 +91,7 @@ def test_ctrl_c_ends_with_a_line(tmp_path):
     run.send_signal(signal.SIGINT)
     _, told = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert told == "\nInterrupted. The same command continues.\n"
+    assert told.endswith("\nInterrupted. The same command continues.\n")
 
 
 @pytest.fixture
@@ -108,7 +128,7 @@ def test_what_is_no_noise_is_passed_on(capfd):
 
 
 def test_the_last_words_of_an_aborted_process_come_out():
-    program = "import os\nfrom training import quiet\nwith quiet.without_noise():\n"
+    program = "import os\nfrom training.command import quiet\nwith quiet.without_noise():\n"
     program += "    os.write(2, b'F0000 no AVX\\n')\n    os.abort()\n"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -1,14 +1,14 @@
-"""How every binary starts and ends: flags with nearest names, errors for people, Ctrl-C."""
+"""The start and the end of every command: flags, errors for people, Ctrl-C."""
 
 import functools
 import pathlib
 import re
 import sys
-import traceback
 
 import keras
 from absl import app, flags, logging
 
+from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from training.command.startup import INTERRUPTED, ctrl_c_raises, outlive_the_terminal
 from training.engine.config_checks import fields
@@ -21,14 +21,15 @@ ROOT = pathlib.Path(__file__).parents[2]
 def run(main, continues=False, positional=False):
     """Runs `main(arguments)` as absl's `app.run` does.
 
-    A wrong flag or config field is answered with the nearest name. An error that this project
-    raises is shown as its message alone, others with their traceback (`--verbosity=1`: all).
-    Ctrl-C ends with a line. It goes on where nobody reads its output any more.
+    A wrong flag or config field is answered with the nearest name. A `UserError`, or an error of
+    the system that names a file, is shown as its message alone; any other error with its traceback
+    (`--verbosity=1` shows that of all). Ctrl-C ends the process with a line. The process goes on
+    when its terminal closes.
 
     Args:
-        main: a function of the arguments that are no flags, the program's name first.
-        continues: whether the same command goes on after an interruption.
-        positional: whether it takes arguments that are no flags.
+        main: function of the arguments that are not flags; the first is the program's name.
+        continues: whether the same command continues after an interruption.
+        positional: whether the command takes arguments that are not flags.
     """
     outlive_the_terminal()
     app.run(functools.partial(_main, main, continues, positional), flags_parser=_parse)
@@ -36,11 +37,11 @@ def run(main, continues=False, positional=False):
 
 def _main(main, continues, positional, arguments):
     if arguments[1:] and not positional:
-        say(f"Error: {' '.join(arguments[1:])} is no flag; flags are --name=value.")
+        say(f"Error: {' '.join(arguments[1:])} is not a flag. Write flags as --name=value.")
         sys.exit(1)
     verbosity = flags.FLAGS["verbosity"]
     logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
-    # Whatever keras.json says: the networks here and their images are channels last.
+    # The networks here and their images are channels last, whatever keras.json says.
     keras.config.set_image_data_format("channels_last")
     try:
         ctrl_c_raises()
@@ -52,45 +53,42 @@ def _main(main, continues, positional, arguments):
         say("\nInterrupted." + (" The same command continues." if continues else ""))
         sys.exit(INTERRUPTED)
     except Exception as error:
-        if flags.FLAGS.verbosity > 0 or not for_people(error):
+        if flags.FLAGS.verbosity > 0 or not is_for_people(error):
             raise
         say(f"\nError: {error}")
         sys.exit(1)
 
 
-def for_people(error):
-    """Whether it is raised by a statement of ours, or tells of a file."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    ours = pathlib.Path(place.filename).is_relative_to(ROOT)
-    installed = "site-packages" in place.filename
-    deliberate = (place.line or "").startswith("raise")
+def is_for_people(error):
+    """Returns whether a person can put the error right, so that its message is enough."""
     names_a_file = isinstance(error, OSError) and error.filename is not None
-    return names_a_file or (ours and not installed and deliberate)
+    return isinstance(error, UserError) or names_a_file
 
 
 def _parse(arguments):
+    """Parses the flags; returns the other arguments, or ends the process with a message."""
     try:
         _check_config_file(arguments)
         positional = flags.FLAGS(arguments)
-        _check_not_empty()
+        _check_no_flag_is_empty()
         return positional
     except (flags.Error, AttributeError, LookupError, TypeError) as error:
-        if not (explained := _explained(error, arguments)):
+        if not (message := _message(error, arguments)):
             raise
-        say(f"Error: {explained}\n--help lists the flags, with examples.")
+        say(f"Error: {message}\n--help lists the flags, with examples.")
         sys.exit(1)
 
 
-def _check_not_empty():
-    """Raises a flags.Error where a flag is given nothing, as by a shell's variable that is not set.
+def _check_no_flag_is_empty():
+    """Raises a flags.Error if a flag is given an empty value, as from an unset shell variable.
 
-    Those whose default is nothing may be given it, and so may fields of a config.
+    A flag whose default is empty may be empty, and so may the fields of a config.
     """
     given = [flag for flag in map(flags.FLAGS.__getitem__, flags.FLAGS) if flag.present]
     for flag in given:
         of_config = flag.name.startswith("config.")
         if not of_config and _is_empty(flag.value) and not _is_empty(flag.default):
-            raise flags.Error(f"--{flag.name} is given nothing. Expected: {flag.help}")
+            raise flags.Error(f"--{flag.name} has an empty value. Expected: {flag.help}")
 
 
 def _is_empty(value):
@@ -100,7 +98,7 @@ def _is_empty(value):
 
 
 def _check_config_file(arguments):
-    """Raises a flags.Error where --config names a file that is not there."""
+    """Raises a flags.Error if --config names a file that does not exist."""
     path = pathlib.Path(_config_argument(arguments).partition(":")[0])
     if "config" not in flags.FLAGS or path == pathlib.Path() or path.is_file():
         return
@@ -112,22 +110,35 @@ def _check_config_file(arguments):
 
 
 def _config_argument(arguments):
-    """What --config is given, or ''."""
-    given = re.search(r"(?:^| )--?config[= ](\S+)", " ".join(arguments))
-    return given[1] if given else ""
+    """Returns the value of --config, or ''."""
+    match = re.search(r"(?:^| )--?config[= ](\S+)", " ".join(arguments))
+    return match[1] if match else ""
 
 
-def _explained(error, arguments):
-    """The message of a flag's error for people, or None where only its traceback tells."""
-    if not isinstance(error, flags.Error):
-        for name in re.findall(r"(?:^|\s)--?(?:no)?config\.([\w.\[\]]+)", " ".join(arguments)):
-            config = flags.FLAGS["config"].parser.parse(_config_argument(arguments))
-            known = [field for field, _ in fields(config)]
-            if name not in known:
-                return f"The config has no field {name}.{nearest(name, known)}"
-        return None
-    # An error of a config file comes as the text of its traceback: short, where it is our own.
-    text = str(error)
-    places = re.findall(r'File "(.+?)", line', text)
-    ours = bool(places) and pathlib.Path(places[-1]) == ROOT / "training" / "configs" / "common.py"
-    return text.rpartition("Error: ")[2].strip() if ours else text
+def _message(error, arguments):
+    """Returns the message of a flag's error for people, or None if the error is a bug."""
+    if user_error := _innermost_user_error(error):
+        return str(user_error)
+    if isinstance(error, flags.Error):
+        return str(error)
+    return _unknown_field(arguments)
+
+
+def _innermost_user_error(error):
+    """Returns the `UserError` of a config file; the flags library wraps it in errors of its own."""
+    innermost = None
+    while error is not None:
+        if isinstance(error, UserError):
+            innermost = error
+        error = error.__cause__ or error.__context__
+    return innermost
+
+
+def _unknown_field(arguments):
+    """Returns a message about the first --config.FIELD that the config lacks, or None."""
+    for name in re.findall(r"(?:^|\s)--?(?:no)?config\.([\w.\[\]]+)", " ".join(arguments)):
+        config = flags.FLAGS["config"].parser.parse(_config_argument(arguments))
+        known = [field for field, _ in fields(config)]
+        if name not in known:
+            return f"The config has no field {name}.{nearest(name, known)}"
+    return None

@@ -1,16 +1,13 @@
 """Imports TensorFlow without the lines that it writes on every machine.
 
-Its C++ side writes them to the process's standard error before any log level holds. They are named
-here and dropped; whatever else it has to say is passed on. The packages `training`, `evaluation`
-and `benchmarks` import this first, so that it holds for all their binaries.
+TensorFlow's C++ code writes them to standard error before any log level takes effect. They are
+listed here and dropped; all other lines are passed on.
 """
 
 import contextlib
 import os
 import subprocess
 import sys
-
-from training.command import startup  # noqa: F401, before all that takes time
 
 NOISE = (
     "All log messages before absl::InitializeLog",
@@ -22,18 +19,29 @@ NOISE = (
 )
 
 
+def import_tensorflow():
+    """Imports TensorFlow and looks for devices, which is when the lines are written."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with without_noise():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # looks for a driver, and reports that there is none
+    tf.get_logger().setLevel("ERROR")  # hides deprecation warnings about our dependencies
+
+
 @contextlib.contextmanager
 def without_noise():
-    """Passes standard error through grep meanwhile: what is no noise comes out.
+    """Filters standard error through grep, which drops the lines of `NOISE`.
 
-    Through another process, so that the last words of one that is aborted come out too.
+    The filter is a process of its own, so that the last lines of a process that aborts are not
+    lost.
     """
     patterns = [f"--regexp={line}" for line in NOISE]
     command = ["grep", "--invert-match", "--line-buffered", "--extended-regexp", *patterns]
     try:
-        # In a session of its own, as Ctrl-C is not meant for it.
+        # In a session of its own, so that Ctrl-C does not reach it.
         grep = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, start_new_session=True)
-    except OSError:  # a system without it hears everything
+    except OSError:  # a system without grep shows every line
         yield
         return
     _flush_stderr()
@@ -50,13 +58,5 @@ def without_noise():
 
 
 def _flush_stderr():
-    with contextlib.suppress(OSError):  # nobody may read it any more
+    with contextlib.suppress(OSError):  # its reader may be gone
         sys.stderr.flush()
-
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-with without_noise():
-    import tensorflow as tf
-
-    tf.config.list_physical_devices()  # looks for a driver, and says where it found none
-tf.get_logger().setLevel("ERROR")  # deprecations and the like, of what our dependencies do

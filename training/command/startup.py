@@ -1,6 +1,7 @@
-"""What a process of ours has before anything is imported: its streams, and an answer to Ctrl-C.
+"""The first moments of a command: its streams, an answer to Ctrl-C, and a quiet TensorFlow.
 
-It is imported first of all, and must not be slow.
+The packages `training`, `evaluation` and `benchmarks` call `begin_command` when they are imported,
+which does nothing in a program or a notebook of the user's. Importing this module must be fast.
 """
 
 import contextlib
@@ -11,10 +12,28 @@ import sys
 INTERRUPTED = 128 + signal.SIGINT  # the exit status that shells give to Ctrl-C
 
 
-def open_missing_streams():
-    """Opens the null device in place of standard streams that the process was started without.
+def begin_command(package):
+    """Prepares a process that was started as `python -m PACKAGE.MODULE`; leaves any other alone.
 
-    Else a file that it opens later would get their number, and the lines of a library with it.
+    Args:
+        package: name of the package that is being imported.
+    """
+    # Python sets argv[0] to "-m" while it looks for the module, and to the module's file after.
+    named = any(word.startswith(f"{package}.") for word in sys.orig_argv)
+    if sys.argv[:1] != ["-m"] or not named:
+        return
+    open_missing_streams()
+    end_at_once_on_ctrl_c()
+    from training.command import quiet
+
+    quiet.import_tensorflow()
+
+
+def open_missing_streams():
+    """Opens the null device for standard streams that the process was started without.
+
+    Otherwise a file that it opens later would get the number of one, and with it what libraries
+    write there.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
@@ -25,15 +44,14 @@ def open_missing_streams():
 
 
 def end_at_once_on_ctrl_c():
-    """Has Ctrl-C end a binary with a line while it is still importing; `ctrl_c_raises` ends that.
+    """Makes Ctrl-C end the process with a line, until `ctrl_c_raises` is called.
 
-    An import that is broken off by an exception would show a traceback, or swallow it. Only for
-    `python -m`: a program of the user's, which imports this, has its own ways.
+    For the time of the imports: an import that is interrupted by an exception would show a
+    traceback, or swallow the exception.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if sys.argv[:1] != ["-m"] or handler is not signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
-    terminal = os.dup(2)  # where quiet.py sends the number 2 meanwhile, nobody may be left
+    terminal = os.dup(2)  # quiet.py sends number 2 to a process that Ctrl-C may have ended
 
     def end(*_):
         with contextlib.suppress(OSError):
@@ -45,13 +63,13 @@ def end_at_once_on_ctrl_c():
 
 
 def ctrl_c_raises():
-    """Has Ctrl-C raise a KeyboardInterrupt again."""
+    """Makes Ctrl-C raise a KeyboardInterrupt again."""
     if hasattr(signal.getsignal(signal.SIGINT), "is_ours"):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class LastingStream:
-    """A standard stream that may lose its terminal, or its file's room: a run goes on without.
+    """Wraps a standard stream so that the process goes on when its terminal or disk is gone.
 
     Args:
         stream: `sys.stdout` or `sys.stderr`.
@@ -74,9 +92,5 @@ class LastingStream:
 
 
 def outlive_the_terminal():
-    """Makes both output streams lasting, for print, tqdm and logging."""
+    """Wraps both output streams in `LastingStream`, for print, tqdm and logging."""
     sys.stdout, sys.stderr = LastingStream(sys.stdout), LastingStream(sys.stderr)
-
-
-open_missing_streams()
-end_at_once_on_ctrl_c()

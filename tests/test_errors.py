@@ -1,0 +1,46 @@
+"""Errors for people keep their class, through the layers that raise them again."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from sassl_tf.errors import FileError, NetworkError, PackageError, UserError
+
+
+@pytest.mark.parametrize(
+    ("kind", "documented"),
+    [
+        (UserError, ValueError),
+        (FileError, OSError),
+        (NetworkError, ConnectionError),
+        (PackageError, ImportError),
+    ],
+)
+def test_an_error_is_also_what_the_docstrings_say(kind, documented):
+    error = kind("a.txt is damaged.")
+    assert isinstance(error, UserError) and isinstance(error, documented)
+    assert str(error) == "a.txt is damaged."
+
+
+def refuse(_):
+    raise UserError("The images are grey.")
+
+
+class Refusing(keras.layers.Layer):
+    def call(self, images):
+        return refuse(images)
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        lambda: tf.data.Dataset.range(1).map(refuse),
+        lambda: tf.data.Dataset.range(1).map(lambda x: Refusing()(x)),
+        lambda: tf.function(refuse)(1),
+        lambda: Refusing()(tf.zeros((1, 2))),
+    ],
+)
+def test_a_traced_function_raises_the_same_class(trace):
+    """AutoGraph and Keras raise an error of traced code again, and may change its class."""
+    with pytest.raises(UserError, match="The images are grey"):
+        trace()
