@@ -7,9 +7,8 @@ import keras
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.refusals import reason
+from training.engine.workdir import CONFIG_FILE, ENCODER_FILE
 
-ENCODER_FILE = "encoder.keras"
-CONFIG_FILE = "config.json"
 DEFAULT_IMAGE_SIZE = 224
 
 

@@ -24,7 +24,8 @@ def test_what_decides_a_run_is_told():
 
 
 def run_of(images, **config):
-    return types.SimpleNamespace(config=ConfigDict(config), dataset=images, workdir="runs/my run")
+    plan = types.SimpleNamespace(config=ConfigDict(config), dataset=images)
+    return types.SimpleNamespace(plan=plan, workdir="runs/my run")
 
 
 def test_the_end_is_a_command_to_type():

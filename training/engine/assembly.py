@@ -1,18 +1,59 @@
-"""What a config means: the augmentation, and the method with its optimizer."""
+"""Everything that a config stands for: the images, the augmentation, the method, the optimizer."""
+
+import dataclasses
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from sassl_tf.augmentation import SASSLAugmentation
-from sassl_tf.datasets.dataset import fingerprint_of
+from sassl_tf.datasets import load_dataset
+from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of
 from sassl_tf.stylizers import load_stylizer
 from training.encoders import build_encoder
-from training.input.pipeline import ORDER
+from training.input.pipeline import ORDER, batches_per_epoch
 from training.methods import build_method
 from training.optimizers import build_optimizer
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run before it has weights: its config, and what follows from it.
+
+    Attributes:
+        config: see `training/configs`.
+        strategy: the `tf.distribute.Strategy` that it runs under.
+        dataset: the `ImageDataset` that it trains on.
+        augment: the `SASSLAugmentation`, or None.
+        steps_per_epoch: number of whole batches in an epoch.
+    """
+
+    config: Any
+    strategy: tf.distribute.Strategy
+    dataset: ImageDataset
+    augment: SASSLAugmentation | None
+    steps_per_epoch: int
+
+    @property
+    def total_steps(self):
+        """Number of the last step."""
+        return max(1, round(self.config.epochs * self.steps_per_epoch))
+
+
+def make_plan(config, strategy):
+    """Loads the images and the augmentation of a config.
+
+    Raises:
+        ValueError: the dataset or the stylizer does not exist, or the dataset has fewer images
+            than a batch.
+    """
+    dataset = load_dataset(config.dataset, "train", config.data_dir or None)
+    steps_per_epoch = batches_per_epoch(dataset, config)
+    return Plan(config, strategy, dataset, build_augmentation(config), steps_per_epoch)
+
+
 def build_augmentation(config):
-    """The SASSL layer of a config, or None where it is switched off."""
+    """Returns the SASSL layer of a config, or None if it is switched off."""
     if not config.sassl.enabled:
         return None
     sassl = config.sassl
@@ -31,11 +72,15 @@ def build_augmentation(config):
 
 
 def compiled_method(config, total_steps, steps_per_epoch):
-    """The method, with its optimizer, both with all their variables.
+    """Builds the method of a config with its optimizer; both have all their variables.
 
-    Under mixed_float16 the optimizer also scales the loss, as Keras's `compile` arranges it.
+    Under mixed_float16, Keras's `compile` also makes the optimizer scale the loss.
+
+    Args:
+        config: see `training/configs`.
+        total_steps, steps_per_epoch: length of the run and of an epoch, for the schedules.
     """
-    # Seeded here, so that the initial weights are the same with and without SASSL.
+    # The seed is set here, so that the initial weights are the same with and without SASSL.
     keras.utils.set_random_seed(config.seed)
     encoder = build_encoder(**config.encoder)
     method = build_method(config, encoder, total_steps)
@@ -47,11 +92,16 @@ def compiled_method(config, total_steps, steps_per_epoch):
 
 
 def fingerprints(dataset, augment):
-    """What a run must find again to continue, beside its config; see `training.engine.workdir`."""
-    found = {"images": len(dataset), "listing": dataset.listing, "order": ORDER}
+    """Returns what must be the same for a run to continue, as `open_workdir` takes it.
+
+    Args:
+        dataset: an `ImageDataset`.
+        augment: a `SASSLAugmentation`, or None.
+    """
+    prints = {"images": len(dataset), "listing": dataset.listing, "order": ORDER}
     if augment is not None:
-        found["stylizer"] = augment.stylizer.fingerprint
-        found["stylizer_precision"] = augment.working_precision
+        prints["stylizer"] = augment.stylizer.fingerprint
+        prints["stylizer_precision"] = augment.working_precision
         bank = augment.style_bank
-        found["styles"] = "in_batch" if bank is None else fingerprint_of(bank.codes.tobytes())
-    return found
+        prints["styles"] = "in_batch" if bank is None else fingerprint_of(bank.codes.tobytes())
+    return prints

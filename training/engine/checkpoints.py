@@ -1,4 +1,4 @@
-"""Checkpoints: everything of a run that has state, in the workdir."""
+"""Checkpoints: the state of a run, in its workdir."""
 
 import os
 import pathlib
@@ -8,17 +8,17 @@ import tensorflow as tf
 
 from sassl_tf.errors import FileError, UserError
 from sassl_tf.files import flush, flush_names, make_folder, short_reason
-from training.engine.workdir import checkpoint_steps
+from training.engine.workdir import CHECKPOINTS_FOLDER, checkpoint_name, checkpoint_steps
 from training.report.logs import say
 
 
 def state_of(method):
-    """What a pretraining restores: {name: object with variables}.
+    """Returns the state of a pretraining, {name: object with variables}.
 
     Args:
         method: a built Keras model whose optimizer is built too.
     """
-    # Of layers such as Dropout; TensorFlow does not find them by itself.
+    # The seeds of layers such as Dropout, which TensorFlow does not find by itself.
     seeds = [v.value for v in method.variables if "seed_generator_state" in v.path]
     return {"method": method, "optimizer": method.optimizer, "seeds": seeds}
 
@@ -26,19 +26,19 @@ def state_of(method):
 class Checkpoints:
     """Saves and restores a run's state and the step.
 
-    The input needs no state: it is a function of the step. A checkpoint is written beside the
-    others and renamed when it is whole and on the disk; only then do older ones go. A power loss
-    at any moment leaves the last one whose `save` had ended, or the next.
+    The input has no state: it is a function of the step. A checkpoint is written under another
+    name, and renamed when it is whole and on the disk; older ones are removed after that. So a
+    power loss at any moment leaves the last checkpoint whose `save` had ended, or the next one.
 
     Args:
         workdir: the run's folder.
         state: {name: object with variables}, all of which are built.
-        keep: how many of the latest are kept, 1 at least.
-        keep_every: those of steps divisible by it are kept as well; 0 for none.
+        keep: how many of the latest checkpoints are kept, at least 1.
+        keep_every: checkpoints of steps divisible by it are kept as well; 0 for none.
         options: a `tf.train.CheckpointOptions`.
 
     Raises:
-        ValueError: `keep` is not 1 at least.
+        ValueError: `keep` is below 1.
     """
 
     def __init__(self, workdir, state, keep=2, keep_every=0, options=None):
@@ -47,26 +47,29 @@ class Checkpoints:
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
         self._checkpoint = tf.train.Checkpoint(step=self.step, **state)
         self._workdir = pathlib.Path(workdir)
-        self._folder = self._workdir / "checkpoints"
+        self._folder = self._workdir / CHECKPOINTS_FOLDER
         self._keep, self._keep_every = keep, keep_every
         self._options = options
 
     def restore(self):
-        """Restores the latest checkpoint that can be read; returns the step to go on from, or 0.
+        """Restores the latest checkpoint that can be read.
+
+        Returns:
+            The step to continue after; 0 if there is no checkpoint.
 
         Raises:
             ValueError: there are checkpoints, and none of them can be read.
         """
         steps = checkpoint_steps(self._workdir)
         for step in reversed(steps):
-            path = self._folder / f"ckpt-{step}"
+            path = self._folder / checkpoint_name(step)
             try:
                 status = self._checkpoint.read(str(path), self._options)
                 # A weight without a value in the checkpoint is an error, not a fresh weight.
                 status.assert_existing_objects_matched()
             except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
                 reason = short_reason(error)
-                say(f"The checkpoint {path} is damaged ({reason}): trying the one before.")
+                say(f"The checkpoint {path} is damaged ({reason}); trying the one before it.")
                 continue
             return int(self.step.numpy())
         if steps:
@@ -80,18 +83,18 @@ class Checkpoints:
         """Writes the checkpoint of a step, then removes those that are not to be kept.
 
         Raises:
-            OSError: it could not be written; the earlier ones are as they were.
+            OSError: it could not be written; the earlier checkpoints are unchanged.
         """
         self.step.assign(step)
-        beside = self._folder / f".ckpt-{step}"
+        beside = self._folder / f".{checkpoint_name(step)}"
         try:
-            shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed here
+            shutil.rmtree(beside, ignore_errors=True)  # left by a run that was killed here
             make_folder(beside)
-            path = str(beside / f"ckpt-{step}")
+            path = str(beside / checkpoint_name(step))
             self._checkpoint.write(path, self._options)
             flush(beside)
             check_readable(path)
-            # The index comes last: a checkpoint without one does not count.
+            # The index is renamed last: a checkpoint without an index does not count.
             for file in sorted(beside.iterdir(), key=lambda file: file.suffix == ".index"):
                 os.replace(file, self._folder / file.name)
             flush_names(self._folder)
@@ -101,33 +104,33 @@ class Checkpoints:
             steps = checkpoint_steps(self._workdir)
             raise FileError(
                 f"The checkpoint of step {step} could not be written to {self._folder} "
-                f"({short_reason(error)}). Those of the steps {steps} are whole. Make room, or the "
-                "folder writable; the same command continues from the last of them."
+                f"({short_reason(error)}). Those of the steps {steps} are whole. Make room, or "
+                "make the folder writable; the same command continues from the last of them."
             ) from error
         self._remove_old(step)
 
     def _remove_old(self, newest):
-        """Those before the latest; and any after it, damaged ones that `restore` had to pass."""
+        """Removes old checkpoints, and those after the newest, which `restore` found damaged."""
         steps = checkpoint_steps(self._workdir)
         good = [step for step in steps if step <= newest]
         for step in steps:
             kept_for_ever = self._keep_every and step % self._keep_every == 0
             if step > newest or (step not in good[-self._keep :] and not kept_for_ever):
-                # The index first: what is left, if this is broken off, does not count.
-                (self._folder / f"ckpt-{step}.index").unlink()
-                for file in self._folder.glob(f"ckpt-{step}.*"):
+                # The index first: files without it do not count, should this be interrupted.
+                (self._folder / f"{checkpoint_name(step)}.index").unlink()
+                for file in self._folder.glob(f"{checkpoint_name(step)}.*"):
                     file.unlink()
-        for leftover in self._folder.glob(".ckpt-*"):
+        for leftover in self._folder.glob("." + checkpoint_name("*")):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
 def check_readable(path):
-    """Reads all of a checkpoint, in which TensorFlow keeps a checksum of each tensor.
+    """Reads all of a checkpoint; TensorFlow checks the checksum of each tensor.
 
-    That takes about as long as copying the file within memory: it was written just now.
+    It takes about as long as copying the file in memory, as the file was just written.
 
     Raises:
-        tf.errors.OpError: it is damaged.
+        tf.errors.OpError: the checkpoint is damaged.
     """
     reader = tf.train.load_checkpoint(path)
     for name in reader.get_variable_to_shape_map():

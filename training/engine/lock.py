@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""A lock on a folder, so that one process at a time works in it."""
 
 import contextlib
 import errno
@@ -8,7 +8,7 @@ import platform
 
 from sassl_tf.errors import UserError
 from sassl_tf.files import make_folder
-from training.engine.workdir import writable
+from training.engine.workdir import LOCK_FILE, writable
 from training.report.logs import say
 
 try:
@@ -16,7 +16,6 @@ try:
 except ImportError:  # on Windows, where nothing is locked
     fcntl = None
 
-LOCK_FILE = ".lock"
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
 
 
@@ -26,19 +25,20 @@ class InUse(UserError):
 
 @contextlib.contextmanager
 def locked(folder, wanted=True):
-    """Holds a folder, made if need be, for this process; another that asks for it gets an error.
+    """Reserves a folder for this process; another process that asks for it gets an error.
 
-    The lock is the operating system's, on a file `.lock`, and goes with the process however that
-    ends. What a kill leaves is the file, which locks nothing. Over NFS it holds between hosts; on
-    file systems that keep locks to one host (FUSE mounts such as gcsfuse) only within one, and on
-    those that have none (Lustre without `flock`) not at all: then a line says so.
+    The folder is made if it does not exist. The lock is the operating system's, on a file `.lock`,
+    and ends with the process, however that ends; a file that a kill leaves behind locks nothing.
+    Over NFS the lock holds between hosts. On file systems that keep locks to one host (FUSE mounts
+    such as gcsfuse) it holds within that host. On those without locks (Lustre without `flock`)
+    there is none, and a line says so.
 
     Args:
-        folder: of the run.
-        wanted: False holds nothing, in workers that are not the chief.
+        folder: the run's folder.
+        wanted: False reserves nothing, for workers that are not the chief.
 
     Raises:
-        InUse: names the process that holds it, and its host.
+        InUse: another process holds the lock; the message names it and its host.
     """
     if not wanted or fcntl is None:
         yield
@@ -48,21 +48,21 @@ def locked(folder, wanted=True):
     with writable(folder):
         make_folder(folder)
         path = folder / LOCK_FILE
-        number = _taken(path)
+        number = _locked_file(path)
     try:
         os.truncate(number, 0)
         os.write(number, f"process {os.getpid()} on {platform.node()}".encode())
         yield
     finally:
-        path.unlink(missing_ok=True)  # as long as it is ours
+        path.unlink(missing_ok=True)  # while the lock is still held
         os.close(number)
         if new:
-            with contextlib.suppress(OSError):  # what failed at once leaves no empty folder
+            with contextlib.suppress(OSError):  # a run that failed at once leaves no empty folder
                 folder.rmdir()
 
 
-def _taken(path):
-    """The number of the open file, locked."""
+def _locked_file(path):
+    """Opens and locks the file; returns its descriptor."""
     while True:
         number = os.open(path, os.O_RDWR | os.O_CREAT)
         try:

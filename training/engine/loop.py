@@ -6,26 +6,27 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import naming_damaged
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
-from training.engine.assembly import build_augmentation, compiled_method, fingerprints
+from training.engine.assembly import compiled_method, fingerprints, make_plan
 from training.engine.checkpoints import Checkpoints, state_of
 from training.engine.config_checks import check_config
 from training.engine.lock import locked
 from training.engine.preemption import Preempted, stop_requests, stop_wanted
 from training.engine.profiler import Profiler
+from training.engine.steps import due
 from training.engine.strategy import (
     across_workers,
+    barrier,
     check_batch_size,
     checkpoint_options,
     is_chief,
     make_strategy,
 )
-from training.engine.workdir import open_workdir, workdir_path
+from training.engine.workdir import ENCODER_FILE, VIEWS_FILE, open_workdir, workdir_path
 from training.input.data_service import next_within
-from training.input.pipeline import batches_per_epoch, distributed_batches, finish_sides
+from training.input.pipeline import distributed_batches, finish_sides
 from training.report import summary
 from training.report.logs import say
 from training.report.watch import Watch
@@ -38,9 +39,9 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
 
     Args:
         config: see `training/configs`.
-        workdir: folder of the run; made if need be. All workers must see the same.
+        workdir: folder of the run, made if it does not exist. All workers must see the same.
         strategy, tpu: where it runs; see `training.engine.strategy.make_strategy`.
-        profile_steps: how many steps are traced for TensorBoard's profiler.
+        profile_steps: number of steps to trace for TensorBoard's profiler.
         data_service: "HOST:PORT" of the dispatcher of a data service that makes the views; see
             `training.data_worker`.
 
@@ -50,122 +51,131 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
     Raises:
         ValueError: the config has values out of range or names what does not exist, the workdir
             belongs to another config, the weights are no longer finite, or images were damaged
-            meanwhile.
+            during the run.
         OSError: the workdir cannot be written.
         InUse: another process works in it.
-        Preempted: told to stop by a signal; the step that was under way is saved.
-        NoBatches: the data service gives none.
+        Preempted: a signal told the run to stop; the step under way is saved.
+        NoBatches: the data service gives no batches.
     """
     check_config(config)
     strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
     check_batch_size(strategy, config.batch_size)
-    keras.config.set_dtype_policy(config.precision)
-    if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    with locked(workdir_path(workdir), is_chief(strategy)):
-        run = Run(config, workdir, strategy, profile_steps, data_service)
-        with naming_damaged(run.dataset):
-            run.train()
+    set_numerics(config)
+    chief = is_chief(strategy)
+    with locked(workdir_path(workdir), chief):
+        plan = make_plan(config, strategy)
+        to_match = fingerprints(plan.dataset, plan.augment)
+        workdir = open_workdir(workdir, config, to_match, write=chief)
+        run = Run(plan, workdir)
+        run.restore()
+        say(summary.before(run, data_service))
+        with naming_damaged(plan.dataset):
+            run.train(profile_steps, data_service)
         run.save_encoder()
     return run
 
 
+def set_numerics(config):
+    """Sets the precision and the determinism of all that this process computes."""
+    keras.config.set_dtype_policy(config.precision)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
 class Run:
-    """What a pretraining is made of, restored to its last checkpoint."""
+    """A pretraining: its model, its checkpoints, and how far it is.
 
-    def __init__(self, config, workdir, strategy, profile_steps, data_service=""):
-        self.config, self.strategy, self.chief = config, strategy, is_chief(strategy)
-        self.dataset = dataset = load_dataset(config.dataset, "train", config.data_dir or None)
-        steps_per_epoch = batches_per_epoch(dataset, config)
-        self.total_steps = max(1, round(config.epochs * steps_per_epoch))
-        augment = build_augmentation(config)
-        found = fingerprints(dataset, augment)
-        self.workdir = open_workdir(workdir, config, found, write=self.chief)
+    Args:
+        plan: the `training.engine.assembly.Plan` of its config.
+        workdir: its folder, which `open_workdir` has opened.
 
-        with strategy.scope():
-            self.method = compiled_method(config, self.total_steps, steps_per_epoch)
-        self.finish = finishing(config, augment)
-        self.train_step = compiled_step(self.method, strategy, self.finish)
+    Attributes:
+        chief: whether this process is the one that writes the run's files.
+        method: the Keras model under training, with its optimizer.
+        start: number of the step that this process continues after.
+    """
+
+    def __init__(self, plan, workdir):
+        self.plan, self.workdir, self.start = plan, workdir, 0
+        self.chief = is_chief(plan.strategy)
+        with plan.strategy.scope():
+            self.method = compiled_method(plan.config, plan.total_steps, plan.steps_per_epoch)
         self.checkpoints = Checkpoints(
-            self.workdir,
+            workdir,
             state_of(self.method),
-            keep=config.keep_checkpoints,
-            keep_every=config.keep_checkpoint_every,
-            options=checkpoint_options(strategy),
+            keep=plan.config.keep_checkpoints,
+            keep_every=plan.config.keep_checkpoint_every,
+            options=checkpoint_options(plan.strategy),
         )
+
+    def restore(self):
+        """Restores the last checkpoint, and sets `start` to its step."""
         self.start = self.checkpoints.restore()
-        check_workers_agree(strategy, self.start, dataset)
-        say(summary.before(self, augment, steps_per_epoch, data_service))
+        check_workers_agree(self.plan.strategy, self.start, self.plan.dataset)
 
-        self.batches = distributed_batches(
-            strategy, dataset, config, augment, self.start, data_service
+    def train(self, profile_steps=0, data_service=""):
+        """Takes the steps that are left; the arguments are those of `pretrain`."""
+        plan, strategy, last = self.plan, self.plan.strategy, self.plan.total_steps
+        batches = iter(
+            distributed_batches(
+                strategy, plan.dataset, plan.config, plan.augment, self.start, data_service
+            )
         )
-        self.next_batch = next_within if data_service else next
-        self.profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
-        self.watch = Watch(
-            self.workdir,
-            self.method,
-            dataset,
-            config,
-            self.start,
-            self.total_steps,
-            steps_per_epoch,
-            self.chief,
-        )
+        next_batch = next_within if data_service else next
+        finish = finishing(plan.config, plan.augment)
+        train_step = compiled_step(self.method, strategy, finish)
+        watch = Watch(self)
+        profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
 
-    def train(self):
-        """Takes the steps that are left."""
-        config, watch = self.config, self.watch
-        batches = iter(self.batches)
-        batch = self.next_batch(batches)
-        watch.picture(self.start, self.finish(first_share(self.strategy, batch)))
-        with stop_requests() as stop, contextlib.closing(self.profiler):
-            for step in range(self.start + 1, self.total_steps + 1):
-                with self.profiler.step(step):
-                    scalars = self.train_step(batch)
-                last = step == self.total_steps
-                log, measure, save = (
-                    last or (every and step % every == 0)
-                    for every in (config.log_every, config.knn_every, config.checkpoint_every)
-                )
-                stopping = stop_wanted(self.strategy, stop, step)
-                if log or measure:
-                    scalars = {name: float(value) for name, value in scalars.items()}
-                    check_loss(scalars["loss"], step)
-                    watch.report(step, scalars, representation=measure and not stopping)
-                if save or stopping:
-                    self.save_checkpoint(step)
-                if last:
-                    break
-                if stopping:
-                    raise Preempted(step, self.total_steps, stopping)
-                if step == self.start + ESTIMATE_AFTER and not log:
-                    float(scalars["loss"])  # steps are handed out sooner than they are computed
-                    watch.estimate(step)
-                if step == self.start + 1 or log or measure or save:
-                    watch.progress.restart(step)  # all of these are no training time
-                with watch.progress.waiting():
-                    batch = self.next_batch(batches)
+        batch = next_batch(batches)
+        watch.picture(self.start, finish(first_share(strategy, batch)))
+        with stop_requests() as stop, contextlib.closing(profiler):
+            for step in range(self.start + 1, last + 1):
+                with profiler.step(step):
+                    scalars = train_step(batch)
+                self._after_step(step, scalars, watch, stop_wanted(strategy, stop, step))
+                if step < last:
+                    with watch.progress.waiting():
+                        batch = next_batch(batches)
         watch.close()
+
+    def _after_step(self, step, scalars, watch, stop_signal):
+        """Reports, measures and saves what is due after a step; stops if a signal asks for it."""
+        config, last = self.plan.config, self.plan.total_steps
+        log = due(step, config.log_every, last)
+        measure = due(step, config.knn_every, last)
+        save = due(step, config.checkpoint_every, last)
+        if log or measure:
+            scalars = {name: float(value) for name, value in scalars.items()}
+            check_loss(scalars["loss"], step)
+            watch.report(step, scalars, representation=measure and not stop_signal)
+        if save or stop_signal:
+            self.save_checkpoint(step)
+        if stop_signal and step < last:
+            raise Preempted(step, last, stop_signal)
+        if step == self.start + ESTIMATE_AFTER and not log:
+            float(scalars["loss"])  # waits for the steps, which are handed out before they are done
+            watch.estimate(step)
+        if step == self.start + 1 or log or measure or save:
+            watch.progress.restart(step)  # the time of none of these is training time
 
     def save_checkpoint(self, step):
         """Writes a checkpoint, for which all workers wait."""
         check_weights(self.method, step)
         if self.chief:
             self.checkpoints.save(step)
-        across_workers(self.strategy, 0)
+        barrier(self.plan.strategy)
 
     def save_encoder(self):
         """Writes `encoder.keras`, for which all workers wait."""
-        path = self.workdir / "encoder.keras"
         if self.chief:
-            with replacing(path) as beside:
+            with replacing(self.workdir / ENCODER_FILE) as beside:
                 self.method.encoder.save(beside)
-        across_workers(self.strategy, 0)
+        barrier(self.plan.strategy)
 
 
 def finishing(config, augment):
-    """`batch -> batch` with views, for what comes out of the input pipeline.
+    """Returns the function `batch -> batch` that makes views of what the input pipeline gives.
 
     Raises:
         ValueError: `config.augment_on` is not "host" or "device".
@@ -178,12 +188,18 @@ def finishing(config, augment):
 
 
 def compiled_step(method, strategy, finish=lambda batch: batch):
-    """`batch -> scalars`, on every replica of the strategy; scalars are means over replicas.
+    """Returns the function `batch -> scalars` that trains for a step on every replica.
 
-    What `finish` makes of the batch there is what the method is trained on.
+    Args:
+        method: a compiled Keras model, built in the strategy's scope.
+        strategy: a `tf.distribute.Strategy`.
+        finish: function of a replica's share of the batch; the method is trained on its result.
+
+    Returns:
+        A `tf.function`; its scalars are means over the replicas.
     """
 
-    @tf.function(autograph=False)  # it would take seconds to read Keras, and change nothing
+    @tf.function(autograph=False)  # AutoGraph takes seconds to read Keras, and changes nothing
     def train_step(batch):
         scalars = strategy.run(lambda share: method.train_step(finish(share)), args=(batch,))
         return {
@@ -195,12 +211,12 @@ def compiled_step(method, strategy, finish=lambda batch: batch):
 
 
 def first_share(strategy, batch):
-    """What the first replica of this process has of a batch."""
+    """Returns the part of a batch that the first replica of this process gets."""
     return tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
 
 
 def check_workers_agree(strategy, start, dataset):
-    """Raises a ValueError where the workers found different checkpoints or different images."""
+    """Raises a ValueError if the workers have different checkpoints or different images."""
     starts = across_workers(strategy, start)
     if len(set(starts)) > 1:
         raise UserError(
@@ -217,21 +233,22 @@ def check_workers_agree(strategy, start, dataset):
 
 
 def check_loss(loss, step):
-    """Raises a ValueError where the loss is not a number."""
+    """Raises a ValueError if the loss is not a finite number."""
     if not np.isfinite(loss):
-        raise UserError(_diverged(f"The loss is {loss} after step {step}."))
+        raise _diverged(f"The loss is {loss} after step {step}.")
 
 
 def check_weights(method, step):
-    """Raises a ValueError where a weight is not a number, before it gets into a checkpoint."""
+    """Raises a ValueError if a weight is not finite, before a checkpoint holds it."""
     broken = [v.path for v in method.variables if not np.isfinite(v.numpy()).all()]
     if broken:
-        found = f"{len(broken)} weights are not finite after step {step}, {broken[0]} among them."
-        raise UserError(_diverged(found))
+        raise _diverged(
+            f"{len(broken)} weights are not finite after step {step}, {broken[0]} among them."
+        )
 
 
-def _diverged(found):
-    return (
-        f"{found} No checkpoint holds it. Start again with a lower optimizer.learning_rate and "
-        "another --workdir, or look at views.png for broken input."
+def _diverged(symptom):
+    return UserError(
+        f"{symptom} No checkpoint holds it. Start again with a lower optimizer.learning_rate and "
+        f"another --workdir, or look at {VIEWS_FILE} for broken input."
     )

@@ -1,4 +1,4 @@
-"""Where training runs: the tf.distribute strategy, its workers, and what crosses its replicas."""
+"""The tf.distribute strategy of a run, its workers, and what its replicas exchange."""
 
 import functools
 import json
@@ -20,16 +20,18 @@ CLUSTER_EXAMPLE = json.dumps(
 
 
 def make_strategy(name, tpu=""):
-    """The strategy of a name; for several hosts, before anything else of TensorFlow runs.
+    """Returns the strategy of a name.
+
+    For several hosts it must be called before anything else of TensorFlow runs.
 
     Args:
-        name: "one" device; "mirrored", over all GPUs of this host, or all logical CPUs where
-            there is none; "multi_worker", over those of all hosts in TF_CONFIG; "tpu"; or "auto":
-            mirrored where there are several GPUs, else one.
-        tpu: for "tpu", its name or address; "local" for the one of this host, "" to look for it.
+        name: "one" device; "mirrored" over all GPUs of this host, or over all logical CPUs if
+            there is no GPU; "multi_worker" over the devices of all hosts in TF_CONFIG; "tpu"; or
+            "auto", which is mirrored if there are several GPUs, and one otherwise.
+        tpu: for "tpu", its name or address; "local" for the one of this host, "" to search for it.
 
     Raises:
-        ValueError: another name, a TF_CONFIG that is missing or makes no sense, or no TPU.
+        ValueError: the name is unknown, TF_CONFIG is missing or wrong, or no TPU is reached.
     """
     if name not in STRATEGIES:
         raise UserError(f"strategy is {name!r}; expected one of {', '.join(STRATEGIES)}.")
@@ -55,7 +57,8 @@ def _multi_worker():
     if not known:
         raise UserError(
             f"strategy is 'multi_worker', and TF_CONFIG is {text!r}; expected, on the first of two "
-            f"hosts, {CLUSTER_EXAMPLE}: the same hosts everywhere, and each host's own index."
+            f"hosts, {CLUSTER_EXAMPLE}. The list of hosts is the same everywhere; the index is the "
+            "host's own."
         )
     say(f"Worker {task['index']} waits for the others of {', '.join(workers)}.")
     return tf.distribute.MultiWorkerMirroredStrategy()
@@ -76,23 +79,23 @@ def _tpu(name):
 
 
 def check_batch_size(strategy, batch_size):
-    """Raises a ValueError if a global batch does not part into as many as there are replicas."""
+    """Raises a ValueError if a global batch cannot be divided equally among the replicas."""
     count = strategy.num_replicas_in_sync
     if batch_size % count:
         raise UserError(f"batch_size is {batch_size}; expected a multiple of the {count} replicas.")
 
 
 def checkpoint_options(strategy):
-    """A `tf.train.CheckpointOptions`: files are this host's, even if the variables are a TPU's."""
+    """Returns a `tf.train.CheckpointOptions` that has this host write the files, also for a TPU."""
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
     return tf.train.CheckpointOptions(experimental_io_device="/job:localhost" if on_tpu else None)
 
 
-# Workers: the processes that train together. A TPU pod has one that drives them all.
+# Workers: the processes that train together. A TPU pod has one, which drives all its hosts.
 
 
 def worker(strategy):
-    """(this process's number, how many there are)."""
+    """Returns the number of this process among the workers, and how many workers there are."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 0, 1
     resolver = strategy.cluster_resolver
@@ -100,17 +103,26 @@ def worker(strategy):
 
 
 def is_chief(strategy):
-    """Whether this process is the one that writes the run's files."""
+    """Returns whether this process is the one that writes the run's files."""
     return worker(strategy)[0] == 0
 
 
 def across_workers(strategy, value):
-    """A number's values in all processes, in their order: a NumPy array. All must call it."""
+    """Gathers a number from all workers; every worker must call it.
+
+    Returns:
+        A NumPy array with the number of each worker, in their order.
+    """
     number, count = worker(strategy)
     if count == 1:
         return np.array([value])
     own = tf.one_hot(number, count, dtype=tf.float64) * tf.cast(value, tf.float64)
     return _mean_of_all_replicas(strategy)(own).numpy() * count
+
+
+def barrier(strategy):
+    """Waits until every worker has called it."""
+    across_workers(strategy, 0)
 
 
 @functools.cache
@@ -122,25 +134,28 @@ def _mean_of_all_replicas(strategy):
     return mean
 
 
-# Replicas: the devices that a batch is shared among.
+# Replicas: the devices among which a batch is divided.
 
 
 def several_replicas():
-    """Whether the strategy in whose scope this is called has more than one replica."""
+    """Returns whether the current strategy has more than one replica."""
     return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
 
 def replicas():
-    """(this replica's number, how many there are), in a replica's code."""
+    """Returns the number of this replica and how many there are; for code that a replica runs."""
     context = tf.distribute.get_replica_context()
     return context.replica_id_in_sync_group, context.num_replicas_in_sync
 
 
 def global_batch(x):
-    """The rows of all replicas, in their order; gradients flow back to every one of them.
+    """Returns the rows of all replicas, in their order; gradients flow back to each of them.
 
-    A sum in which each replica has its own place, as in google-research/simclr, tf2/objective.py:
-    unlike a gather it runs on every strategy and keeps the shape static.
+    It is a sum in which each replica has its own place, as in google-research/simclr,
+    tf2/objective.py. Unlike a gather, a sum runs under every strategy and keeps the shape static.
+
+    Args:
+        x: this replica's rows, [n, ...].
     """
     replica, count = replicas()
     if count == 1:

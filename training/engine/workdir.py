@@ -1,4 +1,4 @@
-"""The folder of a run, and the config that owns it."""
+"""The folder of a run: the names of its files, and the config that it belongs to."""
 
 import contextlib
 import json
@@ -11,11 +11,20 @@ from sassl_tf.checked import Damaged, read_json, write_json
 from sassl_tf.errors import FileError, UserError
 from training.report.logs import say
 
+# Code that reads or writes a file of a run takes its name from here.
+ENCODER_FILE = "encoder.keras"
+CONFIG_FILE = "config.json"
 COMMANDS_FILE = "commands.txt"
+METRICS_FILE = "metrics.jsonl"
+VIEWS_FILE = "views.png"
+CHECKPOINTS_FOLDER = "checkpoints"
+LOCK_FILE = ".lock"
+STYLIZER_FILE = "compact.safetensors"  # the result of a distillation
+
 ABSENT = "(absent)"
 LOST = (
-    "Put it back from a backup. Else start the run's own command (commands.txt has it) with "
-    "another --workdir, stop it, and copy the config.json that it wrote. Or choose another "
+    f"Put it back from a backup. Or start the run's own command (it is in {COMMANDS_FILE}) with "
+    f"another --workdir, stop it, and copy the {CONFIG_FILE} that it wrote. Or choose another "
     "--workdir."
 )
 _PRECISION = "fingerprints.stylizer_precision"
@@ -31,24 +40,27 @@ _ABOUT_ORDER = (
 def open_workdir(workdir, config, fingerprints=None, write=True):
     """Makes the folder and writes `config.json`, or checks that it holds the same config.
 
-    A run without a checkpoint has nothing to lose: another config may take its place. The command
-    is added to `commands.txt`. Where the stylizer's precision alone has changed, which the
-    processor chooses unless the config does, a line says so, and the run goes on.
+    A run without a checkpoint has nothing to lose, so another config may take its place. The
+    command is added to `commands.txt`. The stylizer's precision may change: unless the config sets
+    it, the processor decides it. A line then says so, and the run continues.
 
     Args:
-        workdir: a folder, made if need be.
+        workdir: a folder, made if it does not exist.
         config: a ConfigDict.
-        fingerprints: what else must be the same for the run to continue, JSON-ready; kept in the
-            file under "fingerprints".
-        write: False only checks, in workers that are not the chief.
+        fingerprints: dict of JSON values that must also be the same for the run to continue; the
+            file keeps them under "fingerprints".
+        write: False checks and writes nothing, for workers that are not the chief.
+
+    Returns:
+        The folder's Path.
 
     Raises:
-        ValueError: the folder belongs to a run with another config, and says what differs; or it
-            has checkpoints without a config that can be read.
-        OSError: it cannot be made or written.
+        ValueError: the folder belongs to a run with another config (the message lists the
+            differences), or it has checkpoints but no readable config.
+        OSError: the folder cannot be made or written.
     """
     workdir = workdir_path(workdir)
-    path = workdir / "config.json"
+    path = workdir / CONFIG_FILE
     new = json.loads(config.to_json())
     if fingerprints:
         new["fingerprints"] = fingerprints
@@ -65,7 +77,7 @@ def open_workdir(workdir, config, fingerprints=None, write=True):
 
 
 def workdir_path(workdir):
-    """The Path of a workdir.
+    """Returns the Path of a workdir.
 
     Raises:
         ValueError: it is a URL.
@@ -80,7 +92,7 @@ def workdir_path(workdir):
 
 @contextlib.contextmanager
 def writable(folder):
-    """Around what is written in a run's folder: raises an OSError that says what to do."""
+    """Turns an OSError of the code inside into one that says what to do about the folder."""
     try:
         yield
     except OSError as error:
@@ -90,11 +102,16 @@ def writable(folder):
         ) from error
 
 
+def checkpoint_name(step):
+    """Returns the name that the files of a step's checkpoint begin with."""
+    return f"ckpt-{step}"
+
+
 def checkpoint_steps(workdir):
-    """The steps of the checkpoints there are, ascending."""
-    files = pathlib.Path(workdir).glob("checkpoints/ckpt-*.index")
-    found = (re.fullmatch(r"ckpt-(\d+)\.index", file.name) for file in files)
-    return sorted(int(match[1]) for match in found if match)
+    """Returns the steps whose checkpoints are there, in ascending order."""
+    files = pathlib.Path(workdir, CHECKPOINTS_FOLDER).glob("ckpt-*.index")
+    matches = (re.fullmatch(r"ckpt-(\d+)\.index", file.name) for file in files)
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def _config_of_checkpoints(path):
@@ -102,26 +119,26 @@ def _config_of_checkpoints(path):
         return read_json(path)
     except FileNotFoundError:
         raise UserError(
-            f"{path.parent} holds checkpoints, but no {path.name}, without which nobody knows what "
-            f"they are of. {LOST}"
+            f"{path.parent} holds checkpoints, but no {path.name}, without which nobody can know "
+            f"which run they belong to. {LOST}"
         ) from None
     except Damaged as damage:
         raise UserError(f"{damage.found} {LOST}") from damage
 
 
 def _check_same(workdir, old, new):
-    found = {name: (before, after) for name, before, after in differences(old, new)}
-    before, after = found.pop(_PRECISION, (None, None))
-    if found:
-        lines = sorted(f"{name}: there {a!r}, here {b!r}" for name, (a, b) in found.items())
+    changes = {name: (before, after) for name, before, after in differences(old, new)}
+    before, after = changes.pop(_PRECISION, (None, None))
+    if changes:
+        lines = sorted(f"{name}: there {a!r}, here {b!r}" for name, (a, b) in changes.items())
         listed = "\n  ".join(lines)
         raise UserError(
             f"{workdir} holds a run with another config:\n  {listed}\n"
-            f"{_about_stylizer(found.get(_STYLIZER, (None,))[0])}"
-            f"{_ABOUT_ORDER if _ORDER in found else ''}"
+            f"{_about_stylizer(changes.get(_STYLIZER, (None,))[0])}"
+            f"{_ABOUT_ORDER if _ORDER in changes else ''}"
             "Continue it with the same config, or choose another --workdir."
         )
-    if before != after and before != ABSENT:  # a run of before this was recorded says nothing
+    if before != after and before != ABSENT:  # earlier versions did not record the precision
         say(
             f"{workdir} was begun with a stylizer in {before}; on this processor it is in {after}, "
             "and stylized views differ a little from here on. A run with "
@@ -129,17 +146,18 @@ def _check_same(workdir, old, new):
         )
 
 
-def _about_stylizer(before):
-    """A line about a stylizer that an earlier version of the package had, or nothing."""
+def _about_stylizer(fingerprint):
+    """Returns a line if the fingerprint is that of an earlier version's stylizer, else ""."""
     from sassl_tf.stylizers.compact import EARLIER_VERSIONS
 
-    if before not in EARLIER_VERSIONS:
+    if fingerprint not in EARLIER_VERSIONS:
         return ""
-    return f"The stylizer there is {EARLIER_VERSIONS[before]}, which this package no longer has.\n"
+    version = EARLIER_VERSIONS[fingerprint]
+    return f"The stylizer there is {version}, which this package no longer has.\n"
 
 
 def differences(old, new, prefix=""):
-    """(dotted name, value in old, value in new) of all fields in which two configs differ."""
+    """Yields (dotted name, old value, new value) of each field in which two configs differ."""
     for key in old.keys() | new.keys():
         before, after = old.get(key, ABSENT), new.get(key, ABSENT)
         if isinstance(before, dict) and isinstance(after, dict):
@@ -149,5 +167,5 @@ def differences(old, new, prefix=""):
 
 
 def this_command():
-    """The command line of this process, to be typed again."""
+    """Returns the command line of this process, ready to be typed again."""
     return shlex.join(["python", *sys.orig_argv[1:]])

@@ -6,23 +6,24 @@ import pathlib
 import tensorflow as tf
 
 from sassl_tf.files import flush, replacing, writing
+from training.engine.workdir import METRICS_FILE
 from training.report.logs import say
 
 
 class MetricsWriter:
-    """Writes scalars of steps to both.
+    """Writes scalars to `metrics.jsonl` and to TensorBoard.
 
-    A run that continues at `step` drops later lines of the file: their steps are done again. It
-    drops damaged ones too, and says how many.
+    A run that continues after `step` drops later lines of the file, as their steps are done again.
+    It drops damaged lines too, and says how many.
 
     Args:
         workdir: the run's folder.
-        step: how many steps are done.
+        step: number of steps that are done.
     """
 
     def __init__(self, workdir, step=0):
         self._folder = pathlib.Path(workdir)
-        self._path = self._folder / "metrics.jsonl"
+        self._path = self._folder / METRICS_FILE
         rows, damaged = _read(self._path)
         if damaged:
             say(f"{damaged} damaged lines of {self._path} are dropped.")
@@ -51,26 +52,30 @@ class MetricsWriter:
             tf.summary.image(name, picture[None])
 
     def close(self):
+        """Writes what TensorBoard's writer still holds."""
         with writing(self._folder):
             self._events.close()
 
 
 def read_metrics(workdir):
-    """The rows of a workdir's `metrics.jsonl`; damaged ones are left out."""
-    return _read(pathlib.Path(workdir) / "metrics.jsonl")[0]
+    """Returns the rows of a workdir's `metrics.jsonl`, without the damaged ones."""
+    return _read(pathlib.Path(workdir) / METRICS_FILE)[0]
 
 
 def _read(path):
-    """(rows, how many lines are none); of a last line that a kill has cut off nothing is said."""
+    """Returns the rows, and the number of damaged lines.
+
+    A damaged last line is not counted: a kill cuts it off.
+    """
     text = path.read_text("utf-8", errors="replace") if path.exists() else ""
     *lines, cut_off = text.split("\n")
-    found = [_row(line) for line in lines]
-    rows = [row for row in [*found, _row(cut_off)] if row is not None]
-    return rows, found.count(None)
+    parsed = [_row(line) for line in lines]
+    rows = [row for row in [*parsed, _row(cut_off)] if row is not None]
+    return rows, parsed.count(None)
 
 
 def _row(line):
-    """What a line holds, or None if it is no row."""
+    """Returns the dict that a line holds, or None if it is not a row."""
     try:
         row = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a run tells before it starts and when it has ended."""
+"""The texts that a run prints before it starts and when it has ended."""
 
 import os
 import pathlib
@@ -7,65 +7,69 @@ import shlex
 import tensorflow as tf
 
 from training.engine.strategy import worker
+from training.engine.workdir import ENCODER_FILE, METRICS_FILE, VIEWS_FILE
 from training.report.progress import clock
 
 MANY_IMAGES = 500_000
 NVIDIA_DRIVER = pathlib.Path("/proc/driver/nvidia/version")
 
 
-def before(run, augment, steps_per_epoch, data_service):
-    """A line for each thing that decides what a run computes, where, and how long it takes.
+def before(run, data_service):
+    """Returns a line for each thing that decides what a run computes, where, and how fast.
 
     Args:
-        run: the `training.engine.loop.Run`.
-        augment: its `SASSLAugmentation`, or None.
-        steps_per_epoch: batches an epoch.
+        run: a `training.engine.loop.Run`, restored.
         data_service: as in `training.engine.loop.pretrain`.
     """
-    config, dataset, encoder = run.config, run.dataset, run.method.encoder
-    epochs = f"{run.total_steps / steps_per_epoch:.4g} epochs of {steps_per_epoch}"
+    plan, config = run.plan, run.plan.config
+    epochs = f"{plan.total_steps / plan.steps_per_epoch:.4g} epochs of {plan.steps_per_epoch}"
     continuing = f"; continuing at step {run.start}" if run.start else ""
-    weights = encoder.count_params() / 1e6
+    weights = run.method.encoder.count_params() / 1e6
     lines = {
-        "images": f"{len(dataset):,} of {config.dataset}, views of {config.image_size} px",
+        "images": f"{len(plan.dataset):,} of {config.dataset}, views of {config.image_size} px",
         "encoder": f"{config.encoder.name}, {weights:.1f} M parameters, {config.precision}",
-        "SASSL": style(augment),
-        "devices": devices(run.strategy),
-        "batch": batch(config.batch_size, run.strategy.num_replicas_in_sync),
-        "steps": f"{run.total_steps:,}, {epochs}{continuing}",
+        "SASSL": style(plan.augment),
+        "devices": devices(plan.strategy),
+        "batch": batch(config.batch_size, plan.strategy.num_replicas_in_sync),
+        "steps": f"{plan.total_steps:,}, {epochs}{continuing}",
         "input": source(config.augment_on, data_service),
         "workdir": run.workdir,
-        "time": "told after the first steps",
+        "time": "shown after the first steps",
     }
     listed = "\n".join(f"  {name:<8} {line}" for name, line in lines.items())
     return f"Pretraining by {config.method}\n{listed}"
 
 
 def after(run, seconds):
-    """Where everything lies, and what to type next."""
+    """Returns where the results are, and which command to run next.
+
+    Args:
+        run: a `training.engine.loop.Run`, at its end.
+        seconds: how long it took.
+    """
     workdir = run.workdir
     return (
         f"\nDone in {clock(seconds)}. In {workdir}:\n"
-        "  encoder.keras   images in [0, 1] to features; plain Keras loads it\n"
-        "  views.png       what it was trained on\n"
-        f"  metrics.jsonl   its curves; also by tensorboard --logdir {workdir}\n"
+        f"  {ENCODER_FILE:<15} maps images in [0, 1] to features; Keras alone loads it\n"
+        f"  {VIEWS_FILE:<15} shows the first views that it was trained on\n"
+        f"  {METRICS_FILE:<15} has the curves; so has tensorboard --logdir {workdir}\n"
         f"Next: {next_command(run)}"
     )
 
 
 def next_command(run):
-    """An evaluation that the dataset allows."""
-    config, dataset = run.config, run.dataset
+    """Returns the command of an evaluation that the dataset allows."""
+    config, dataset = run.plan.config, run.plan.dataset
     # The linear probe holds all features in memory.
     protocol = "sgd_probe" if len(dataset) > MANY_IMAGES else "linear_probe"
-    known = config.dataset if dataset.class_names else "folder:LABELLED"
+    labelled = config.dataset if dataset.class_names else "folder:LABELLED"
     folder = [f"--data_dir={config.data_dir}"] if config.data_dir and dataset.class_names else []
-    flags = [f"--encoder={run.workdir}", f"--dataset={known}", *folder]
+    flags = [f"--encoder={run.workdir}", f"--dataset={labelled}", *folder]
     return shlex.join(["python", "-m", f"evaluation.{protocol}", *flags])
 
 
 def style(augment):
-    """The layer, in a line."""
+    """Returns a line about a `SASSLAugmentation`, or "off" for None."""
     if augment is None:
         return "off"
     styles = "in batch" if augment.style_bank is None else f"{len(augment.style_bank):,} in a bank"
@@ -78,25 +82,26 @@ def style(augment):
 
 
 def devices(strategy):
-    """How many of what, and on how many hosts."""
+    """Returns the number and kind of a strategy's devices, and the number of its hosts."""
     count, (_, hosts) = strategy.num_replicas_in_sync, worker(strategy)
     among = f" of {hosts} hosts" if hosts > 1 else ""
     if isinstance(strategy, tf.distribute.TPUStrategy):
         return f"{count} TPU cores"
     if tf.config.list_logical_devices("GPU"):
         return f"{count} GPU{among}"
-    found = "no GPU was found"
+    gpus = "no GPU was found"
     if NVIDIA_DRIVER.exists():
-        found += ', though there is a driver: pip install "tensorflow[and-cuda]<2.22"'
-    return f"{count} CPU{among}, {os.cpu_count()} cores here; {found}"
+        gpus += ', though there is a driver: pip install "tensorflow[and-cuda]<2.22"'
+    return f"{count} CPU{among}, {os.cpu_count()} cores here; {gpus}"
 
 
 def batch(size, replicas):
+    """Returns the size of the global batch, and of each replica's share of it."""
     return f"{size}" if replicas == 1 else f"{size}, {size // replicas} on each of {replicas}"
 
 
 def source(augment_on, data_service):
-    """Where views are made."""
+    """Returns a line about where the views are made."""
     where = f"on {os.cpu_count()} cores of this host"
     if data_service:
         where = f"by the helpers of {data_service}"

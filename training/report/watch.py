@@ -1,6 +1,7 @@
-"""What is written and said of a run while it goes."""
+"""Reports on a run while it trains: curves, lines, and a picture of the views."""
 
 from sassl_tf import plot
+from training.engine.workdir import VIEWS_FILE
 from training.report.metrics import MetricsWriter
 from training.report.pictures import draw_views, first_views
 from training.report.progress import Progress
@@ -10,43 +11,45 @@ PICTURED_IMAGES = 8
 
 
 class Watch:
-    """Curves, a line for people, and a picture of the views; from the chief of several workers.
+    """Writes the curves and the picture of a run, and prints its progress.
+
+    Of several workers, the chief alone writes and prints.
 
     Args:
-        workdir: the run's folder.
-        method: the Keras model under training.
-        dataset: the `ImageDataset` it trains on.
-        config: see `training/configs`.
-        start: how many steps are done.
-        total_steps: of the run.
-        steps_per_epoch: batches an epoch.
-        chief: whether this process is the one to write.
+        run: a `training.engine.loop.Run`, restored.
     """
 
-    def __init__(
-        self, workdir, method, dataset, config, start, total_steps, steps_per_epoch, chief
-    ):
-        self._workdir, self._dataset, self._config = workdir, dataset, config
-        self._chief, self._optimizer = chief, method.optimizer
-        self.progress = Progress(start, total_steps, config.batch_size, steps_per_epoch)
-        if chief:
-            self._metrics = MetricsWriter(workdir, start)
-            self._representation = Representation(method.encoder, dataset, config)
+    def __init__(self, run):
+        plan = run.plan
+        self._run = run
+        self.progress = Progress(
+            run.start, plan.total_steps, plan.config.batch_size, plan.steps_per_epoch
+        )
+        if run.chief:
+            self._metrics = MetricsWriter(run.workdir, run.start)
+            self._representation = Representation(run.method.encoder, plan.dataset, plan.config)
 
     def picture(self, step, batch):
         """Draws the first views of a batch."""
-        if not self._chief:
+        if not self._run.chief:
             return
-        columns = first_views(self._dataset, batch, PICTURED_IMAGES)
-        views = draw_views(columns, self._config.dataset)
-        plot.save(views, self._workdir / "views.png")
+        plan = self._run.plan
+        columns = first_views(plan.dataset, batch, PICTURED_IMAGES)
+        views = draw_views(columns, plan.config.dataset)
+        plot.save(views, self._run.workdir / VIEWS_FILE)
         self._metrics.write_picture(step, "views", plot.pixels(views))
 
     def report(self, step, scalars, representation):
-        """Writes a row of {name: float}; the representation's measures too, if asked for."""
-        if not self._chief:
+        """Writes a row of metrics and prints a line.
+
+        Args:
+            step: the number of the step that is done.
+            scalars: {name: float} of the method.
+            representation: whether to measure the encoder's features as well.
+        """
+        if not self._run.chief:
             return
-        row = {**scalars, "learning_rate": float(self._optimizer.learning_rate)}
+        row = {**scalars, "learning_rate": float(self._run.method.optimizer.learning_rate)}
         row.update(self.progress.measure(step))
         if representation:
             row.update(self._representation.measure())
@@ -54,10 +57,11 @@ class Watch:
         self._metrics.write(step, row)
 
     def estimate(self, step):
-        """Tells how long the run will take."""
-        if self._chief:
+        """Prints how long the run will take."""
+        if self._run.chief:
             self.progress.estimate(step)
 
     def close(self):
-        if self._chief:
+        """Writes the last curves."""
+        if self._run.chief:
             self._metrics.close()
