@@ -57,7 +57,7 @@ from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from sassl_tf.representation.features import CROP_PROPORTION, encoder_fingerprint, extract_features
 from training.command import binary
-from training.optimizers import SGD, peak_learning_rate
+from training.optimizers import TorchSGD, peak_learning_rate
 
 TRIALS = 5
 LEAST_STEPS = 10  # in an epoch
@@ -271,7 +271,7 @@ def _optimizer(schedule, peak, steps):
     # Keras takes a boundary as the last step of what comes before it.
     last = [round(share * steps) - 1 for share in DROPS]
     rate = schedules.PiecewiseConstantDecay(last, [peak, peak / 10, peak / 100])
-    return SGD(rate, momentum=0.9, weight_decay=0.0)
+    return TorchSGD(rate, momentum=0.9, weight_decay=0.0)
 
 
 def _report(result):

@@ -1,4 +1,4 @@
-"""LARS, SGD as PyTorch has it, and the learning-rate schedule of the self-supervised recipes."""
+"""The optimizers of the self-supervised recipes, and their learning-rate schedule."""
 
 import keras
 from keras import ops
@@ -12,10 +12,10 @@ class LARS(keras.optimizers.Optimizer):
 
     For a weight w with gradient g: g ← g + λ·w; g ← η·‖w‖/‖g‖·g; v ← m·v + lr·g; w ← w - v.
     Vectors (biases, batch normalisation's γ and β) are neither decayed nor adapted. Source:
-    tf2/lars_optimizer.py, which excludes by name what this excludes by rank.
+    tf2/lars_optimizer.py, which excludes them by their names, where this excludes them by rank.
 
     Args:
-        learning_rate: number or schedule.
+        learning_rate: a number or a Keras schedule.
         momentum: m.
         weight_decay: λ.
         trust_coefficient: η.
@@ -68,23 +68,23 @@ class LARS(keras.optimizers.Optimizer):
 
 
 def _norm(x):
-    """Of all its numbers (`ops.norm` takes no more than two axes, and a kernel has four)."""
+    """Returns the norm over all axes; `ops.norm` takes two at most, and a kernel has four."""
     return ops.sqrt(ops.sum(ops.square(x)))
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
-class SGD(keras.optimizers.Optimizer):
-    """Stochastic gradient descent as PyTorch has it, with which MoCo was trained.
+class TorchSGD(keras.optimizers.Optimizer):
+    """Stochastic gradient descent as `torch.optim.SGD`, with which MoCo and SimSiam were trained.
 
-    g ← g + λ·w, for every weight; v ← m·v + g; w ← w - lr·v. Keras's own decays apart from the
-    gradient, and has the learning rate inside v.
+    g ← g + λ·w, for every weight; v ← m·v + g; w ← w - lr·v. `keras.optimizers.SGD` differs: its
+    weight decay is apart from the gradient, and its v includes the learning rate.
 
     Args:
-        learning_rate: number or schedule.
+        learning_rate: a number or a Keras schedule.
         momentum: m.
         weight_decay: λ.
-        constant_for: part of a path, "predictor" for one; weights whose path holds it have
-            `constant_rate` instead of the schedule's (SimSiam, section 4.1).
+        constant_for: part of a path, such as "predictor"; weights whose path contains it have
+            `constant_rate` as their learning rate (SimSiam, section 4.1). "" for none.
         constant_rate: a number.
     """
 
@@ -134,19 +134,31 @@ class SGD(keras.optimizers.Optimizer):
 
 
 def peak_learning_rate(base, scaling, batch_size):
-    """The papers' scaling by the global batch size B: base·B/256, or base·√B.
+    """Scales a learning rate by the global batch size B, as the papers do.
+
+    Args:
+        base: the learning rate of the config.
+        scaling: "linear" for base·B/256, "sqrt" for base·√B (SimCLR, appendix B.1), "none".
+        batch_size: B.
 
     Raises:
-        ValueError: scaling is not "linear", "sqrt" or "none".
+        ValueError: another scaling.
     """
     factors = {"linear": batch_size / 256, "sqrt": batch_size**0.5, "none": 1.0}
     if scaling not in factors:
-        raise UserError(f"learning_rate_scaling is {scaling!r}; expected {sorted(factors)}.")
+        raise UserError(
+            f"learning_rate_scaling is {scaling!r}; expected one of {', '.join(factors)}."
+        )
     return base * factors[scaling]
 
 
 def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
-    """The optimizer of a config, with linear warm-up from 0 and cosine decay to 0.
+    """Builds the optimizer of a config, with linear warm-up from 0 and cosine decay to 0.
+
+    Args:
+        config: the section `optimizer` of a pretraining config.
+        batch_size: over all replicas.
+        total_steps, steps_per_epoch: length of the run and of an epoch.
 
     Raises:
         ValueError: an unknown optimizer or scaling.
@@ -162,7 +174,7 @@ def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
     if config.name == "lars":
         return LARS(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
     if config.name == "sgd":
-        return SGD(
+        return TorchSGD(
             schedule,
             momentum=config.momentum,
             weight_decay=config.weight_decay,

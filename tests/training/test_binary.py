@@ -1,4 +1,4 @@
-"""What every binary says to a user who makes a mistake, and what it does not say."""
+"""The start and the end of a command: wrong flags, errors for people, Ctrl-C."""
 
 import os
 import signal
@@ -9,12 +9,10 @@ from unittest import mock
 import pytest
 
 from sassl_tf.errors import UserError
-from sassl_tf.nearest import nearest
 from sassl_tf.representation.knn import knn_predict
-from tests.training.test_binaries import ROOT
+from tests.training.test_commands import ROOT
 from training.command import binary, quiet
 from training.engine import preemption
-from training.report import progress
 
 
 def started(*command):
@@ -146,12 +144,3 @@ def test_a_preempted_run_within_another_binary(monkeypatch, capsys):
         binary._main(main, True, False, ["demo"])
     assert ended.value.code == 143
     assert "step 3 of 9 is saved. The same command continues." in capsys.readouterr().err
-
-
-def test_durations():
-    assert [progress.clock(s) for s in (7.2, 754, 3723)] == ["0:07", "12:34", "1:02:03"]
-
-
-def test_nearest():
-    assert nearest("imagenete", ["smoke", "imagenette"]) == ' Did you mean "imagenette"?'
-    assert nearest("zzz", ["smoke", "imagenette"]) == ""

@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 from evaluation.sgd_probe import RECIPES
-from sassl_tf.checked import read_json
-from sassl_tf.datasets.shapes import shapes
-from sassl_tf.stylizers import stylizer
 from training.configs import byol, moco, simclr, simsiam
 from training.configs.common import PRESETS
-from training.engine.assembly import build_augmentation, compiled_method, fingerprints
-from training.engine.workdir import open_workdir
+from training.engine.assembly import build_augmentation, compiled_method
 from training.optimizers import peak_learning_rate
 
 
@@ -101,64 +97,6 @@ def test_the_papers_learning_rates(method, preset, peak, weight_decay, warmup):
 def test_unknown_preset():
     with pytest.raises(ValueError, match="smoke, demo, cifar10"):
         simclr.get_config("imagenete")
-
-
-def test_a_workdir_belongs_to_its_config(tmp_path):
-    config = simclr.get_config("smoke")
-    open_workdir(tmp_path / "run", config)
-    assert open_workdir(tmp_path / "run", config) == tmp_path / "run"
-    written = read_json(tmp_path / "run" / "config.json")
-    assert written == json.loads(config.to_json())
-    config.views.left.brightness = 0.1
-    open_workdir(tmp_path / "run", config)  # no checkpoint yet
-    (tmp_path / "run" / "checkpoints").mkdir()
-    (tmp_path / "run" / "checkpoints" / "ckpt-5.index").touch()
-    config.views.left.hue = 0.3
-    with pytest.raises(ValueError, match=r"views\.left\.hue: there 0\.2, here 0\.3"):
-        open_workdir(tmp_path / "run", config)
-    config.views.left.hue = 0.2
-    with pytest.raises(ValueError, match=r"fingerprints: there '\(absent\)', here"):
-        open_workdir(tmp_path / "run", config, {"images": 3})
-
-
-def begun_run(folder, config, fingerprints):
-    open_workdir(folder, config, fingerprints)
-    (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / "ckpt-5.index").touch()
-    return folder
-
-
-def test_a_run_with_another_order_of_the_images_is_not_gone_on_with(tmp_path):
-    config = simclr.get_config("smoke")
-    config.sassl.enabled = False
-    found = fingerprints(shapes(count=40), build_augmentation(config))
-    assert found["order"] >= 2
-    before = {name: value for name, value in found.items() if name != "order"}
-    folder = begun_run(tmp_path / "run", config, before)
-    with pytest.raises(
-        ValueError, match=r"(?s)order: there '\(absent\)', here 2\n.*drawn in another"
-    ):
-        open_workdir(folder, config, found)
-    open_workdir(begun_run(tmp_path / "new", config, found), config, found)
-
-
-def test_another_precision_of_the_stylizer_is_told(tmp_path, capsys, monkeypatch):
-    config = simclr.get_config("smoke")
-    found = {}
-    for has_it, precision in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(stylizer, "processor_has_bfloat16", lambda has_it=has_it: has_it)
-        found[precision] = fingerprints(shapes(count=40), build_augmentation(config))
-        assert found[precision]["stylizer_precision"] == precision
-    folder = begun_run(tmp_path / "run", config, found["bfloat16"])
-    open_workdir(folder, config, found["bfloat16"])
-    assert "precision" not in capsys.readouterr().err
-    open_workdir(folder, config, found["float32"])
-    told = capsys.readouterr().err
-    assert "begun with a stylizer in bfloat16" in told and "config.sassl.precision" in told
-    # What was begun before it was recorded goes on without a word.
-    unrecorded = {k: v for k, v in found["float32"].items() if k != "stylizer_precision"}
-    open_workdir(begun_run(tmp_path / "old", config, unrecorded), config, found["bfloat16"])
-    assert not capsys.readouterr().err
 
 
 def test_the_initial_weights_are_the_same_with_and_without_sassl():

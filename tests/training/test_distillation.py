@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 import sassl_tf
-from training import distill_stylizer
-from training.distillation_data import DistillationImages, recolour, square_crops, textures
+from training.distillation import losses, student
+from training.distillation.data import DistillationImages, recolour, square_crops, textures
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +16,7 @@ def teacher(magenta_folder):
 
 
 def test_the_student_begins_as_its_teacher_up_to_the_first_expansion(teacher):
-    student = distill_stylizer.transfer_network_from(teacher)
-    networks = teacher.transfer_network, student
+    networks = teacher.transfer_network, student.transfer_network_from(teacher)
     layers = "expand.conv1.conv.StyleNorm", "expand1_style"
     content = tf.constant(sassl_tf.samples.photographs(96)[:2] / np.float32(255))
     code = teacher.encode_style(content[::-1])
@@ -28,25 +27,48 @@ def test_the_student_begins_as_its_teacher_up_to_the_first_expansion(teacher):
     # Not to the last digit: the student mirrors whole patches at the border.
     assert ours.shape == theirs.shape
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.999
-    style = distill_stylizer.style_network_from(teacher)
+    style = student.style_network_from(teacher)
     np.testing.assert_array_equal(style.get_weights()[-1], teacher.style_network.get_weights()[-1])
 
 
 def test_style_heads_are_the_gammas_and_betas(teacher):
-    heads = distill_stylizer.style_heads(teacher)
+    heads = losses.style_heads(teacher)
     code = np.random.default_rng(0).normal(size=(2, 100)).astype(np.float32)
     layer = teacher.transfer_network.get_layer("residual.residual1.conv1.StyleNorm")
     gamma = (code[0] - code[1]) @ layer.gamma_kernel.numpy()
-    found = (code[0] - code[1]) @ heads
+    differences = (code[0] - code[1]) @ heads
     assert heads.shape[1] == 2 * (10 * 32 + 16 + 8 + 3)
-    assert any(np.allclose(found[i : i + 32], gamma, atol=1e-4) for i in range(0, 321, 32))
+    assert any(np.allclose(differences[i : i + 32], gamma, atol=1e-4) for i in range(0, 321, 32))
 
 
 def test_features_are_the_teachers(teacher):
     images = sassl_tf.samples.photographs(64)[:2] / np.float32(255)
-    *maps, code = distill_stylizer.feature_network(teacher.style_network)(images)
+    *maps, code = losses.feature_network(teacher.style_network)(images)
     np.testing.assert_allclose(code, teacher.style_network(images), atol=1e-5)
     assert [x.shape[1] for x in maps] == [32, 16, 8, 4]
+
+
+def test_the_texture_loss_by_hand():
+    """Half of a picture's contrast has a quarter of the energy of its detail, and that error."""
+    targets = np.random.default_rng(0).random((4, 16, 16, 3)).astype(np.float32)
+    pictures = 0.5 + 0.5 * (targets - 0.5)
+    loss, (detail, energy, code_error) = losses.texture_loss(
+        tf.constant(pictures), tf.constant(targets), lambda x: (x, tf.reduce_mean(x, axis=(1, 2)))
+    )
+    assert [float(detail), float(energy)] == pytest.approx([0.25, 0.25], rel=1e-3)
+
+    def error(ours, theirs):
+        return np.mean((ours - theirs) ** 2) / np.mean(np.var(theirs, axis=0))
+
+    def moments(x):
+        return np.concatenate([x.mean((1, 2)), np.sqrt(x.var((1, 2)) + 1e-4)], axis=1)
+
+    codes = error(pictures.mean((1, 2)), targets.mean((1, 2)))
+    maps = np.mean(((pictures - targets) ** 2).mean((1, 2, 3)) / (targets**2).mean((1, 2, 3)))
+    style = (np.log(error(moments(pictures), moments(targets))) + np.log(codes)) / 2
+    expected = 0.5 * np.log(0.25) + 2.0 * np.log(0.25) ** 2 + 0.25 * np.log(maps) + 0.5 * style
+    assert float(code_error) == pytest.approx(codes, rel=1e-2)
+    assert float(loss) == pytest.approx(expected, rel=1e-2)
 
 
 def test_batches_are_functions_of_the_generators_seed():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.optimizers import LARS, SGD, build_optimizer, peak_learning_rate
+from training.optimizers import LARS, TorchSGD, build_optimizer, peak_learning_rate
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (3, 3, 2, 5)])
@@ -52,7 +52,7 @@ def test_sgd_is_pytorchs_under_a_changing_learning_rate():
     w, v = rng.normal(size=(4, 3)), np.zeros((4, 3))
     variable = keras.Variable(w)
     rates = keras.optimizers.schedules.PiecewiseConstantDecay([0, 1], [0.5, 0.1, 0.2])
-    optimizer = SGD(rates, momentum=0.9, weight_decay=0.01)
+    optimizer = TorchSGD(rates, momentum=0.9, weight_decay=0.01)
     optimizer.build([variable])
     for rate in (0.5, 0.1, 0.2):
         g = rng.normal(size=(4, 3))
@@ -60,19 +60,19 @@ def test_sgd_is_pytorchs_under_a_changing_learning_rate():
         v = 0.9 * v + g + 0.01 * w
         w = w - rate * v
     np.testing.assert_allclose(variable, w, atol=1e-5)
-    again = SGD.from_config(SGD(0.1, momentum=0.8, weight_decay=0.3).get_config())
+    again = TorchSGD.from_config(TorchSGD(0.1, momentum=0.8, weight_decay=0.3).get_config())
     assert (again.decay, again.momentum) == (0.3, 0.8)
 
 
 def test_sgd_holds_the_rate_of_what_is_named():
     moving, held = keras.Variable([1.0], name="w"), keras.Variable([1.0], name="predictor_w")
     rates = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.5, 0.1])
-    optimizer = SGD(rates, 0.0, 0.0, constant_for="predictor", constant_rate=0.5)
+    optimizer = TorchSGD(rates, 0.0, 0.0, constant_for="predictor", constant_rate=0.5)
     optimizer.build([moving, held])
     for _ in range(2):
         optimizer.apply([tf.constant([0.1])] * 2, [moving, held])
     np.testing.assert_allclose([moving[0], held[0]], [1 - 0.05 - 0.01, 1 - 0.05 - 0.05], rtol=1e-6)
-    assert SGD.from_config(optimizer.get_config()).constant_for == "predictor"
+    assert TorchSGD.from_config(optimizer.get_config()).constant_for == "predictor"
 
 
 def test_scaling():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.test_momentum_methods import batch_normalized_encoder, byol, moco, simsiam
+from tests.training.test_byol_moco_simsiam import batch_normalized_encoder, byol, moco, simsiam
 from tests.training.test_simclr import views
 from tests.training.test_xla import simclr
 from training.methods.descent import descend

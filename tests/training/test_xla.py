@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.test_momentum_methods import batch_normalized_encoder, byol, moco, simsiam
+from tests.training.test_byol_moco_simsiam import batch_normalized_encoder, byol, moco, simsiam
 from tests.training.test_simclr import views
 from training.methods.simclr import SimCLR
 

@@ -18,7 +18,7 @@ from training.methods.byol import BYOL
 from training.methods.moco import MoCo
 from training.methods.simclr import SimCLR
 from training.methods.simsiam import SimSiam
-from training.optimizers import LARS, SGD
+from training.optimizers import LARS, TorchSGD
 
 BATCH = 16
 
@@ -47,8 +47,8 @@ METHODS = {
 OPTIMIZERS = {
     "simclr": lambda: LARS(1.0, weight_decay=1e-3, trust_coefficient=0.1),
     "byol": lambda: LARS(1.0, weight_decay=1e-3, trust_coefficient=0.1),
-    "simsiam": lambda: SGD(0.1, weight_decay=1e-3),
-    "moco": lambda: SGD(0.1, weight_decay=1e-3),
+    "simsiam": lambda: TorchSGD(0.1, weight_decay=1e-3),
+    "moco": lambda: TorchSGD(0.1, weight_decay=1e-3),
 }
 
 

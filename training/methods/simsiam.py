@@ -36,9 +36,14 @@ class SimSiam(keras.Model):
 
         self.projector = keras.Sequential(
             [
-                *(dense(width), batch_norm(), layers.ReLU()),
-                *(dense(width), batch_norm(), layers.ReLU()),
-                *(dense(projection_dim), batch_norm(center=False, scale=False)),
+                dense(width),
+                batch_norm(),
+                layers.ReLU(),
+                dense(width),
+                batch_norm(),
+                layers.ReLU(),
+                dense(projection_dim),
+                batch_norm(center=False, scale=False),
             ],
             name="projector",
         )

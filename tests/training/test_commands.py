@@ -1,4 +1,4 @@
-"""The other binaries, run as a user runs them."""
+"""The commands of `training` besides pretraining, run as a user runs them."""
 
 import pathlib
 import subprocess

@@ -1,6 +1,6 @@
-"""Contents and styles for the distillation of a stylizer: crops, colours, and made-up textures.
+"""Contents and styles for the distillation of a stylizer: crops, colours, generated textures.
 
-Every batch is a function of a seed. The images lie in memory as bytes.
+Every batch is a function of a seed. The images are kept in memory as bytes.
 """
 
 import dataclasses
@@ -11,37 +11,43 @@ import tensorflow as tf
 
 from sassl_tf.style_images import style_images
 
-CONTENT_SIZE = 128
-STYLE_SIZE = 256  # what the teacher's F sees
-STYLES_AS_CONTENTS = 0.15  # larger crops need more pixels than the photographs have
-TEXTURES = 0.12  # share of styles that are made up
+CONTENT_SIZE = 128  # px
+STYLE_SIZE = 256  # px, which the teacher's F takes
+STYLES_AS_CONTENTS = 0.15  # share of batches; crops above 128 px need images of more pixels
+TEXTURES = 0.12  # share of styles that are generated
 
 
 def read_images(folder, side):
-    """uint8 [N, side, side, 3]: the centre of every image under a folder."""
+    """Returns the centre of every image under a folder, uint8 [N, side, side, 3]."""
     images = style_images(folder, side).map(to_bytes)
     return np.stack(list(images.as_numpy_iterator()))
 
 
 def to_bytes(images):
-    """From [0, 1] to uint8."""
+    """Converts images from [0, 1] to uint8."""
     return tf.saturate_cast(tf.round(255 * images), tf.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
 class DistillationImages:
-    """Photographs uint8 [N, 128, 128, 3] and style images uint8 [M, 256, 256, 3]."""
+    """Holds photographs, uint8 [N, 128, 128, 3], and style images, uint8 [M, 256, 256, 3]."""
 
     photographs: np.ndarray
     styles: np.ndarray
 
     @classmethod
     def from_folders(cls, contents, styles):
+        """Reads several folders of photographs and one of style images."""
         photographs = [read_images(folder, CONTENT_SIZE) for folder in contents]
         return cls(np.concatenate(photographs), read_images(styles, STYLE_SIZE))
 
     def batch(self, rng, side, count):
-        """Draws `count` contents at a side, in pixels, and as many styles.
+        """Draws a batch.
+
+        Args:
+            rng: a `numpy.random.Generator`.
+            side: of the contents, in pixels.
+            count: number of contents, and of styles.
 
         Returns:
             Contents [count, side, side, 3] and styles [count, 256, 256, 3], float32 in [0, 1].
@@ -64,14 +70,23 @@ def _styles(images, seed):
     seeds = tf.random.split(seed, 4)
     crops = square_crops(images, seeds[0], 0.4, STYLE_SIZE)
     count = tf.shape(images)[0]
-    made_up = tf.random.stateless_uniform((count, 1, 1, 1), seeds[1]) < TEXTURES
-    crops = tf.where(made_up, textures(count, seeds[2], STYLE_SIZE), crops)
+    generated = tf.random.stateless_uniform((count, 1, 1, 1), seeds[1]) < TEXTURES
+    crops = tf.where(generated, textures(count, seeds[2], STYLE_SIZE), crops)
     return recolour(crops, seeds[3], permute=True)
 
 
 def square_crops(images, seed, smallest, side):
-    """One random square crop of each image, of `smallest` to all of its side, resized; mirrored
-    half of the time. uint8 or float [B, H, H, 3] to float32 [B, side, side, 3] in [0, 1]."""
+    """Crops a random square of each image, mirrors half of them, and resizes them.
+
+    Args:
+        images: [B, H, H, 3], values in [0, 255].
+        seed: int [2].
+        smallest: the smallest side of a crop, as a share of the image's side.
+        side: of the result, in pixels.
+
+    Returns:
+        float32 [B, side, side, 3] in [0, 1].
+    """
     count = tf.shape(images)[0]
     u = tf.random.stateless_uniform((4, count), seed)
     scale = smallest + (1 - smallest) * u[0]
@@ -84,12 +99,12 @@ def square_crops(images, seed, smallest, side):
 
 
 def recolour(images, seed, permute):
-    """Changes contrast, brightness, saturation and the balance of channels of half of the images.
+    """Changes contrast, brightness, saturation and colour balance of half of the images.
 
     Args:
         images: float [B, H, W, 3] in [0, 1].
         seed: int [2].
-        permute: whether channels also change places.
+        permute: whether the channels also change places.
     """
     count = tf.shape(images)[0]
     seeds = tf.random.split(seed, 5)
@@ -109,7 +124,13 @@ def recolour(images, seed, permute):
 
 
 def textures(count, seed, side, waves=4):
-    """Patterns of a few plane waves and of noise, in random colours, smooth to hard-edged.
+    """Generates patterns of plane waves and noise in two random colours, with soft or hard edges.
+
+    Args:
+        count: number of images.
+        seed: int [2].
+        side: in pixels.
+        waves: number of plane waves in a pattern.
 
     Returns:
         float32 [count, side, side, 3] in [0, 1].

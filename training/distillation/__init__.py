@@ -1,0 +1,1 @@
+"""Distillation: how the compact stylizer learns from Magenta's mobile model."""
