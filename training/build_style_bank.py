@@ -1,10 +1,10 @@
-"""Computes a style bank: the codes of a style dataset, once, before training.
+"""Computes a style bank: the codes of a style dataset, once before training.
 
     python -m training.build_style_bank --images=FOLDER --stylizer=compact --output=styles.npz
 
-`--images` is a folder, of which every image counts, or a dataset as training takes it (`tfds:dtd`).
-The bank serves `SASSLAugmentation(styles="styles.npz")` with the same stylizer. The same command
-continues one that was interrupted.
+`--images` is a folder, all of whose images are encoded, or a dataset as for training (`tfds:dtd`).
+Use the bank with the same stylizer, by `SASSLAugmentation(styles="styles.npz")`. The same command
+continues after an interruption.
 """
 
 import pathlib
@@ -25,27 +25,37 @@ from training.command import binary
 from training.engine.lock import locked
 from training.report.logs import say
 
-_IMAGES = flags.DEFINE_string("images", None, "Folder or dataset of style images.", required=True)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS datasets.")
-_STYLIZER = flags.DEFINE_string("stylizer", "compact", "Name of the stylizer.")
-_WEIGHTS = flags.DEFINE_string("weights", None, "Of the stylizer, where its name is not enough.")
+_IMAGES = flags.DEFINE_string(
+    "images", None, "The folder or the dataset of style images.", required=True
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
+_STYLIZER = flags.DEFINE_string("stylizer", "compact", "The name of the stylizer.")
+_WEIGHTS = flags.DEFINE_string(
+    "weights", None, "The stylizer's weights, if its name does not determine them."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
 
-PART = 1024  # images between two saves
+PART = 1024  # images, after which a part is saved
 
 
 def build_style_bank(dataset, stylizer, output, part=PART):
     """Encodes all images of an `ImageDataset` and writes the bank.
 
-    What is done so far lies in a folder beside `output`, named after the images and the stylizer,
-    and is taken up again by the next call; at the end the folder goes.
+    Finished parts are saved in a folder beside `output`, named after the images and the stylizer.
+    The next call continues from there. The folder is removed at the end.
+
+    Args:
+        dataset: an `ImageDataset`.
+        stylizer: a `Stylizer`.
+        output: path of the `.npz` file.
+        part: number of images in a part.
 
     Returns:
         The `StyleBank`.
 
     Raises:
-        ValueError: a code that is not finite.
-        InUse: another process makes the same bank.
+        ValueError: a code is not finite.
+        InUse: another process computes the same bank.
     """
     output = pathlib.Path(output)
     key = fingerprint_of(dataset.fingerprint, dataset.split, stylizer.fingerprint, part)
@@ -58,11 +68,11 @@ def build_style_bank(dataset, stylizer, output, part=PART):
 
 
 def _bank_of_parts(dataset, stylizer, parts, part):
-    """The bank, of files in a folder `parts` that are there or are written now."""
+    """Returns the bank; reads the files in the folder `parts`, and writes missing ones."""
     starts = range(0, len(dataset), part)
     files = [parts / f"{start:09d}.npy" for start in starts]
     codes = [cached(read_array, file) for file in files]
-    done = sum(found is not None for found in codes)
+    done = sum(part_codes is not None for part_codes in codes)
     if done:
         say(f"Continuing after {min(done * part, len(dataset))} of {len(dataset)} images.")
     with tqdm(total=len(dataset), unit="img", desc="Encoding styles") as bar:
@@ -76,7 +86,7 @@ def _bank_of_parts(dataset, stylizer, parts, part):
 
 
 def style_dataset(images, data_dir=None):
-    """The `ImageDataset` of a folder or of a spec of `load_dataset`."""
+    """Returns the `ImageDataset` of a folder or of a spec for `load_dataset`."""
     if images == "shapes" or images.startswith(("folder:", "tfds:")):
         return load_dataset(images, data_dir=data_dir)
     return every_image(images)
@@ -88,8 +98,8 @@ def main(_):
     bank = build_style_bank(dataset, stylizer, _OUTPUT.value)
     print(f"{_OUTPUT.value}: {len(bank)} styles of {_IMAGES.value}, for {stylizer!r}.")
     weights = [f"--config.sassl.weights={_WEIGHTS.value}"] if _WEIGHTS.value else []
-    used = [f"--config.sassl.stylizer={stylizer.name}", *weights]
-    print("In training:", shlex.join([*used, f"--config.sassl.styles={_OUTPUT.value}"]))
+    arguments = [f"--config.sassl.stylizer={stylizer.name}", *weights]
+    print("In training:", shlex.join([*arguments, f"--config.sassl.styles={_OUTPUT.value}"]))
 
 
 if __name__ == "__main__":

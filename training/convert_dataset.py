@@ -1,15 +1,15 @@
-"""A dataset of TFDS, or images packed in one .npz file, written to class folders.
+"""Writes a dataset of TFDS, or images packed in one .npz file, to class folders.
 
     python -m training.convert_dataset --source=tfds:imagenet2012 --data_dir=DIR --output=imagenet
     python -m training.convert_dataset --source=cifar10_jpeg.npz --output=cifar10
 
 The folders are `OUTPUT/{train,val,test}/CLASS/NUMBER.jpg` (or .png), for `folder:OUTPUT`. Images
-are copied as they are stored, not encoded anew. OUTPUT appears when all is written.
+are copied as they are stored, without encoding them again. OUTPUT appears when all is written.
 
-`folder:` reads images from disk as they are needed, where `tfds:` keeps a split in memory: so this
-is the way for ImageNet and what else has more than 8 GiB.
+`tfds:` keeps a split in memory, while `folder:` reads images from disk when they are needed. So
+use this for ImageNet and other datasets of more than 8 GiB.
 
-A pack holds, for each split it has, `jpeg_SPLIT` (uint8, the files one after the other),
+A pack holds, for each of its splits, `jpeg_SPLIT` (uint8, the files one after the other),
 `offsets_SPLIT` (integers [N + 1]: image i is `jpeg_SPLIT[offsets[i]:offsets[i + 1]]`) and `y_SPLIT`
 (integers [N]), and `class_names`.
 """
@@ -29,16 +29,16 @@ from sassl_tf.refusals import reason
 from training.command import binary
 
 SPLIT_FOLDERS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
-# What np.load raises for a file that is cut short, or something else.
+# The errors of np.load for a file that is cut short or of another format.
 DAMAGED = (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile, zlib.error, TypeError)
 SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp", b"RI": ".webp"}
 
 
 def packed_examples(path):
-    """Yields (split, class name, encoded image) of a pack.
+    """Yields (split, class name, encoded image) for each labelled image of a pack.
 
     Raises:
-        ValueError: the file is no pack, or its arrays do not fit together.
+        ValueError: the file is not a pack, or its arrays do not fit together.
     """
     names, columns = _read_pack(path)
     for split, (data, offsets, labels) in columns.items():
@@ -48,7 +48,7 @@ def packed_examples(path):
 
 
 def _read_pack(path):
-    """({class name}, {split: (bytes, offsets, labels)}) of a pack, checked."""
+    """Returns the class names and {split: (bytes, offsets, labels)} of a pack, checked."""
     try:
         with np.load(path, allow_pickle=False) as pack:
             names = [_text(name) for name in pack["class_names"]]
@@ -59,7 +59,7 @@ def _read_pack(path):
             }
     except DAMAGED as error:
         raise UserError(
-            f"{path} is no pack of images ({reason(error)}); expected an .npz file with "
+            f"{path} is not a pack of images ({reason(error)}); expected an .npz file with "
             "jpeg_SPLIT, offsets_SPLIT, y_SPLIT and class_names, arrays of numbers and of text."
         ) from None
     problems = [
@@ -71,7 +71,9 @@ def _read_pack(path):
     if repeated:
         problems.append(f"the class names repeat: {', '.join(repeated)}")
     if problems:
-        raise UserError(f"The pack {path} does not hold together. " + "; ".join(problems) + ".")
+        raise UserError(
+            f"The arrays of the pack {path} do not fit together. " + "; ".join(problems) + "."
+        )
     return names, columns
 
 
@@ -80,7 +82,7 @@ def _text(name):
 
 
 def _problems(data, offsets, labels, count):
-    """What keeps a split's arrays from being what the top of this file says."""
+    """Yields a message for each difference from the format at the top of this file."""
     if data.dtype != np.uint8 or data.ndim != 1:
         yield f"jpeg is {data.dtype} of shape {data.shape}, expected uint8 [BYTES]"
     for name, array in (("offsets", offsets), ("y", labels)):
@@ -89,23 +91,30 @@ def _problems(data, offsets, labels, count):
             return
     if len(offsets) != len(labels) + 1:
         yield f"{len(offsets)} offsets, {len(labels)} labels; expected one offset more than labels"
-    # Python's integers: those of NumPy turn over, or become floats, where one is unsigned.
+    # As Python's integers, since NumPy's overflow, or become floats if one is unsigned.
     ends = [int(offset) for offset in offsets]
     if ends and (ends[0] < 0 or ends[-1] > len(data) or ends != sorted(ends)):
-        yield f"the offsets do not rise from 0 or more to {len(data)} at most"
+        yield f"the offsets are not ascending numbers from 0 to {len(data)}"
     lowest, highest = (int(f(labels)) if len(labels) else 0 for f in (np.min, np.max))
     if lowest < -1 or highest >= max(count, 1):
         yield (
-            f"labels go from {lowest} to {highest}, expected numbers below that of the class names "
-            f"({count}), and -1 without a label"
+            f"labels are from {lowest} to {highest}, expected from 0 to below the number of class "
+            f"names ({count}), or -1 for an image without a label"
         )
 
 
 def write_folders(examples, output):
-    """Writes (split, class name, encoded image) to class folders; returns how many.
+    """Writes images to class folders.
+
+    Args:
+        examples: iterable of (split, class name, encoded image).
+        output: path of the folder to make.
+
+    Returns:
+        The number of images.
 
     Raises:
-        ValueError: `output` exists, an image is of no known format, two classes would share a
+        ValueError: `output` exists, an image has an unknown format, two classes would share a
             folder, or there is no image.
     """
     output = pathlib.Path(output)
@@ -117,8 +126,8 @@ def write_folders(examples, output):
             suffix = SUFFIXES.get(data[:2])
             if suffix is None:
                 raise UserError(
-                    f"Image {count} ({split}, {name}) is no JPEG, PNG, GIF, BMP or WebP file. Take "
-                    "it out of the dataset, or convert it."
+                    f"Image {count} ({split}, {name}) is not a JPEG, PNG, GIF, BMP or WebP file. "
+                    "Remove it from the dataset, or convert it."
                 )
             if name not in folder_of:
                 folder_of[name] = _folder_name(name, folder_of.values())
@@ -132,12 +141,12 @@ def write_folders(examples, output):
 
 
 def _folder_name(class_name, taken):
-    # TFDS has names with a slash in them (SUN397: /a/abbey).
+    # Some names of TFDS contain slashes (SUN397: /a/abbey).
     name = class_name.strip("/").replace("/", "_")
     if not name or name.startswith(".") or name in taken:
         raise UserError(
             f"The class {class_name!r} cannot have a folder of its own: its name is empty, begins "
-            "with a dot, or is another's with _ for /. Rename it."
+            "with a dot, or becomes another class's name when _ replaces /. Rename it."
         )
     return name
 
@@ -150,13 +159,15 @@ def main(_):
     elif values.source.endswith(".npz"):
         examples = packed_examples(values.source)
     else:
-        raise UserError(f"The source is {values.source!r}; give tfds:NAME or a .npz file.")
+        raise UserError(f"The source is {values.source!r}; expected tfds:NAME or a .npz file.")
     count = write_folders(examples, values.output)
     print(f"{count} images. Use them as folder:{values.output}")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("source", None, "tfds:NAME, or a .npz pack.", required=True)
-    flags.DEFINE_string("output", None, "The folder to be made.", required=True)
+    flags.DEFINE_string(
+        "source", None, "The dataset to convert: tfds:NAME, or a .npz pack.", required=True
+    )
+    flags.DEFINE_string("output", None, "The folder to write; it must not exist.", required=True)
     flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
     binary.run(main)

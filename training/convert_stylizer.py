@@ -1,11 +1,11 @@
-"""Writes a stylizer's weights as one safetensors file, which loads in a second and needs no Hub.
+"""Writes a stylizer's weights to one safetensors file, which loads in a second without a network.
 
     python -m training.convert_stylizer --stylizer=magenta --output=magenta.safetensors
     python -m training.convert_stylizer --weights=FOLDER --output=magenta.safetensors
 
-Then `load_stylizer("magenta", weights="magenta.safetensors")`. `--weights` is whatever
+Load it with `load_stylizer("magenta", weights="magenta.safetensors")`. `--weights` is whatever
 `load_stylizer` takes: a Hub or Kaggle handle, a SavedModel folder, Magenta's unpacked checkpoint. A
-SavedModel is run once, to check the numbers that are read from it: give only one that you trust.
+SavedModel is run once, to check the numbers that are read from it, so give one that you trust.
 """
 
 from absl import flags
@@ -13,12 +13,14 @@ from absl import flags
 from sassl_tf.stylizers import load_stylizer
 from training.command import binary
 
-_STYLIZER = flags.DEFINE_string("stylizer", "magenta", "Name of the stylizer.")
-_WEIGHTS = flags.DEFINE_string("weights", None, "Where its weights are; TF Hub by default.")
+_STYLIZER = flags.DEFINE_string("stylizer", "magenta", "The name of the stylizer.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "The source of the weights; TF Hub by default.")
 _OUTPUT = flags.DEFINE_string("output", None, "The .safetensors file to write.", required=True)
 
 flags.register_validator(
-    "output", lambda path: path.endswith(".safetensors"), "expected a file name in .safetensors"
+    "output",
+    lambda path: path.endswith(".safetensors"),
+    "expected a file name that ends in .safetensors",
 )
 
 

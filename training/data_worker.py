@@ -1,18 +1,17 @@
-r"""A helper of the input pipeline: a dispatcher of tf.data service, or one of its workers.
+r"""Runs a helper of the input pipeline: a dispatcher of tf.data service, or one of its workers.
 
     python -m training.data_worker --role=dispatcher --allow_remote --port=5050 --work_dir=DIR
     python -m training.data_worker --role=worker --allow_remote --dispatcher=HOST:5050 \
         --port=5051 --address=THIS_HOST:5051                                  # on every helper host
     python -m training.pretrain ... --data_service=HOST:5050
 
-Whoever reaches one of these ports can have graphs run here, and so read and write this user's
-files: TensorFlow's servers listen on all interfaces and ask nobody for a password. They cannot be
-bound to one interface; so nothing starts without --allow_remote, and docs/security.md has the
-firewall's rules that belong to it.
+Anyone who reaches one of these ports can run graphs here, and so read and write this user's files:
+TensorFlow's servers listen on all interfaces and ask for no password. They cannot be bound to one
+interface. So nothing starts without --allow_remote; docs/security.md has the rules for a firewall.
 
-Workers need this package's TensorFlow, and the images under the paths that training names; weights
-and settings come to them with the pipeline. They may come, go and come back while training runs. A
-dispatcher with --work_dir that is started again goes on with what it was doing.
+Workers need the same TensorFlow as the trainer, and the images under the paths that the trainer
+uses. Weights and settings come to them with the pipeline. Workers may join, leave and come back
+while training runs. A dispatcher with --work_dir continues when it is started again.
 """
 
 import signal
@@ -26,15 +25,15 @@ from training.command import binary
 from training.input.data_service import check_dispatcher, check_port, parsed
 
 DISPATCHER_SECONDS = 60
-WORKER_SECONDS = 20  # without a heartbeat, after which a worker counts as gone
+WORKER_SECONDS = 20  # without a heartbeat; then a worker counts as gone
 
 
 def start_dispatcher(port, work_dir=None):
     """Starts a dispatcher; it stops when the returned server is dropped.
 
     Args:
-        port: 0 for any that is free.
-        work_dir: where it keeps what it has to remember; None: it forgets when it stops.
+        port: 0 for any free port.
+        work_dir: folder for its state; None keeps no state when it stops.
 
     Raises:
         ValueError: the port is out of range or in use.
@@ -55,12 +54,12 @@ def start_worker(dispatcher, port=0, address=None):
 
     Args:
         dispatcher: "HOST:PORT".
-        port: 0 for any that is free.
-        address: "HOST:PORT" under which trainers reach it; None: localhost.
+        port: 0 for any free port.
+        address: "HOST:PORT" under which trainers reach it; None for localhost.
 
     Raises:
-        ValueError: an address is none, the port is out of range or in use, or no dispatcher answers
-            within `DISPATCHER_SECONDS`.
+        ValueError: an address is not "HOST:PORT", the port is out of range or in use, or no
+            dispatcher answers within `DISPATCHER_SECONDS`.
     """
     host, dispatcher_port = parsed(dispatcher)
     if address is not None:
@@ -78,11 +77,11 @@ def start_worker(dispatcher, port=0, address=None):
 
 
 def check_allowed(role, allow_remote):
-    """Raises a ValueError unless the user said that a server may be reached from elsewhere."""
+    """Raises a ValueError unless the user allows other hosts to reach the server."""
     if not allow_remote:
         raise UserError(
             f"A {role} of TensorFlow's data service listens on all interfaces and asks for no "
-            "password: whoever reaches its port can read and write this user's files. Close the "
+            "password: anyone who reaches its port can read and write this user's files. Close the "
             "port to all but your own hosts (docs/security.md has the rules), then start it with "
             "--allow_remote."
         )
@@ -108,17 +107,19 @@ def main(_):
 
 
 if __name__ == "__main__":
-    flags.DEFINE_enum("role", None, ["dispatcher", "worker"], "What to be.", required=True)
+    flags.DEFINE_enum(
+        "role", None, ["dispatcher", "worker"], "The kind of helper to start.", required=True
+    )
     flags.DEFINE_bool(
         "allow_remote",
         False,
-        "Needed to start: whoever reaches the port can read and write this user's files, and "
-        "TensorFlow listens on all interfaces. docs/security.md tells how to close it to others.",
+        "Starts the server, although anyone who reaches its port can read and write this user's "
+        "files. docs/security.md tells how to close the port to others.",
     )
     flags.DEFINE_integer(
-        "port", 0, "To listen at; 0: any that is free.", lower_bound=0, upper_bound=65535
+        "port", 0, "The port to listen at; 0 for any free port.", lower_bound=0, upper_bound=65535
     )
-    flags.DEFINE_string("work_dir", None, "Where a dispatcher keeps what it must not forget.")
-    flags.DEFINE_string("dispatcher", None, "HOST:PORT of a worker's dispatcher.")
-    flags.DEFINE_string("address", None, "HOST:PORT under which trainers reach a worker.")
+    flags.DEFINE_string("work_dir", None, "The folder for a dispatcher's state.")
+    flags.DEFINE_string("dispatcher", None, "The HOST:PORT of a worker's dispatcher.")
+    flags.DEFINE_string("address", None, "The HOST:PORT under which trainers reach a worker.")
     binary.run(main)

@@ -1,10 +1,10 @@
-r"""Self-supervised pretraining: images in, an encoder out.
+r"""Pretrains an encoder on images without labels.
 
     python -m training.pretrain --config=training/configs/simclr.py:imagenette \
         --config.dataset=folder:PATH --workdir=runs/simclr
 
-Any field of the config can be set with `--config.field=value`. The same command continues a run
-that was interrupted. docs/training.md tells how to run on several GPUs, hosts or a TPU.
+`--config.field=value` sets a field of the config. The same command continues a run that was
+interrupted. docs/training.md tells how to run on several GPUs, several hosts or a TPU.
 """
 
 import time
@@ -15,21 +15,25 @@ from ml_collections import config_flags
 from training.command import binary
 from training.engine.strategy import STRATEGIES
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "training/configs/METHOD.py:PRESET")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The config, as training/configs/METHOD.py:PRESET."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run.", required=True)
 _STRATEGY = flags.DEFINE_enum(
     "strategy",
     "auto",
     STRATEGIES,
-    "Where it runs: one device; mirrored over the GPUs of this host; multi_worker, over those of "
-    "the hosts in TF_CONFIG; tpu; auto is mirrored where there are several GPUs, else one.",
+    "The devices to use: one device; mirrored, the GPUs of this host; multi_worker, those of the "
+    "hosts in TF_CONFIG; tpu; auto, which is mirrored if there are several GPUs and one otherwise.",
 )
-_TPU = flags.DEFINE_string("tpu", "", "Name or address of the TPU; 'local' on its host.")
+_TPU = flags.DEFINE_string("tpu", "", "The name or the address of the TPU; 'local' on its host.")
 _PROFILE_STEPS = flags.DEFINE_integer(
-    "profile_steps", 0, "Traces so many steps for TensorBoard's profiler.", lower_bound=0
+    "profile_steps", 0, "The number of steps to trace for TensorBoard's profiler.", lower_bound=0
 )
 _DATA_SERVICE = flags.DEFINE_string(
-    "data_service", "", "HOST:PORT of the dispatcher that has the views made by helper hosts."
+    "data_service",
+    "",
+    "The HOST:PORT of a data service's dispatcher, whose workers make the views.",
 )
 
 

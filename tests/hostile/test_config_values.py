@@ -130,7 +130,9 @@ def test_fields_that_are_missing_or_unknown():
     with pytest.raises(ValueError) as error:
         check_config(config)
     told = str(error.value)
-    assert 'simclr.temprature is no field of a config. Did you mean "simclr.temperature"?' in told
+    assert (
+        'simclr.temprature is not a field of a config. Did you mean "simclr.temperature"?' in told
+    )
     assert "views.left.hue is missing; expected a number of at least 0" in told
     config = simclr.get_config("smoke")
     config.encoder.arguments = {"depth": -3}  # the encoder's own affair

@@ -44,15 +44,15 @@ def test_class_names_of_bytes(tmp_path):
         ({"y_train": np.array([True, False])}, "y is bool"),
         ({"y_train": np.array([[0], [1]])}, r"y is int64 of shape \(2, 1\)"),
         ({"y_train": np.array(["cat", "dog"])}, "y is <U3"),
-        ({"y_train": np.array([0, 255], np.uint8)}, "labels go from 0 to 255"),
-        ({"y_train": np.array([0, -2])}, "labels go from -2 to 0"),
-        ({"offsets_train": np.array([0, 9, 5])}, "offsets do not rise"),
-        ({"offsets_train": np.array([0, 5, 13])}, "offsets do not rise from 0 or more to 12"),
-        ({"offsets_train": np.array([-1, 5, 12])}, "offsets do not rise"),
+        ({"y_train": np.array([0, 255], np.uint8)}, "labels are from 0 to 255"),
+        ({"y_train": np.array([0, -2])}, "labels are from -2 to 0"),
+        ({"offsets_train": np.array([0, 9, 5])}, "offsets are not ascending"),
+        ({"offsets_train": np.array([0, 5, 13])}, "offsets are not ascending numbers from 0 to 12"),
+        ({"offsets_train": np.array([-1, 5, 12])}, "offsets are not ascending"),
         ({"offsets_train": np.array([0.0, 5.0, 12.0])}, "offsets is float64"),
         ({"jpeg_train": np.zeros(12, np.int32)}, "jpeg is int32"),
         ({"class_names": np.array(["dog", "dog"])}, "class names repeat: dog"),
-        ({"class_names": np.array([])}, r"labels go from 0 to 1, .* class names \(0\)"),
+        ({"class_names": np.array([])}, r"labels are from 0 to 1, .* class names \(0\)"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path, changed, message):
@@ -71,7 +71,7 @@ def test_files_that_are_no_packs(tmp_path):
     (tmp_path / "array.npy").rename(tmp_path / "array.npz")
     write(tmp_path / "objects.npz", class_names=np.array(["dog", 3], object))
     for name in ("cut", "zeros", "empty", "array", "objects"):
-        with pytest.raises(ValueError, match=f"{name}.npz is no pack of images") as error:
+        with pytest.raises(ValueError, match=f"{name}.npz is not a pack of images") as error:
             list(packed_examples(tmp_path / f"{name}.npz"))
         assert "allow_pickle" not in str(error.value)
 

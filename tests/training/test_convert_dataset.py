@@ -77,7 +77,7 @@ def test_a_name_with_a_slash_is_one_folder(tmp_path):
 
 def test_nothing_is_left_of_what_fails(pack, tmp_path):
     good = [("train", "a", jpeg(IMAGES[0]))]
-    with pytest.raises(ValueError, match=r"Image 1 \(validation, b\) is no JPEG, PNG"):
+    with pytest.raises(ValueError, match=r"Image 1 \(validation, b\) is not a JPEG, PNG"):
         write_folders([*good, ("validation", "b", b"text")], tmp_path / "out")
     with pytest.raises(ValueError, match="no labelled images"):
         write_folders([], tmp_path / "out")
@@ -91,11 +91,11 @@ def test_nothing_is_left_of_what_fails(pack, tmp_path):
         write_folders(good, tmp_path / "out")
     np.savez(tmp_path / "other.npz", images=IMAGES)
     for file in (tmp_path / "other.npz", tmp_path / "missing.npz", tmp_path / "out"):
-        with pytest.raises(ValueError, match="no pack of images"):
+        with pytest.raises(ValueError, match="not a pack of images"):
             list(packed_examples(file))
     columns = dict(np.load(pack))
     for changed, message in (
-        ({"y_train": np.arange(8)}, "labels go from 0 to 7"),
+        ({"y_train": np.arange(8)}, "labels are from 0 to 7"),
         ({"offsets_test": columns["offsets_test"][1:]}, "expected one offset more than labels"),
     ):
         np.savez(tmp_path / "other.npz", **{**columns, **changed})
@@ -103,4 +103,4 @@ def test_nothing_is_left_of_what_fails(pack, tmp_path):
             list(packed_examples(tmp_path / "other.npz"))
     np.savez(tmp_path / "other.npz", **{**columns, "y_train": np.array([0, 1, -1] + [1] * 5)})
     assert len(list(packed_examples(tmp_path / "other.npz"))) == 11  # one has no label
-    assert "give tfds:NAME or a .npz file" in run("--source=x", "--output=y").stderr
+    assert "expected tfds:NAME or a .npz file" in run("--source=x", "--output=y").stderr

@@ -144,7 +144,7 @@ def test_errors_of_the_iterator_come_through():
 
     batches = failing()
     assert next_within(batches) == 1
-    with pytest.raises(NoBatches, match="broke off: gone"):
+    with pytest.raises(NoBatches, match="failed: gone"):
         next_within(batches)
 
 

@@ -1,7 +1,7 @@
-"""What the fields of a pretraining config may be; all that is wrong is told at once.
+"""The rules for the fields of a pretraining config; all problems are reported at once.
 
-`FIELDS` has a rule for every field, `TOGETHER` those for several. A new field needs a line here:
-one without a rule counts as misspelt.
+`FIELDS` has a rule for every field, and `TOGETHER` has rules for several fields. A new field needs
+a line here: a field without a rule counts as misspelt.
 """
 
 import dataclasses
@@ -17,17 +17,17 @@ from training.image_ops import CROP_SAMPLERS, JITTER_LAWS
 from training.methods import METHODS
 from training.views import SASSL_POSITIONS
 
-SEEDS = 2**31  # TensorFlow's seeds are int32, and Keras's not negative
+SEEDS = 2**31  # TensorFlow's seeds are int32, and Keras's are not negative
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A field's rule.
+    """A rule for the value of a field.
 
     Attributes:
-        holds: whether a value keeps it.
-        expected: in words, what does.
-        known: the values that there are, where they can be listed.
+        holds: function of a value; returns whether the value is allowed.
+        expected: the allowed values, in words.
+        known: the allowed values, if they can be listed.
     """
 
     holds: Callable
@@ -35,7 +35,7 @@ class Rule:
     known: tuple = ()
 
     def problem(self, name, value):
-        """What is wrong with the value, or None."""
+        """Returns a message if the value is not allowed, else None."""
         if self.holds(value):
             return None
         return f"{name} is {value!r}; expected {self.expected}.{nearest(value, self.known)}"
@@ -47,8 +47,8 @@ def _is_number(value):
 
 
 def whole(least, most=math.inf):
-    """A whole number from `least` to `most`."""
-    limit = f" to {most:,}" if most < math.inf else " on"
+    """Returns the rule for a whole number from `least` to `most`."""
+    limit = f" to {most:,}" if most < math.inf else " upwards"
     return Rule(
         lambda x: _is_number(x) and isinstance(x, numbers.Integral) and least <= x <= most,
         f"a whole number from {least}{limit}",
@@ -56,7 +56,7 @@ def whole(least, most=math.inf):
 
 
 def number(least, most=math.inf, above=False):
-    """A finite number from `least` to `most`; with `above`, more than `least`."""
+    """Returns the rule for a finite number from `least` to `most`; with `above`, above `least`."""
     limit = f" and at most {most:,}" if most < math.inf else ""
     return Rule(
         lambda x: _is_number(x) and least <= x <= most and not (above and x == least),
@@ -65,18 +65,18 @@ def number(least, most=math.inf, above=False):
 
 
 def bounds(least, most=math.inf, above=False):
-    """(lowest, highest), two numbers as `number` says, in this order; or one that is both."""
+    """Returns the rule for (lowest, highest), or one number that is both; see `number`."""
     one = number(least, most, above)
 
     def holds(value):
         pair = value if isinstance(value, (tuple, list)) else (value, value)
         return len(pair) == 2 and all(map(one.holds, pair)) and pair[0] <= pair[1]
 
-    return Rule(holds, f"(lowest, highest), each {one.expected}, the lowest first")
+    return Rule(holds, f"(lowest, highest), each {one.expected}, the lower number first")
 
 
 def one_of(*known):
-    """One of these words."""
+    """Returns the rule for a word that is one of several."""
     listed = ", ".join(repr(word) for word in known)
     return Rule(lambda x: isinstance(x, str) and x in known, f"one of {listed}", known)
 
@@ -92,7 +92,7 @@ EVERY = whole(0)  # steps
 SIDE = Rule(
     lambda x: whole(0).holds(x) and (x == 0 or x >= 16), "0, or a side of at least 16 pixels"
 )
-# A loss compares the images of a batch; of a batch of one, batch normalisation makes zeros.
+# A loss compares the images of a batch, and batch normalisation turns a single image into zeros.
 BATCH = whole(2)
 
 VIEW = {
@@ -165,7 +165,7 @@ FIELDS = {
     "keep_checkpoint_every": EVERY,
     "knn_every": EVERY,
 }
-FREE = ("encoder.arguments.",)  # what the encoder's own function takes
+FREE = ("encoder.arguments.",)  # arguments of the encoder's own function
 
 
 def check_config(config):
@@ -175,16 +175,18 @@ def check_config(config):
         config: a ConfigDict, as those of `training/configs`.
 
     Raises:
-        ValueError: fields are out of range, missing, unknown, or do not go together; lists all.
+        ValueError: fields are out of range, missing or unknown, or do not go together; the message
+            lists all problems.
     """
     problems = list(_problems(config))
     if problems:
-        told = problems[0] if len(problems) == 1 else "".join(f"\n  {line}" for line in problems)
-        raise UserError(f"The config cannot be run: {told}")
+        one = len(problems) == 1
+        listed = problems[0] if one else "".join(f"\n  {line}" for line in problems)
+        raise UserError(f"The config cannot be run: {listed}")
 
 
 def fields(config, prefix=""):
-    """(dotted name, value) of all fields of a config."""
+    """Yields (dotted name, value) of each field of a config."""
     for name, value in config.items():
         if isinstance(value, ml_collections.ConfigDict):
             yield from fields(value, f"{prefix}{name}.")
@@ -194,27 +196,28 @@ def fields(config, prefix=""):
 
 def _problems(config):
     given, rules = dict(fields(config)), _rules(config)
-    found = {name: rules[name].problem(name, given[name]) for name in given if name in rules}
-    yield from filter(None, found.values())
+    checked = {name: rules[name].problem(name, given[name]) for name in given if name in rules}
+    yield from filter(None, checked.values())
     for name in given:
         if name not in rules and not name.startswith(FREE):
-            yield f"{name} is no field of a config.{nearest(name, rules)}"
+            yield f"{name} is not a field of a config.{nearest(name, rules)}"
     for name, rule in rules.items():
         if name not in given:
             yield f"{name} is missing; expected {rule.expected}."
     for names, rule in TOGETHER.items():
-        if all(name in found and not found[name] for name in names) and (told := rule(config)):
-            yield told
+        in_order = all(name in checked and not checked[name] for name in names)
+        if in_order and (problem := rule(config)):
+            yield problem
 
 
 def _rules(config):
-    """FIELDS, and those of the sections of methods that the config has."""
+    """Returns `FIELDS` and the rules for the methods' sections that the config has."""
     sections = [name for name in METHODS if name in config]
     own = {f"{name}.{field}": rule for name in sections for field, rule in METHOD[name].items()}
     return {**FIELDS, **own}
 
 
-# Rules for several fields: what is wrong, or None.
+# Rules for several fields: each returns a message, or None.
 
 
 def _method_has_its_section(config):
@@ -248,13 +251,13 @@ def _constant_rate_is_of_sgd(config):
     name, constant_for = config.optimizer.name, config.optimizer.constant_for
     if constant_for and name != "sgd":
         return (
-            f'optimizer.constant_for is {constant_for!r}, which optimizer.name "sgd" alone knows, '
-            f"not {name!r}. Set --config.optimizer.constant_for=''."
+            f'optimizer.constant_for is {constant_for!r}, which only optimizer.name "sgd" '
+            f"supports, not {name!r}. Set --config.optimizer.constant_for=''."
         )
     return None
 
 
-# {the fields, of which each has kept its own rule: the rule for them together}
+# {fields: the rule for them together}, applied if each field follows its own rule.
 TOGETHER = {
     ("method",): _method_has_its_section,
     ("method", "batch_size", "moco.queue_size"): _queue_holds_whole_batches,

@@ -1,4 +1,4 @@
-"""What a run does when it is told to stop (SIGTERM, SIGHUP, Ctrl-C): it saves first."""
+"""The end of a run by a signal (SIGTERM, SIGHUP, Ctrl-C): it saves its step first."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import threading
 
 from training.engine.strategy import across_workers, worker
 
-AGREE_EVERY = 10  # steps after which several workers ask each other
+AGREE_EVERY = 10  # steps, after which several workers tell each other of signals
 # Windows has no SIGHUP.
 SIGNALS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
@@ -16,41 +16,49 @@ PATIENCE = b"\nStopping when the step under way is saved; Ctrl-C again stops at 
 
 
 class Preempted(Exception):
-    """The run was told to stop, and has saved where it is; `status` is to be the exit status."""
+    """A signal told the run to stop, and the step under way is saved.
+
+    Attributes:
+        status: the exit status for the process.
+    """
 
     def __init__(self, step, total, number):
         name = {signal.SIGINT: "Ctrl-C"}.get(number, signal.Signals(number).name)
         super().__init__(f"Stopped by {name}; step {step} of {total} is saved.")
-        self.status = 128 + number  # what a shell makes of a signal
+        self.status = 128 + number  # as shells have it
 
 
 class StopRequest:
-    """`number` is the signal that came, or None.
+    """Remembers the signal that told this process to stop.
 
-    A plain attribute: the lock within a `threading.Event` would catch a handler in another's.
+    It is a plain attribute, because a signal handler that sets a `threading.Event` can deadlock.
+
+    Attributes:
+        number: the signal, or None.
     """
 
     number = None
 
     def handle(self, number, _):
+        """Handles a signal; a second Ctrl-C will then stop at once."""
         self.number = number
         if number == signal.SIGINT:
-            with contextlib.suppress(OSError):  # of a terminal that is gone
-                os.write(2, PATIENCE)  # a handler may come in the middle of a print
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                os.write(2, PATIENCE)  # not print, which the signal may have interrupted
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
 def stop_requests():
-    """Yields a `StopRequest` that hears of SIGTERM, as schedulers and clouds send it, and others.
+    """Yields a `StopRequest` that remembers SIGTERM (which schedulers and clouds send) and others.
 
-    Outside of the main thread, where Python allows no handler, it never hears of any.
+    Outside the main thread Python allows no signal handler, and it remembers none.
     """
     requested = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield requested
         return
-    # A shell has its background jobs ignore Ctrl-C, and nohup SIGHUP; so do we.
+    # Background jobs ignore Ctrl-C, and jobs under nohup SIGHUP; that is kept.
     before = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
     try:
@@ -63,13 +71,13 @@ def stop_requests():
 
 
 def stop_wanted(strategy, requested, step):
-    """The signal after which a run stops at this step, or None.
+    """Returns the signal for which a run stops after this step, or None.
 
-    Several workers stop after the same step, all of them.
+    All workers stop after the same step.
 
     Args:
-        strategy: of the run.
-        requested: what `stop_requests` yielded, in this process.
+        strategy: the strategy of the run.
+        requested: the `StopRequest` of this process.
         step: the number of the step.
     """
     _, count = worker(strategy)

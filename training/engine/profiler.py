@@ -6,16 +6,16 @@ import tensorflow as tf
 
 from training.report.logs import say
 
-STEPS_BEFORE = 10  # tracing and filling of buffers are over
+STEPS_BEFORE = 10  # in which functions are traced and buffers filled
 
 
 class Profiler:
-    """Traces `count` steps, from the tenth after the start on, into the workdir.
+    """Traces `count` steps into the workdir, from the eleventh step of this process on.
 
     Args:
         workdir: the run's folder; its TensorBoard shows the trace.
-        start: how many steps are done.
-        count: how many are traced; 0 for none.
+        start: number of steps that are done.
+        count: number of steps to trace; 0 for none.
     """
 
     def __init__(self, workdir, start, count):
@@ -26,7 +26,7 @@ class Profiler:
 
     @contextlib.contextmanager
     def step(self, number):
-        """Around a step."""
+        """Encloses a step."""
         if not self._first <= number <= self._last:
             yield
             return
@@ -39,7 +39,7 @@ class Profiler:
             self._stop()
 
     def close(self):
-        """Writes what the end of the run has cut off; says where there is nothing to write."""
+        """Writes a trace that the end of the run has cut short; prints a line if there is none."""
         if self._running:
             self._stop()
         elif self._first <= self._last and not self._written:

@@ -1,9 +1,9 @@
 """The input pipeline on helper hosts, by tf.data service; `training.data_worker` starts them.
 
-Every batch is made whole by one worker, from the number of its step: so the batches are those that
-this host would have made itself, SASSL included, and only their order depends on the workers. The
-graph of the pipeline goes to the workers with the stylizer's weights in it; images in files are
-read by the workers, under the same paths.
+One worker makes the whole of a batch, from the number of its step. So the batches are those that
+this host would make itself, SASSL included, and only their order depends on the workers. The graph
+of the pipeline goes to the workers with the stylizer's weights in it. The workers read image files
+under the same paths as this host.
 """
 
 import queue
@@ -17,20 +17,20 @@ from sassl_tf.errors import UserError
 
 PATIENCE = 300.0  # seconds
 CONNECT_SECONDS = 10.0
-# What TensorFlow's own client asks a dispatcher first; the empty message is the whole request.
+# The first request of TensorFlow's own client to a dispatcher; its message is empty.
 GET_VERSION = "/tensorflow.data.DispatcherService/GetVersion"
 PORTS = range(1, 2**16)
 
 
 class NoBatches(UserError):
-    """The data service gives nothing."""
+    """The data service gives no batches."""
 
 
 def served(batches, address):
-    """The dataset `batches`, made by the workers of a data service.
+    """Returns the dataset `batches`, made by the workers of a data service.
 
-    Which worker makes which batch is decided as they go (dynamic sharding): each batch is made by
-    one of them. What a worker had in hand when it died is left out.
+    Each batch is made by one worker, whichever is free (dynamic sharding). The batches that a
+    worker was making when it died are left out.
 
     Args:
         batches: a `tf.data.Dataset` whose source is the numbers of the batches.
@@ -49,12 +49,12 @@ def served(batches, address):
 def check_dispatcher(address, seconds, wait=False):
     """Raises a ValueError unless a dispatcher answers at an address.
 
-    TensorFlow's client would wait for minutes for whatever else listens there.
+    TensorFlow's client would wait for minutes if something else listens there.
 
     Args:
         address: "HOST:PORT".
-        seconds: how long an answer may take.
-        wait: whether to wait as long for one that is not there yet.
+        seconds: time limit for the answer.
+        wait: whether to wait, within the limit, for a dispatcher that is not there yet.
     """
     host, port = parsed(address)
     with grpc.insecure_channel(f"{host}:{port}") as channel:
@@ -80,26 +80,28 @@ def _reason(error, seconds):
 
 
 def check_port(port):
-    """Raises a ValueError unless a server can listen at `port`; 0 is any that is free.
+    """Raises a ValueError unless a server can listen at `port`; 0 is any free port.
 
-    TensorFlow's servers share a port that is in use with whoever has it, without a word.
+    TensorFlow's servers would share a port that is in use, without an error.
     """
     family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
     try:
         with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of one that has ended
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # a server that has ended may still hold it
             if family == socket.AF_INET6:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             probe.bind(("", port))
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"Nothing can listen at the port {port} ({error}). Give one from {PORTS[0]} to "
-            f"{PORTS[-1]} that is free, or 0 for any."
+            f"Nothing can listen at the port {port} ({error}). Give a free port from {PORTS[0]} to "
+            f"{PORTS[-1]}, or 0 for any."
         ) from error
 
 
 def parsed(address):
-    """(host, port) of "HOST:PORT", with or without "grpc://" before it.
+    """Returns (host, port) of "HOST:PORT", with or without "grpc://" before it.
 
     Raises:
         ValueError: it is something else.
@@ -114,19 +116,19 @@ def parsed(address):
 
 
 def next_within(iterator, patience=PATIENCE):
-    """`next(iterator)`, waiting no longer than `patience` seconds.
+    """Returns `next(iterator)`, waiting no longer than `patience` seconds.
 
-    TensorFlow's client waits for ever, for a worker that died or for a first one to come.
+    TensorFlow's client would wait for ever for a worker that died, or for a first worker.
 
     Raises:
-        NoBatches: the time is over, or the service broke off.
+        NoBatches: the time is over, or the service failed.
     """
     box = queue.Queue()
 
     def fetch():
         try:
             box.put((next(iterator), None))
-        except Exception as error:  # given to whoever waits
+        except Exception as error:  # raised below, in the thread that waits
             box.put((None, error))
 
     threading.Thread(target=fetch, daemon=True).start()
@@ -139,5 +141,5 @@ def next_within(iterator, patience=PATIENCE):
             "last checkpoint."
         ) from None
     if error is not None:
-        raise NoBatches(f"The data service broke off: {error}") from error
+        raise NoBatches(f"The data service failed: {error}") from error
     return batch

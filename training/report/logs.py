@@ -1,8 +1,8 @@
-"""What a run tells its user: plain lines on stderr."""
+"""Lines for the user, on standard error."""
 
 import sys
 
 
 def say(line):
-    """Prints a line, at once."""
+    """Prints a line immediately."""
     print(line, file=sys.stderr, flush=True)

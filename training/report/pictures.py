@@ -1,4 +1,4 @@
-"""Pictures of what goes into a run."""
+"""Pictures of the views that a run trains on."""
 
 import warnings
 
@@ -10,7 +10,15 @@ from training.input.pipeline import SIDES
 
 
 def draw_views(columns, name):
-    """A picture of views, to see what goes in; warns of images that are all but black."""
+    """Draws views, and warns if the images are almost black.
+
+    Args:
+        columns: what `first_views` returns.
+        name: of the dataset, for the warning.
+
+    Returns:
+        A Matplotlib figure.
+    """
     brightest = columns["original"].max()
     if brightest <= 1 / 255:
         warnings.warn(
@@ -22,7 +30,16 @@ def draw_views(columns, name):
 
 
 def first_views(dataset, batch, count):
-    """{"original", "left", "right"}, float32 [count, size, size, 3], of a batch's first images."""
+    """Returns the first images of a batch and their views.
+
+    Args:
+        dataset: the `ImageDataset` of the batch.
+        batch: dict of "left", "right" and "index".
+        count: number of images.
+
+    Returns:
+        {"original", "left", "right"}, float32 [count, size, size, 3] in [0, 1].
+    """
     views = {side: batch[side][:count].numpy() for side in SIDES}
     sides = views["left"].shape[1:3]
     originals = [

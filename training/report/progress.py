@@ -1,4 +1,4 @@
-"""How far a run is: a line for people, and the speed figures that go with the metrics."""
+"""The progress of a run: a line for people, and the speeds for the metrics."""
 
 import contextlib
 import time
@@ -9,20 +9,20 @@ SHOWN = ("loss", "knn_accuracy")
 
 
 def clock(seconds):
-    """A duration: 0:07, 12:34 or 1:02:03."""
+    """Formats a duration in seconds: 0:07, 12:34 or 1:02:03."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 class Progress:
-    """Counts images and the time spent waiting for input.
+    """Measures the speed of training and the time spent waiting for input.
 
     Args:
-        start: step that the run begins at.
-        total: the last step.
-        batch_size: images a step.
-        steps_per_epoch: batches an epoch.
+        start: number of steps that are done.
+        total: number of the last step.
+        batch_size: number of images in a step.
+        steps_per_epoch: number of batches in an epoch.
     """
 
     def __init__(self, start, total, batch_size, steps_per_epoch):
@@ -31,19 +31,27 @@ class Progress:
         self.restart(start)
 
     def restart(self, step):
-        """Begins a new stretch of training time after a step."""
+        """Begins a new measurement after a step."""
         self._step, self._time, self._waited = step, time.monotonic(), 0.0
 
     @contextlib.contextmanager
     def waiting(self):
-        """Around the wait for the next batch."""
+        """Encloses the wait for the next batch."""
         start = time.monotonic()
         yield
         self._waited += time.monotonic() - start
 
     def measure(self, step):
-        """Of the stretch that ends at a step: {"epoch", "images_per_second", "step_seconds"}, and
-        what of the latter goes to waiting for input and what to computing."""
+        """Returns the speeds since the last restart.
+
+        Args:
+            step: the number of the step that is done.
+
+        Returns:
+            {"epoch", "images_per_second", "step_seconds", "input_wait_seconds",
+            "compute_seconds"}; the seconds are those of a step, and the last two add up to
+            "step_seconds".
+        """
         seconds, steps = max(time.monotonic() - self._time, 1e-9), max(step - self._step, 1)
         return {
             "epoch": round(step / self._steps_per_epoch, 3),
@@ -54,13 +62,13 @@ class Progress:
         }
 
     def estimate(self, step):
-        """Prints how long the run will take, from the speed since the last restart."""
+        """Prints how long the run will take at the speed since the last restart."""
         speed = self.measure(step)["images_per_second"]
         seconds = (self._total - self._start) * self._batch_size / speed
         say(f"  time     {clock(seconds)} at {speed:.3g} images/s")
 
     def show(self, step, scalars):
-        """Prints a line: the step, the main scalars, the speed and the time left at that speed."""
+        """Prints the step, the main scalars, the speed, and the time left at that speed."""
         shown = "".join(f"{name} {scalars[name]:.3g}  " for name in SHOWN if name in scalars)
         speed = scalars["images_per_second"]
         seconds = (self._total - step) * self._batch_size / max(speed, 1e-9)

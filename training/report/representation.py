@@ -1,7 +1,7 @@
-"""How good, and how varied, the features are while they are learned.
+"""Measures of the encoder's features during training: kNN accuracy, rank and spread.
 
-kNN accuracy is within the train split: no test image is touched, so it may steer a person's
-decisions. The other two need no labels and tell of collapse.
+The kNN accuracy is within the train split. As it uses no test image, decisions may depend on it.
+The other two need no labels, and show a collapse.
 """
 
 import numpy as np
@@ -13,12 +13,12 @@ from training.report.logs import say
 
 MAX_IMAGES = 2500
 QUERY_SHARE = 0.2
-# Below this the features are all but the same for every image; a random network's are above.
+# Below this, all images have nearly the same features; those of a random network are above it.
 COLLAPSED_STD = 0.02
 
 
 class Representation:
-    """Looks at an encoder's features of a sample of the train images.
+    """Measures an encoder's features of a sample of the train images.
 
     Args:
         encoder: the Keras model under training.
@@ -33,7 +33,7 @@ class Representation:
         self._classes = len(dataset.class_names)
 
     def measure(self):
-        """{"feature_std", "effective_rank"}, and "knn_accuracy" in % where there are labels."""
+        """Returns {"feature_std", "effective_rank"}, and with labels "knn_accuracy" in %."""
         features = extract_features(self._encoder, self._sample, self._image_size, progress=False)
         measured = {
             "feature_std": feature_std(features),
@@ -49,7 +49,7 @@ class Representation:
         return measured
 
     def _knn_accuracy(self, features):
-        """Of a fifth of the sample by the rest of it."""
+        """Returns the accuracy for a fifth of the sample, with the rest as neighbours."""
         queries = max(1, round(QUERY_SHARE * len(features)))
         labels = self._sample.labels
         return knn_accuracy(
