@@ -1,7 +1,7 @@
-"""Encoders: KerasCV ResNet backbones, pooled, as plain Keras models; or any other by its path.
+"""Encoders: pooled KerasCV ResNets as plain Keras models, or any Keras model by its path.
 
-KerasCV's named presets ask a server even when no weights are wanted, so the backbones are built
-from their stages. What comes out holds only layers of Keras itself: it loads without KerasCV.
+KerasCV's named presets contact a server even without weights, so the backbones are built from their
+stages. An encoder consists of Keras's own layers only, and loads without KerasCV.
 """
 
 import importlib
@@ -12,9 +12,9 @@ from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from training.engine.strategy import several_replicas
 
-# Filters and blocks of the stages, and the kind of block (He et al. 2015, table 1); with "v2"
-# at the end that of He et al. 2016. The last three are for small images and small machines;
-# KerasCV's basic block wants 64 filters at first.
+# Filters and blocks of the stages, and the kind of block (He et al. 2015, table 1). A name that ends
+# with "v2" has the blocks of He et al. 2016. The last three are for small images and machines;
+# KerasCV's basic block needs 64 filters in the first stage.
 _RESNETS = {
     "resnet18": ((64, 128, 256, 512), (2, 2, 2, 2), "basic_block"),
     "resnet34": ((64, 128, 256, 512), (3, 4, 6, 3), "basic_block"),
@@ -26,7 +26,7 @@ _RESNETS = {
 }
 
 
-# KerasCV has 0.99 and 1.001e-5; SimCLR, BYOL, MoCo and SimSiam were trained with these.
+# As in SimCLR, BYOL, MoCo and SimSiam; KerasCV has 0.99 and 1.001e-5.
 BATCH_NORM = {"momentum": 0.9, "epsilon": 1e-5}
 
 
@@ -38,26 +38,26 @@ def build_encoder(
     synchronized_batch_norm=True,
     arguments=None,
 ):
-    """f as a Keras model: float images [B, H, W, 3] in [0, 1] to features float32 [B, D].
+    """Builds f as a Keras model: float images [B, H, W, 3] in [0, 1] to features float32 [B, D].
 
     Args:
-        name: of the backbone, "resnet18" or "resnet50v2" for two; or "package.module:function", a
-            function that returns a Keras model, images [B, H, W, 3] in [0, 1] to [B, h, w, D] or
-            [B, D]: of features, so those of keras.applications need include_top=False,
-            weights=None and, where they have it, include_preprocessing=False.
-        stem: of a ResNet, "imagenet" (7×7 convolution of stride 2, max-pool of stride 2), or
-            "cifar" (3×3 of stride 1, no pool), for images of some 32 px (Chen et al. 2020,
+        name: the backbone, such as "resnet18" or "resnet50v2"; or "package.module:function", a
+            function that returns a Keras model from images [B, H, W, 3] in [0, 1] to features
+            [B, h, w, D] or [B, D]. The functions of keras.applications need include_top=False,
+            weights=None and, if they have it, include_preprocessing=False.
+        stem: for a ResNet, "imagenet" (7×7 convolution of stride 2, max-pool of stride 2), or
+            "cifar" (3×3 of stride 1, no pool) for images of about 32 px (Chen et al. 2020,
             appendix B.9).
-        width: of a ResNet, times the filters of every convolution.
-        zero_init_residual: of a ResNet of the first version; the last γ of each block starts at 0,
-            so that the block starts as the identity.
-        synchronized_batch_norm: where the strategy has several replicas, normalise over the whole
-            global batch, as SimCLR and BYOL do, and not over each replica's share.
-        arguments: of the function, by name.
+        width: for a ResNet, a factor for the filters of every convolution.
+        zero_init_residual: for a ResNet of the first version, whether the last γ of each block
+            starts at 0, so that the block starts as the identity.
+        synchronized_batch_norm: whether to normalise over the global batch, as SimCLR and BYOL do,
+            and not over each replica's share of it.
+        arguments: dict of the function's arguments.
 
     Raises:
-        ValueError: an unknown name or stem, a path that leads nowhere or to something else, or
-            arguments that do not belong to what is named.
+        ValueError: the name or the stem is unknown, the path leads to no such function, or the
+            arguments do not fit.
     """
     if ":" in name:
         if stem != "imagenet" or width != 1:
@@ -76,13 +76,13 @@ def build_encoder(
     x = backbone(scaled(images))
     if len(x.shape) == 4:
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    # Float32 out of a mixed-precision network, for whoever uses the features.
+    # Features are float32, also those of a mixed-precision network.
     x = keras.layers.Activation("linear", dtype="float32", name="features")(x)
     return keras.Model(images, x, name=name.rpartition(":")[2])
 
 
 def all_layers(model):
-    """A model's layers, those of models inside it too."""
+    """Yields all layers of a model, including those of models inside it."""
     for layer in model.layers:
         yield layer
         if isinstance(layer, keras.Model):
@@ -90,12 +90,12 @@ def all_layers(model):
 
 
 def _resnet(name, stem, width, zero_init_residual):
-    """A backbone of Keras layers, images in [-1, 1] to feature maps."""
+    """Builds a backbone of Keras layers, from images in [-1, 1] to feature maps."""
     from keras_cv.models import ResNetBackbone, ResNetV2Backbone
 
-    # KerasCV's second version has no stages of one block.
-    second = [f"{known}v2" for known, (_, blocks, _) in _RESNETS.items() if min(blocks) > 1]
-    names = sorted([*_RESNETS, *second])
+    # KerasCV's second version does not support stages of one block.
+    v2_names = [f"{known}v2" for known, (_, blocks, _) in _RESNETS.items() if min(blocks) > 1]
+    names = sorted([*_RESNETS, *v2_names])
     if name not in names:
         raise UserError(
             f"encoder.name is {name!r}.{nearest(name, names)} There are {', '.join(names)}, "
@@ -133,7 +133,7 @@ def _resnet(name, stem, width, zero_init_residual):
 
 
 def _imported(path, arguments):
-    """The Keras model that "package.module:function" returns."""
+    """Returns the Keras model that "package.module:function" returns, checked."""
     module_name, _, function_name = path.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)

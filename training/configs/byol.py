@@ -1,7 +1,7 @@
 """BYOL, with SASSL on the left view unless switched off.
 
     python -m training.pretrain --config=training/configs/byol.py:PRESET --workdir=runs/byol
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, all else equal
+    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|
@@ -11,8 +11,8 @@
 | imagenette | tfds:imagenette, 64 px | resnet10_slim | 40 | 128 |
 | imagenet | folder:imagenet2012, 224 px | resnet50 | 1000 | 4096 |
 
-Sources: Grill et al. 2020 (arXiv 2006.07733), section 3.3 and appendix; for other lengths than
-1,000 epochs google-deepmind/deepmind-research, byol/configs/byol.py:
+Sources: Grill et al. 2020 (arXiv 2006.07733), section 3.3 and appendix. For lengths other than
+1,000 epochs: google-deepmind/deepmind-research, byol/configs/byol.py:
 
 | epochs | learning_rate | base_momentum | weight_decay |
 |---|---|---|---|
@@ -21,8 +21,8 @@ Sources: Grill et al. 2020 (arXiv 2006.07733), section 3.3 and appendix; for oth
 | 300 | 0.3 | 0.99 | 1e-6 |
 | 1000 | 0.2 | 0.996 | 1.5e-6 |
 
-The numbers of `cifar10` and of the small presets are ours; lightly's benchmark reports 91.0 % kNN
-for BYOL on CIFAR-10 at 800 epochs, at the best epoch on the test set and with other settings.
+The numbers of `cifar10` and of the small presets are our own. Lightly's benchmark reports 91.0 %
+kNN for BYOL on CIFAR-10 at 800 epochs, for the best epoch on the test set and other settings.
 Accuracy to expect: ImageNet 74.3 % linear at 1,000 epochs (the paper, without SASSL). Neither
 `cifar10` nor `imagenet` has been run here.
 """
@@ -61,9 +61,9 @@ CHANGES = {
 
 
 def get_config(preset="imagenet"):
-    """The config of a preset.
+    """Returns the config of a preset.
 
     Raises:
-        ValueError: an unknown preset.
+        ValueError: the preset is unknown.
     """
     return make_config("byol", preset, RECIPE, CHANGES)

@@ -1,6 +1,6 @@
-"""What the configs of all methods share: the fields, and the budgets of the small presets.
+"""The fields that all configs share, and the budgets of the small presets.
 
-A method's file gives its own values on top: `METHOD.get_config(preset)`.
+The file of a method adds its own values: `METHOD.get_config(preset)`.
 """
 
 import ml_collections
@@ -10,7 +10,7 @@ from sassl_tf.nearest import nearest
 
 PRESETS = ("smoke", "demo", "cifar10", "imagenette", "imagenet")
 
-# Of the smaller presets. Each of them starts from the method's ImageNet recipe.
+# For the smaller presets, each of which starts from the method's ImageNet recipe.
 SMALL_MACHINE = {
     "image_size": 64,
     "batch_size": 128,
@@ -37,7 +37,7 @@ BUDGETS = {
         "knn_every": 2000,
     },
     "imagenette": {**SMALL_MACHINE, "dataset": "tfds:imagenette"},
-    # Some two minutes on two cores. Larger crops: small ones cut a shape's outline off.
+    # About two minutes on two cores. Crops are larger: small ones cut off the outlines of shapes.
     "demo": {
         **SMALL_MACHINE,
         "dataset": "shapes",
@@ -49,7 +49,7 @@ BUDGETS = {
         "knn_every": 0,
     },
 }
-# All of a run within 20 seconds on two cores; deterministic. For tests.
+# For tests: a whole run within 20 seconds on two cores, deterministic.
 BUDGETS["smoke"] = {
     **BUDGETS["demo"],
     "image_size": 32,
@@ -63,17 +63,17 @@ BUDGETS["smoke"] = {
 
 
 def make_config(method, preset, recipe, presets):
-    """The config of a method's preset.
+    """Builds the config of a method's preset.
 
     Args:
-        method: its name.
+        method: name of the method.
         preset: one of `PRESETS`.
-        recipe: the method's ImageNet recipe, which all presets start from; its section for the
-            method's own arguments, `views` and `optimizer` among it.
-        presets: {preset: what it changes}, beside the budget that all methods share.
+        recipe: the method's ImageNet recipe, from which all presets start; it includes the section
+            of the method's own arguments, `views` and `optimizer`.
+        presets: {preset: its changes}, in addition to the budget that all methods share.
 
     Raises:
-        ValueError: an unknown preset.
+        ValueError: the preset is unknown.
     """
     if preset not in PRESETS:
         raise UserError(
@@ -90,34 +90,34 @@ def make_config(method, preset, recipe, presets):
 
 
 def base():
-    """Every field that does not depend on the method."""
+    """Returns a config of all fields that do not depend on the method."""
     return ml_collections.ConfigDict(
         {
             "method": "",
-            "dataset": "folder:imagenet2012",  # with train and val in it
-            "data_dir": "",  # of TFDS; "" for its default
+            "dataset": "folder:imagenet2012",  # a folder of train and val
+            "data_dir": "",  # of prepared TFDS datasets; "" for TFDS's default
             "image_size": 224,
             "batch_size": 4096,  # over all replicas
             "epochs": 100.0,
             "seed": 0,
             "encoder": {
-                "name": "resnet50",  # or of another ResNet, or "module:function"
+                "name": "resnet50",  # or another ResNet, or "module:function"
                 "stem": "imagenet",  # or "cifar"
                 "width": 1.0,
                 "zero_init_residual": False,
                 "synchronized_batch_norm": True,
-                "arguments": {},  # of the function
+                "arguments": {},  # for the function
             },
             "sassl": {
                 "enabled": True,
                 "stylizer": "compact",
-                "weights": "",  # of the stylizer, where its name is not enough
+                "weights": "",  # the stylizer's, if its name does not determine them
                 "styles": "default",  # or "in_batch", or the path of a style bank
                 "probability": 0.8,
                 "blending_factor": (0.1, 0.3),  # α
                 "interpolation_factor": (0.1, 0.3),  # β
                 "stylize_size": 0,  # px; 0 for full size
-                "encode_size": 0,  # px, of F alone; 0 for that of T
+                "encode_size": 0,  # px, for F alone; 0 for the size of T
                 "precision": "",  # "float32" or "bfloat16"; "" for the stylizer's own choice
             },
             "optimizer": {
@@ -127,18 +127,18 @@ def base():
                 "momentum": 0.9,
                 "weight_decay": 1e-6,
                 "warmup_epochs": 10.0,
-                # Of "sgd": weights whose path holds this keep the first learning rate.
+                # For "sgd": weights whose path contains this keep the peak learning rate.
                 "constant_for": "",
             },
-            # Where crops become views, SASSL included: "host", in the input pipeline, or "device",
-            # within the train step.
+            # The place where crops become views, SASSL included: "host" for the input pipeline,
+            # "device" for the train step.
             "augment_on": "host",
             "precision": "float32",  # or "mixed_bfloat16", "mixed_float16"
-            "deterministic": False,  # bit-identical runs, a little slower
+            "deterministic": False,  # True for runs that are equal to the bit, a little slower
             "log_every": 50,  # steps
             "checkpoint_every": 1000,  # steps
             "keep_checkpoints": 2,  # the latest
-            "keep_checkpoint_every": 0,  # steps; these are kept for ever; 0 for none
-            "knn_every": 5000,  # steps, also of the features' rank and spread; 0: at the end only
+            "keep_checkpoint_every": 0,  # steps whose checkpoints are never removed; 0 for none
+            "knn_every": 5000,  # steps, also for the features' rank and spread; 0 for the end only
         }
     )

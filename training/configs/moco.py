@@ -1,7 +1,7 @@
 """MoCo v2, with SASSL on the left view, the query's, unless switched off.
 
     python -m training.pretrain --config=training/configs/moco.py:PRESET --workdir=runs/moco
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, all else equal
+    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|
@@ -28,7 +28,7 @@ __all__ = ["PRESETS", "get_config"]
 RECIPE = {
     "batch_size": 256,
     "epochs": 200.0,
-    # Its own parts of the batch are what its shuffling needs.
+    # MoCo's shuffling needs groups of its own for batch normalisation.
     "encoder": {"synchronized_batch_norm": False},
     "moco": {
         "hidden_dim": 2048,
@@ -72,9 +72,9 @@ CHANGES = {
 
 
 def get_config(preset="imagenet"):
-    """The config of a preset.
+    """Returns the config of a preset.
 
     Raises:
-        ValueError: an unknown preset.
+        ValueError: the preset is unknown.
     """
     return make_config("moco", preset, RECIPE, CHANGES)

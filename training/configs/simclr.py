@@ -1,7 +1,7 @@
-"""SimCLR, with SASSL on the left view unless switched off.
+r"""SimCLR, with SASSL on the left view unless switched off.
 
     python -m training.pretrain --config=training/configs/simclr.py:PRESET --workdir=runs/simclr
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, all else equal
+    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|
@@ -16,7 +16,13 @@ tf2/README.md. SASSL: arXiv 2312.01187, p = 0.8, α and β ~ U(0.1, 0.3).
 
 Accuracy to expect: CIFAR-10 about 91 % linear (google-research/simclr, README; without SASSL);
 ImageNet 69.3 % linear at 1,000 epochs (the paper, without SASSL). Neither `cifar10` nor `imagenet`
-has been run here. What has been run stands in docs/results.md.
+has been run here; docs/results.md has the runs that were.
+
+For one GPU, with a batch of 512 and the learning rate of appendix B.1:
+
+    python -m training.pretrain --config=training/configs/simclr.py:imagenet --workdir=runs/simclr \
+        --config.batch_size=512 --config.optimizer.learning_rate_scaling=sqrt \
+        --config.optimizer.learning_rate=0.075
 """
 
 from training.configs.common import PRESETS, make_config
@@ -37,7 +43,7 @@ CHANGES = {
         "simclr": {"temperature": 0.5},
         "views": simclr_views(strength=0.5, blur_probability=0.0).to_dict(),
         "optimizer": {
-            "learning_rate": 1.0,  # times B/256, as always in the source
+            "learning_rate": 1.0,  # times B/256, as in the source
             "weight_decay": 1e-4,
         },
     },
@@ -48,9 +54,9 @@ CHANGES = {
 
 
 def get_config(preset="imagenet"):
-    """The config of a preset.
+    """Returns the config of a preset.
 
     Raises:
-        ValueError: an unknown preset.
+        ValueError: the preset is unknown.
     """
     return make_config("simclr", preset, RECIPE, CHANGES)

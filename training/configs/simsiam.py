@@ -1,7 +1,7 @@
 """SimSiam, with SASSL on the left view unless switched off.
 
     python -m training.pretrain --config=training/configs/simsiam.py:PRESET --workdir=runs/simsiam
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, all else equal
+    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|
@@ -58,9 +58,9 @@ CHANGES = {
 
 
 def get_config(preset="imagenet"):
-    """The config of a preset.
+    """Returns the config of a preset.
 
     Raises:
-        ValueError: an unknown preset.
+        ValueError: the preset is unknown.
     """
     return make_config("simsiam", preset, RECIPE, CHANGES)

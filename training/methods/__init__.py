@@ -7,16 +7,16 @@ METHODS = ("simclr", "moco", "byol", "simsiam")
 
 
 def build_method(config, encoder, total_steps):
-    """The method that a config names, as a Keras model around an encoder.
+    """Builds the method that a config names, as a Keras model around an encoder.
 
     Args:
-        config: of a run; `config.method` names the method, and a section of that name has its
-            arguments.
+        config: a pretraining config; `config.method` names the method, and the section of that
+            name has its arguments.
         encoder: a Keras model, images to features [B, D].
-        total_steps: how long the run is, for schedules.
+        total_steps: length of the run, for schedules.
 
     Raises:
-        ValueError: an unknown method.
+        ValueError: the method is unknown.
     """
     if config.method == "simclr":
         from training.methods.simclr import SimCLR

@@ -13,7 +13,7 @@ from training.methods.momentum import follow, twin
 
 
 def head(name, input_dim, hidden_dim, output_dim):
-    """`hidden → BN → ReLU → output`, the output without bias or BN (networks.py, MLP)."""
+    """Builds `hidden → BN → ReLU → output`, the output without bias or BN (networks.py, MLP)."""
     network = keras.Sequential(
         [
             layers.Dense(hidden_dim),
@@ -28,26 +28,26 @@ def head(name, input_dim, hidden_dim, output_dim):
 
 
 def target_momentum(base, step, total_steps):
-    """τ = 1 - (1 - τ_base)·(cos(πk/K) + 1)/2: from τ_base to 1 (section 3.3)."""
+    """Computes τ = 1 - (1 - τ_base)·(cos(πk/K) + 1)/2, from τ_base to 1 (section 3.3)."""
     progress = ops.cast(step, "float32") / total_steps
     return 1 - (1 - base) * (ops.cos(math.pi * progress) + 1) / 2
 
 
 def regression_loss(prediction, target):
-    """‖q̄ - z̄'‖² = 2 - 2·cos(q, z'), for each row (equation 2)."""
+    """Computes ‖q̄ - z̄'‖² = 2 - 2·cos(q, z') for each row (equation 2)."""
     return ops.sum(ops.square(normalize(prediction) - normalize(target)), axis=-1)
 
 
 class BYOL(keras.Model):
-    """The online network predicts what a slowly moving target network says of the other view.
+    """BYOL: an online network predicts a target network's projection of the other view.
 
     Args:
         encoder: f_θ, images to features [B, D].
-        total_steps: K, of the schedule of τ.
+        total_steps: K, length of the schedule of τ.
         hidden_dim, projection_dim: widths of the projector g and of the predictor q.
         base_momentum: τ_base.
 
-    `trainable_variables` are θ alone; ξ, the target's, follow. Source:
+    `trainable_variables` are θ alone; ξ, those of the target network, follow them. Source:
     google-deepmind/deepmind-research, byol/byol_experiment.py.
     """
 
@@ -76,14 +76,15 @@ class BYOL(keras.Model):
         return [variable for network in networks for variable in network.trainable_variables]
 
     def call(self, images, training=False):
-        """The representation y = f_θ(x), which is what evaluation uses."""
+        """Computes the representation y = f_θ(x), which evaluations use."""
         return self.encoder(images, training=training)
 
     def target(self, images):
-        """z' = g_ξ(f_ξ(x')), B x projection_dim; its batch norm sees this view alone."""
+        """Computes z' = g_ξ(f_ξ(x')), [B, projection_dim]; batch norm is over this view alone."""
         return self.target_projector(self.target_encoder(images, training=True), training=True)
 
     def train_step(self, views):
+        """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         # One view at a time, as in the source: batch norm is over images of one view. (The two
         # views differ in distribution, so that one pass for both would not be the same.)
         target_left, target_right = self.target(views["left"]), self.target(views["right"])

@@ -1,4 +1,4 @@
-"""What contrastive losses share: the NT-Xent loss and the two measures that tell how it goes."""
+"""The NT-Xent loss, and measures of projections that the methods report."""
 
 from keras import ops
 
@@ -8,15 +8,15 @@ _MASKED = -1e9
 
 
 def normalize(z):
-    """Rows of unit length, in float32."""
+    """Scales rows to unit length, in float32."""
     return ops.normalize(ops.cast(z, "float32"), axis=-1)
 
 
 def nt_xent(z_left, z_right, temperature):
-    """NT-Xent over the global batch (Chen et al. 2020, equation 1).
+    """Computes NT-Xent over the global batch (Chen et al. 2020, equation 1).
 
-    Each of the 2N views is an anchor; the other view of its image is its positive, the 2N - 2
-    views of other images its negatives.
+    Each of the 2N views is an anchor. Its positive is the other view of its image, and its
+    negatives are the 2N - 2 views of other images.
 
     Args:
         z_left, z_right: this replica's projections, unit rows [n, D]; row i of both is image i.
@@ -46,15 +46,15 @@ def nt_xent(z_left, z_right, temperature):
 
 
 def alignment(z_left, z_right):
-    """E ‖z - z⁺‖² over positive pairs (Wang & Isola 2020, α = 2); 0 is best."""
+    """Computes E ‖z - z⁺‖² over positive pairs (Wang & Isola 2020, α = 2); 0 is best."""
     return ops.mean(ops.sum(ops.square(z_left - z_right), axis=1))
 
 
 def uniformity(z):
-    """log E exp(-2 ‖z - z'‖²) over pairs of different images (Wang & Isola 2020, t = 2).
+    """Computes log E exp(-2 ‖z - z'‖²) over pairs of different images (Wang & Isola 2020, t = 2).
 
-    0 where all are the same; -4 is the limit for points spread evenly over a sphere of many
-    dimensions.
+    It is 0 if all points are the same. For points spread evenly over a sphere of many dimensions
+    it approaches -4.
     """
     count = ops.shape(z)[0]
     squared_distances = 2 - 2 * ops.matmul(z, ops.transpose(z))
@@ -64,8 +64,8 @@ def uniformity(z):
 
 
 def spread(z):
-    """Standard deviation of unit rows, over images, times √D (Chen & He 2020, figure 2).
+    """Computes the standard deviation of unit rows over images, times √D (Chen & He 2020, fig. 2).
 
-    1 where they are spread evenly over the sphere, 0 where all are the same: collapse.
+    It is 1 if they are spread evenly over the sphere, and 0 if all are the same, a collapse.
     """
     return ops.mean(ops.std(z, axis=0)) * z.shape[-1] ** 0.5

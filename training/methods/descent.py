@@ -12,12 +12,12 @@ def descend(method, tape, loss):
 
     Args:
         method: a compiled Keras model.
-        tape: the `tf.GradientTape` that saw the loss.
+        tape: the `tf.GradientTape` that recorded the loss.
         loss: the mean over this replica's share of the batch, a float32 scalar.
     """
     variables = method.trainable_variables
     _, count = replicas()
-    # The optimizer adds up the replicas' gradients. Under mixed_float16 it also scales the loss.
+    # The optimizer sums the replicas' gradients. Under mixed_float16 it also scales the loss.
     scale = method.optimizer.scale_loss(ops.ones(()) / count)
     gradients = tape.gradient(loss, variables, output_gradients=scale)
     if count > 1 and isinstance(method.optimizer, keras.optimizers.LossScaleOptimizer):
@@ -26,9 +26,9 @@ def descend(method, tape, loss):
 
 
 def _overflow_everywhere(gradients):
-    """NaN on every replica where one has overflowed, so that all of them leave out the step.
+    """Sets all replicas' gradients to NaN if those of one overflow, so that all skip the step.
 
-    Keras looks at each replica's own gradients before they are added up.
+    Keras looks at each replica's own gradients, before they are summed.
     """
     finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
     context = tf.distribute.get_replica_context()

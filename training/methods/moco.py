@@ -12,7 +12,7 @@ from training.methods.momentum import follow, twin
 
 
 def info_nce(q, k, queue, temperature):
-    """InfoNCE (He et al. 2019, equation 1): each query against its key and the queue.
+    """Computes InfoNCE (He et al. 2019, equation 1): each query against its key and the queue.
 
     Args:
         q, k: unit rows [n, C]; row i of both is image i.
@@ -30,20 +30,21 @@ def info_nce(q, k, queue, temperature):
 
 
 class MoCo(keras.Model):
-    """A query finds the key of its image among those of a queue of earlier images.
+    """MoCo v2: a query is matched to the key of its image, against a queue of earlier keys.
 
     Args:
         encoder: f_q, images to features [B, D].
-        hidden_dim, projection_dim: of the MLP head, `hidden → ReLU → projection`, without BN.
+        hidden_dim, projection_dim: widths of the MLP head, `hidden → ReLU → projection`, no BN.
         queue_size: K; a multiple of the global batch.
-        momentum: m, of the key encoder.
+        momentum: m, for the key encoder.
         temperature: τ.
-        batch_norm_groups: into how many parts the global batch is cut for batch normalisation.
-            Keys are shuffled before, so that a key's statistics are not those of its query, by
-            which it could be told (He et al. 2019, section 3.3). The source has one part for each
-            of 8 GPUs; its CIFAR demonstration 8 parts on one.
+        batch_norm_groups: number of parts of the global batch, each of which batch normalisation
+            treats alone. Keys are shuffled first, so that a key does not share its statistics with
+            its query, which would give it away (He et al. 2019, section 3.3). The source has one
+            part on each of 8 GPUs; its CIFAR demonstration has 8 parts on one.
 
-    `trainable_variables` are the query's alone. Source: facebookresearch/moco, moco/builder.py.
+    `trainable_variables` are those of the query networks alone. Source: facebookresearch/moco,
+    moco/builder.py.
     """
 
     def __init__(
@@ -83,10 +84,11 @@ class MoCo(keras.Model):
         return self.encoder.trainable_variables + self.projector.trainable_variables
 
     def call(self, images, training=False):
-        """The representation f_q(x), which is what evaluation uses."""
+        """Computes the representation f_q(x), which evaluations use."""
         return self.encoder(images, training=training)
 
     def train_step(self, views):
+        """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         self._check_batch(views["left"])
         follow(self.key_encoder, self.encoder, self.momentum)
         follow(self.key_projector, self.projector, self.momentum)
@@ -99,10 +101,10 @@ class MoCo(keras.Model):
         return {"loss": loss, "contrastive_accuracy": accuracy, "spread": spread(q)}
 
     def _keys(self, images):
-        """Unit keys of this replica's images, encoded in a shuffled order of the global batch."""
+        """Computes unit keys of this replica's images, encoded in a shuffled global batch."""
         n = images.shape[0]
         everything = global_batch(images)
-        # The same order on every replica, and after a restart: it depends on the step alone.
+        # The order is the same on every replica and after a restart: it depends on the step alone.
         # (XLA has no shuffle.)
         seed = ops.stack([ops.cast(self.optimizer.iterations, "int32"), 0])
         order = tf.argsort(
@@ -118,14 +120,14 @@ class MoCo(keras.Model):
         return tf.gather(global_batch(k), back)
 
     def _encode_in_groups(self, encoder, projector, images):
-        """Unit projections; batch normalisation sees one group at a time."""
+        """Computes unit projections; batch normalisation is over one group at a time."""
         _, count = replicas()
         groups = max(1, self.batch_norm_groups // count)
         h = [encoder(part, training=True) for part in ops.split(images, groups)]
         return normalize(projector(ops.concatenate(h), training=True))
 
     def _enqueue(self, k):
-        """The global batch's keys take the place of the oldest."""
+        """Replaces the oldest keys of the queue by those of the global batch."""
         places = self.pointer + ops.arange(k.shape[0])
         self.queue.assign(ops.scatter_update(self.queue, places[:, None], k))
         self.pointer.assign((self.pointer + k.shape[0]) % self.queue.shape[0])

@@ -1,20 +1,20 @@
-"""The slowly moving twin of a network that BYOL and MoCo learn from."""
+"""The copy of a network that follows it slowly, from which BYOL and MoCo learn."""
 
 import keras
 
 
 def twin(network):
-    """A network of the same layers and weights, with variables of its own."""
+    """Returns a network of the same layers and weights, with variables of its own."""
     copy = keras.models.clone_model(network)
     copy.set_weights(network.get_weights())
     return copy
 
 
 def follow(target, online, momentum):
-    """ξ ← m·ξ + (1 - m)·θ, over the parameters only.
+    """Updates the parameters of a target network, ξ ← m·ξ + (1 - m)·θ.
 
-    The moving statistics of batch normalisation are no parameters: the target keeps those of its
-    own forward passes, as in both sources.
+    The moving statistics of batch normalisation are not parameters: the target has those of its own
+    forward passes, as in both sources.
 
     Args:
         target, online: networks of the same layers; ξ and θ are their trainable variables.

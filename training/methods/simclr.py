@@ -10,7 +10,7 @@ from training.methods.descent import descend
 
 
 class SimCLR(keras.Model):
-    """Two views of an image attract each other, views of different images repel.
+    """SimCLR: two views of an image attract each other, and views of different images repel.
 
     Args:
         encoder: f, images to features [B, D].
@@ -42,10 +42,11 @@ class SimCLR(keras.Model):
         self.built = True
 
     def call(self, images, training=False):
-        """The representation h = f(x), which is what evaluation uses."""
+        """Computes the representation h = f(x), which evaluations use."""
         return self.encoder(images, training=training)
 
     def train_step(self, views):
+        """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         n = ops.shape(views["left"])[0]
         with tf.GradientTape() as tape:
             x = ops.concatenate([views["left"], views["right"]], axis=0)  # 2n x H x W x 3

@@ -10,7 +10,7 @@ from training.methods.descent import descend
 
 
 class SimSiam(keras.Model):
-    """Each view predicts the other's projection, which is held still: no target network.
+    """SimSiam: each view predicts the other's projection, through which no gradient flows.
 
     Args:
         encoder: the backbone of f, images to features [B, D].
@@ -56,10 +56,11 @@ class SimSiam(keras.Model):
         self.built = True
 
     def call(self, images, training=False):
-        """The representation, which is what evaluation uses."""
+        """Computes the representation, which evaluations use."""
         return self.encoder(images, training=training)
 
     def train_step(self, views):
+        """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         with tf.GradientTape() as tape:
             # One view at a time, as in the source: batch norm is over images of one view.
             z_left = self.projector(self.encoder(views["left"], training=True), training=True)
@@ -76,5 +77,5 @@ class SimSiam(keras.Model):
 
 
 def distance(p, z):
-    """D(p, stopgrad(z)) = -cos(p, z), the mean over rows (equations 1 and 3)."""
+    """Computes D(p, stopgrad(z)) = -cos(p, z), the mean over rows (equations 1 and 3)."""
     return -ops.mean(ops.sum(normalize(p) * ops.stop_gradient(normalize(z)), axis=-1))
