@@ -12,8 +12,8 @@ from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from training.engine.strategy import several_replicas
 
-# Filters and blocks of the stages, and the kind of block (He et al. 2015, table 1). A name that ends
-# with "v2" has the blocks of He et al. 2016. The last three are for small images and machines;
+# Filters and blocks of the stages, and the kind of block (He et al. 2015, table 1). A name that
+# ends with "v2" has the blocks of He et al. 2016. The last three are for small images and machines;
 # KerasCV's basic block needs 64 filters in the first stage.
 _RESNETS = {
     "resnet18": ((64, 128, 256, 512), (2, 2, 2, 2), "basic_block"),

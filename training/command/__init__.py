@@ -1,1 +1,1 @@
-"""How a command starts and ends: flags, streams, signals, and errors for people."""
+"""The start and the end of a command: flags, streams, signals, and errors for people."""

@@ -1,1 +1,1 @@
-"""Distillation: how the compact stylizer learns from Magenta's mobile model."""
+"""The distillation of the compact stylizer from Magenta's mobile model."""
