@@ -1,10 +1,15 @@
 """Errors for people keep their class, through the layers that raise them again."""
 
+import ast
+import pathlib
+
 import keras
 import pytest
 import tensorflow as tf
 
 from sassl_tf.errors import FileError, NetworkError, PackageError, UserError
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -44,3 +49,13 @@ def test_a_traced_function_raises_the_same_class(trace):
     """AutoGraph and Keras raise an error of traced code again, and may change its class."""
     with pytest.raises(UserError, match="The images are grey"):
         trace()
+
+
+@pytest.mark.parametrize("package", ["sassl_tf", "training", "evaluation", "benchmarks"])
+def test_our_packages_raise_errors_for_people(package):
+    """A plain ValueError or OSError would be shown with its traceback, as a bug."""
+    plain = {"ValueError", "OSError", "ConnectionError", "ImportError", "RuntimeError"}
+    for file in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                assert getattr(node.exc.func, "id", "") not in plain, f"{file}:{node.lineno}"

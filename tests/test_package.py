@@ -9,6 +9,7 @@ import sys
 import typing
 
 import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 import sassl_tf
 from sassl_tf.datasets import ImageDataset
@@ -85,3 +86,9 @@ def test_a_wheel_would_hold_every_file_of_the_package_and_no_other(tmp_path):
     shipped = files(tmp_path / "lib")
     assert shipped == {f"sassl_tf/{file}" for file in files(ROOT / "sassl_tf")}
     assert {"sassl_tf/py.typed", "sassl_tf/stylizers/weights/MODEL_CARD.md"} <= shipped
+
+
+def test_imports_run_one_way():
+    """The contracts of pyproject.toml, which `make lint` checks as well."""
+    status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert status == EXIT_STATUS_SUCCESS
