@@ -1,4 +1,7 @@
-"""What the distillation begins with, and what it learns from."""
+"""The distillation: the student it begins with, its loss, its images, and its interruption."""
+
+import os
+import signal
 
 import keras
 import numpy as np
@@ -6,8 +9,12 @@ import pytest
 import tensorflow as tf
 
 import sassl_tf
-from training.distillation import losses, student
+from training.distillation import distill, losses, student
 from training.distillation.data import DistillationImages, recolour, square_crops, textures
+from training.engine.checkpoints import Checkpoints
+from training.engine.preemption import Preempted
+from training.engine.workdir import STYLIZER_FILE, checkpoint_steps
+from training.report.metrics import MetricsWriter, read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +116,40 @@ def test_textures_are_patterns_of_two_colours():
         pixels = image.reshape(-1, 3) - image.reshape(-1, 3).mean(0)
         strengths = np.linalg.svd(pixels, compute_uv=False)
         assert strengths[1] < 1e-3 * strengths[0]  # on the line between two colours
+
+
+class Counting:
+    """In place of a `Distillation`: counts steps, and gets a signal in one of them."""
+
+    settings = distill.Settings([], "", steps=5, batch=2, learning_rate=1e-3, seed=0)
+
+    def __init__(self, workdir, stopped_in=None):
+        self.steps = tf.Variable(0)
+        self.checkpoints = Checkpoints(workdir, {"steps": self.steps})
+        self.stopped_in = stopped_in
+
+    def step(self, _, number):
+        self.steps.assign_add(1)
+        if number == self.stopped_in:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return [float(number)] * len(distill.MEASURES)
+
+    def save_weights(self, path):
+        path.write_text(f"{self.steps.numpy()} steps")
+
+
+def test_a_signal_saves_the_step_under_way(tmp_path):
+    for stopped_in, done in ((3, 0), (None, 3)):
+        run = Counting(tmp_path, stopped_in)
+        assert run.checkpoints.restore() == done
+        arguments = run, None, run.checkpoints, MetricsWriter(tmp_path, done), done, tmp_path
+        if stopped_in:
+            with pytest.raises(Preempted, match="step 3 of 5 is saved"):
+                distill._train(*arguments)
+            assert checkpoint_steps(tmp_path) == [3]
+        else:
+            distill._train(*arguments)
+    assert run.steps.numpy() == 5 and checkpoint_steps(tmp_path) == [3, 5]
+    assert (tmp_path / STYLIZER_FILE).read_text() == "5 steps"
+    (row,) = read_metrics(tmp_path)
+    assert row["step"] == 5 and row["psnr"] == 4.5  # the mean of what this process did
