@@ -1,6 +1,7 @@
 """The pretraining loop: one function from a config and a workdir to an encoder."""
 
 import contextlib
+import functools
 
 import keras
 import numpy as np
@@ -115,19 +116,14 @@ class Run:
 
     def train(self, profile_steps=0, data_service=""):
         """Takes the steps that are left; the arguments are those of `pretrain`."""
-        plan, strategy, last = self.plan, self.plan.strategy, self.plan.total_steps
-        batches = iter(
-            distributed_batches(
-                strategy, plan.dataset, plan.config, plan.augment, self.start, data_service
-            )
-        )
-        next_batch = next_within if data_service else next
-        finish = finishing(plan.config, plan.augment)
+        strategy, last = self.plan.strategy, self.plan.total_steps
+        next_batch = self._input(data_service)
+        finish = finishing(self.plan.config, self.plan.augment)
         train_step = compiled_step(self.method, strategy, finish)
         watch = Watch(self)
         profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
 
-        batch = next_batch(batches)
+        batch = next_batch()
         watch.picture(self.start, finish(first_share(strategy, batch)))
         with stop_requests() as stop, contextlib.closing(profiler):
             for step in range(self.start + 1, last + 1):
@@ -136,8 +132,16 @@ class Run:
                 self._after_step(step, scalars, watch, stop_wanted(strategy, stop, step))
                 if step < last:
                     with watch.progress.waiting():
-                        batch = next_batch(batches)
+                        batch = next_batch()
         watch.close()
+
+    def _input(self, data_service):
+        """Returns a function that gives the batches of the steps that are left, one a call."""
+        plan = self.plan
+        batches = distributed_batches(
+            plan.strategy, plan.dataset, plan.config, plan.augment, self.start, data_service
+        )
+        return functools.partial(next_within if data_service else next, iter(batches))
 
     def _after_step(self, step, scalars, watch, stop_signal):
         """Reports, measures and saves what is due after a step; stops if a signal asks for it."""
