@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import sassl_tf
 from evaluation import finetune, sgd_probe
 from evaluation.shape_bias import cue_conflict_images
 from sassl_tf.datasets.dataset import DamagedImages, joined, naming_damaged
@@ -83,6 +84,14 @@ def test_cue_conflict_images_are_named(tmp_path):
     cut(tmp_path / "dog" / "dog1-cat1.png")
     with pytest.raises(DamagedImages, match=r"^1 image files .*: \S*dog/dog1-cat1\.png\. Put"):
         extract_features(encoder(False), images, 16, progress=False)
+
+
+def test_a_style_bank_names_them(root):
+    dataset = folder(root)
+    cut(root / "bee" / "01.png")
+    stylizer = sassl_tf.load_stylizer("compact")
+    with pytest.raises(DamagedImages, match=r"bee/01\.png"):
+        sassl_tf.StyleBank.from_images(dataset, stylizer)
 
 
 def test_errors_that_no_image_is_behind_stay_as_they_are(root):
