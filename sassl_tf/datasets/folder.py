@@ -98,18 +98,25 @@ def _dataset(path, root, split, files, labels, class_names):
         fingerprint=fingerprint_of(*class_names, *held),
         read=lambda index: _read(paths, index),
         listing=fingerprint_of(*class_names, *listed),
-        damaged=functools.partial(_damaged, paths, np.array([stats[i] for i in good], np.int64)),
+        damaged=functools.partial(
+            damaged_files, paths, np.array([stats[i] for i in good], np.int64)
+        ),
     )
 
 
-def _damaged(paths, stats):
-    """The paths, of those whose size or time [N, 2] are no longer these, that cannot be read."""
+def damaged_files(paths, stats):
+    """Returns the paths of the changed files that cannot be read any more.
+
+    Args:
+        paths: a string tensor [N].
+        stats: int64 [N, 2], the sizes and times (in ns) of the files when they could be read.
+    """
     files = [os.fsdecode(path) for path in paths.numpy()]
     now = np.array([_size_and_time(file) for file in files], np.int64)
     changed = np.flatnonzero((now != stats).any(axis=1))
     if not changed.size:
         return []
-    bad = _undecodable(tf.gather(paths, changed))
+    bad = undecodable(tf.gather(paths, changed))
     return [files[i] for i in changed[bad]]
 
 
@@ -128,7 +135,7 @@ def _bad_files(root, split, names, paths, stats):
     """Returns the positions of unreadable files, after a warning; ValueError if too many."""
     key = _cache_key(root, names, stats)
     remembered = _load_cache(key)
-    bad = _undecodable(paths) if remembered is None else remembered
+    bad = undecodable(paths) if remembered is None else remembered
     some = ", ".join(names[i] for i in bad[:5]) + ", ..." * (len(bad) > 5)
     shown = f"{len(bad)} of {len(names)} files of the {split} split of {root}: {some}"
     if len(bad) == len(names):
@@ -147,8 +154,8 @@ def _bad_files(root, split, names, paths, stats):
     return bad
 
 
-def _undecodable(paths):
-    """Decodes every file, in parallel, and returns the positions of those that fail."""
+def undecodable(paths):
+    """Decodes the files of paths [N] in parallel; returns the positions of those that fail."""
     count = len(paths)
     decoded = (
         tf.data.Dataset.range(count)
