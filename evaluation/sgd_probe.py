@@ -74,7 +74,7 @@ class Recipe:
         learning_rate: at the start, for B = 256; in proportion to B.
         schedule: "cosine" (to 0, with Nesterov momentum) or "steps" (`DROPS`, plain momentum).
         initial: "zeros", "normal" or "fan_in".
-        crop_sampler: of `training.image_ops.CROP_SAMPLERS`.
+        crop_sampler: of `sassl_tf.views.crops.CROP_SAMPLERS`.
     """
 
     epochs: float

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
+from sassl_tf.views import View, crop_view, draw_view, finish_views
 from training.input.pipeline import shuffled_index
-from training.views import crop_view, draw_view, finish_views, view_config
 
 # A random resized crop and a flip, nothing else.
 VIEW = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
@@ -20,9 +20,9 @@ def training_batches(dataset, image_size, batch_size, seed, crop_sampler="tensor
         image_size: side of the crops.
         batch_size: B.
         seed: int, of the order and the crops.
-        crop_sampler: of `training.image_ops.CROP_SAMPLERS`.
+        crop_sampler: of `sassl_tf.views.crops.CROP_SAMPLERS`.
     """
-    count, view = len(dataset), view_config(**VIEW, crop_sampler=crop_sampler)
+    count, view = len(dataset), View(**VIEW, crop_sampler=crop_sampler)
 
     @tf.autograph.experimental.do_not_convert
     def load(position):

@@ -1,9 +1,11 @@
-"""Checks of the layer's arguments: each returns the value in one form, or raises a ValueError."""
+"""Checks of the layers' arguments: each returns the value in one form, or raises a ValueError."""
 
 import math
 import numbers
 
 import numpy as np
+
+from sassl_tf.nearest import nearest
 
 LARGEST_VALUE = 2.0**32  # of a pixel; float32 and its squares are far from overflowing
 
@@ -34,6 +36,38 @@ def factor_range(value, argument):
             f"{argument} is {value!r}; expected (lowest, highest) with 0 <= lowest <= highest <= 1."
         )
     return pair
+
+
+def positive_range(value, argument, highest=math.inf):
+    """(lowest, highest), both above 0; a single number is both."""
+    pair = _pair((value, value) if isinstance(value, numbers.Real) else value)
+    if pair is None or not 0 < pair[0] <= pair[1] <= highest or math.isinf(pair[1]):
+        limit = f" <= {highest:g}" if highest < math.inf else ""
+        raise ValueError(
+            f"{argument} is {value!r}; expected (lowest, highest) with 0 < lowest <= highest"
+            f"{limit}."
+        )
+    return pair
+
+
+def strength(value, argument, highest=math.inf):
+    """A finite float from 0 to `highest`."""
+    known = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not known or not 0 <= value <= highest or math.isinf(value):
+        limit = f"in [0, {highest:g}]" if highest < math.inf else "of at least 0"
+        raise ValueError(f"{argument} is {value!r}; expected a number {limit}.")
+    return float(value)
+
+
+def choice(value, argument, known):
+    """One of the words in `known`."""
+    if not isinstance(value, str) or value not in known:
+        listed = ", ".join(repr(word) for word in known)
+        raise ValueError(
+            f"{argument} is {value!r}; expected one of {listed}."
+            f"{nearest(value, known) if isinstance(value, str) else ''}"
+        )
+    return value
 
 
 def value_range(value):

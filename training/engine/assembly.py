@@ -7,6 +7,7 @@ from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.stylizers import load_stylizer
 from training.encoders import build_encoder
 from training.input.pipeline import ORDER
+from training.input.placement import placement
 from training.methods import build_method
 from training.optimizers import build_optimizer
 
@@ -25,7 +26,7 @@ def build_augmentation(config):
         stylize_size=sassl.stylize_size or None,
         encode_size=sassl.encode_size or None,
         precision=sassl.precision or None,
-        static_shapes=config.augment_on == "device",
+        static_shapes=placement(config).static_shapes,
         value_range=(0, 1),
     )
 

@@ -25,6 +25,7 @@ from training.engine.strategy import (
 from training.engine.workdir import open_workdir, workdir_path
 from training.input.data_service import next_within
 from training.input.pipeline import batches_per_epoch, distributed_batches, finish_sides
+from training.input.placement import placement
 from training.report import summary
 from training.report.logs import say
 from training.report.watch import Watch
@@ -83,7 +84,7 @@ class Run:
 
         with strategy.scope():
             self.method = compiled_method(config, self.total_steps, steps_per_epoch)
-        self.finish = finishing(config, augment)
+        self.finish = placement(config).in_step(lambda batch: finish_sides(batch, config, augment))
         self.train_step = compiled_step(self.method, strategy, self.finish)
         self.checkpoints = Checkpoints(
             self.workdir,
@@ -161,19 +162,6 @@ class Run:
             with replacing(path) as beside:
                 self.method.encoder.save(beside)
         across_workers(self.strategy, 0)
-
-
-def finishing(config, augment):
-    """`batch -> batch` with views, for what comes out of the input pipeline.
-
-    Raises:
-        ValueError: `config.augment_on` is not "host" or "device".
-    """
-    if config.augment_on == "host":
-        return lambda batch: batch
-    if config.augment_on == "device":
-        return lambda batch: finish_sides(batch, config, augment, static_shapes=True)
-    raise ValueError(f'augment_on is {config.augment_on!r}; expected "host" or "device".')
 
 
 def compiled_step(method, strategy, finish=lambda batch: batch):

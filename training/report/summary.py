@@ -7,6 +7,7 @@ import shlex
 import tensorflow as tf
 
 from training.engine.strategy import worker
+from training.input.placement import PLACEMENTS
 from training.report.progress import clock
 
 MANY_IMAGES = 500_000
@@ -100,6 +101,4 @@ def source(augment_on, data_service):
     where = f"on {os.cpu_count()} cores of this host"
     if data_service:
         where = f"by the helpers of {data_service}"
-    if augment_on == "device":
-        return f"read and cropped {where}, augmented within the train step"
-    return f"views made {where}"
+    return PLACEMENTS[augment_on].describe(where)
