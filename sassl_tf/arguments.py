@@ -104,6 +104,20 @@ def integer(value, argument):
     return None if value is None else int(value)
 
 
+def pixels(value, argument):
+    """A whole number of pixels from 1 on."""
+    if not _is_integer(value) or value < 1:
+        raise ValueError(f"{argument} is {value!r}; expected a whole number of at least 1 px.")
+    return int(value)
+
+
+def odd(value, argument):
+    """None, or an odd number from 1 on."""
+    if value is not None and (not _is_integer(value) or value < 1 or value % 2 == 0):
+        raise ValueError(f"{argument} is {value!r}; expected None or an odd number from 1 on.")
+    return None if value is None else int(value)
+
+
 def truth(value, argument):
     """A bool."""
     if not isinstance(value, (bool, np.bool_)):

@@ -19,6 +19,15 @@ LAYERS = {
         "StyleNorm",
         "UpsampledConv2D",
     ),
+    "sassl_tf.views.layers": (
+        "RandomColorJitter",
+        "RandomFlip",
+        "RandomGaussianBlur",
+        "RandomGrayscale",
+        "RandomResizedCrop",
+        "RandomSolarization",
+    ),
+    "sassl_tf.views.two_views": ("TwoViews",),
 }
 
 

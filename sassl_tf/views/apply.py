@@ -17,9 +17,8 @@ import tensorflow as tf
 from sassl_tf.typing import Array
 from sassl_tf.views import device, host
 from sassl_tf.views.crops import crop_and_resize
+from sassl_tf.views.draws import BLUR_KERNEL_DIVISOR
 from sassl_tf.views.recipes import View
-
-BLUR_KERNEL_DIVISOR = 10  # the kernel's side is a tenth of the image's [simclr: data_util.py]
 
 
 def crop_view(image: Array, draws: dict[str, Any], size: int) -> tf.Tensor:

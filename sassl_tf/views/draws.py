@@ -15,6 +15,8 @@ from sassl_tf.typing import Array
 from sassl_tf.views.crops import CROP_SAMPLERS
 from sassl_tf.views.recipes import View
 
+BLUR_KERNEL_DIVISOR = 10  # the kernel's side is a tenth of the image's [simclr: data_util.py]
+
 
 def draw_view(
     view: View, image_shape: Array | tuple[int, ...], seed: Array, augment: Any = None
@@ -57,6 +59,13 @@ def draw_view(
         sassl_seed = _named_seed(seed, "sassl")
         draws["sassl"] = augment.get_random_transformation(shape=(), seed=sassl_seed)
     return draws
+
+
+def image_seeds(seed: Array, count: int | tf.Tensor) -> tf.Tensor:
+    """Returns a seed for each of `count` images, int32 [count, 2], from that of a batch."""
+    return tf.random.stateless_uniform(
+        (count, 2), seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+    )
 
 
 def around_one(strength: float) -> tuple[float, float]:
