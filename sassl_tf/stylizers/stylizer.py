@@ -9,6 +9,7 @@ import hashlib
 import os
 import pathlib
 import weakref
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -77,6 +78,7 @@ class Stylizer:
         min_side: None where F takes images of `style_size` alone, to which others are resized;
             else the shortest side that F takes, to which smaller ones are enlarged.
         source: what to pass to `load_stylizer(weights=)` to get this one again.
+        float32_layers: names of layers that stay in float32 in every precision.
 
     Attributes:
         name, code_size, style_size, source: as above.
@@ -95,6 +97,7 @@ class Stylizer:
         *,
         min_side: int | None = None,
         source: str | None = None,
+        float32_layers: Collection[str] = (),
     ) -> None:
         self.name = name
         self.source = source
@@ -103,6 +106,7 @@ class Stylizer:
         self.style_network = style_network
         self.transfer_network = transfer_network
         self._min_side = min_side
+        self._float32_layers = float32_layers
         self._encode = _Frozen(style_network)
         self._transfer = _Frozen(transfer_network)
         self.fingerprint = _fingerprint(style_size, style_network, transfer_network)
@@ -130,8 +134,8 @@ class Stylizer:
     def _bfloat16_twin(self):
         twin = copy.copy(self)
         twin.precision = "bfloat16"
-        twin._encode = _Frozen(_in_bfloat16(self.style_network))
-        twin._transfer = _Frozen(_in_bfloat16(self.transfer_network))
+        twin._encode = _Frozen(_in_bfloat16(self.style_network, self._float32_layers))
+        twin._transfer = _Frozen(_in_bfloat16(self.transfer_network, self._float32_layers))
         return twin
 
     def encode_style(self, images: Array) -> tf.Tensor:
@@ -235,12 +239,12 @@ def processor_has_bfloat16():
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _in_bfloat16(model):
-    """A twin of the model, with its weights, whose convolutions are in bfloat16."""
+def _in_bfloat16(model, float32_layers):
+    """A twin of the model, with its weights, whose convolutions are in bfloat16, but for some."""
 
     def clone(layer):
         config = layer.get_config()
-        if isinstance(layer, _IN_BFLOAT16):
+        if isinstance(layer, _IN_BFLOAT16) and layer.name not in float32_layers:
             config["dtype"] = "mixed_bfloat16"
         return type(layer).from_config(config)
 
