@@ -23,7 +23,8 @@ from sassl_tf.stylizers.layers import (
     StyleNorm,
 )
 from sassl_tf.stylizers.mobile import FLOAT32_LAYERS, mobilenet_style_network
-from sassl_tf.stylizers.stylizer import Stylizer, float32_policy
+from sassl_tf.stylizers.precision import float32_policy
+from sassl_tf.stylizers.stylizer import Stylizer
 from sassl_tf.stylizers.transfer_network import RESIDUAL_BLOCKS, STYLE_CODE_SIZE
 from sassl_tf.stylizers.weights_file import load_weights
 

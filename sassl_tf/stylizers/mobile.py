@@ -10,7 +10,9 @@ import keras
 from keras import ops
 
 from sassl_tf.stylizers import hub, kaggle
-from sassl_tf.stylizers.stylizer import Stylizer, float32_policy, set_named_weights
+from sassl_tf.stylizers.named_weights import set_named_weights
+from sassl_tf.stylizers.precision import float32_policy
+from sassl_tf.stylizers.stylizer import Stylizer
 from sassl_tf.stylizers.tflite import read_tflite_constants
 from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE, patch_transfer_network
 from sassl_tf.stylizers.weights_file import load_weights
