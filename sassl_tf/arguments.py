@@ -1,22 +1,23 @@
-"""Checks of the layer's arguments: each returns the value in one form, or raises a ValueError."""
+"""Checks of arguments. Each returns the value in one form, or raises a ValueError."""
 
 import math
 import numbers
+from typing import Any
 
 import numpy as np
 
 LARGEST_VALUE = 2.0**32  # of a pixel; float32 and its squares are far from overflowing
 
 
-def fraction(value, argument):
-    """A float in [0, 1]."""
+def fraction(value: Any, argument: str) -> float:
+    """Returns a float in [0, 1]."""
     if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
         raise ValueError(f"{argument} is {value!r}; expected a number in [0, 1].")
     return float(value)
 
 
-def _pair(value):
-    """Two floats, or None where the value is something else."""
+def _pair(value: Any) -> tuple[float, float] | None:
+    """Returns two floats, or None where the value is something else."""
     if isinstance(value, (str, bytes)):  # "01" would be 0 and 1
         return None
     try:
@@ -26,8 +27,8 @@ def _pair(value):
         return None
 
 
-def factor_range(value, argument):
-    """(lowest, highest) in [0, 1]; a single number is both."""
+def factor_range(value: Any, argument: str) -> tuple[float, float]:
+    """Returns (lowest, highest) in [0, 1]; a single number is both."""
     pair = _pair((value, value) if isinstance(value, numbers.Real) else value)
     if pair is None or not 0 <= pair[0] <= pair[1] <= 1:
         raise ValueError(
@@ -36,8 +37,8 @@ def factor_range(value, argument):
     return pair
 
 
-def value_range(value):
-    """(lowest, highest) of pixel values, which float32 can tell apart."""
+def value_range(value: Any) -> tuple[float, float]:
+    """Returns (lowest, highest) of pixel values, which float32 can tell apart."""
     pair = _pair(value)
     if pair is None or not pair[0] < pair[1]:
         raise ValueError(f"value_range is {value!r}; expected (lowest, highest), such as (0, 255).")
@@ -54,8 +55,8 @@ def value_range(value):
     return pair
 
 
-def side(value, argument):
-    """None, or a side in pixels that the networks' padding allows."""
+def side(value: Any, argument: str) -> int | None:
+    """Returns None, or a side in pixels that the networks' padding allows."""
     if value is None:
         return None
     if not _is_integer(value) or value < 16:
@@ -63,19 +64,19 @@ def side(value, argument):
     return int(value)
 
 
-def integer(value, argument):
-    """None, or an int."""
+def integer(value: Any, argument: str) -> int | None:
+    """Returns None, or an int."""
     if value is not None and not _is_integer(value):
         raise ValueError(f"{argument} is {value!r}; expected None or an integer.")
     return None if value is None else int(value)
 
 
-def truth(value, argument):
-    """A bool."""
+def truth(value: Any, argument: str) -> bool:
+    """Returns a bool."""
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{argument} is {value!r}; expected True or False.")
     return bool(value)
 
 
-def _is_integer(value):
+def _is_integer(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
