@@ -115,12 +115,12 @@ class ImageAugmentation(keras.layers.Layer):
     def _call_seed(self, seed: Array | None) -> tf.Tensor:
         if seed is None:
             return self._generator.uniform_full_int((2,), tf.int32)
-        seed = tf.convert_to_tensor(seed)
-        if not seed.dtype.is_integer or not seed.shape.is_compatible_with([2]):
+        tensor = tf.convert_to_tensor(seed)
+        if not tensor.dtype.is_integer or not tensor.shape.is_compatible_with([2]):
             raise ValueError(
-                f"seed is {seed.dtype.name} of shape {seed.shape}; expected int32 of shape [2]."
+                f"seed is {tensor.dtype.name} of shape {tensor.shape}; expected int32 of shape [2]."
             )
-        return seed
+        return tensor
 
     def transform_images(self, images: Array, transformation: dict[str, tf.Tensor]) -> tf.Tensor:
         """Applies draws to images [B, H, W, 3] in `value_range`; same shape and dtype out."""

@@ -27,7 +27,7 @@ from sassl_tf.stylizers.compact import (
 )
 from sassl_tf.stylizers.layers import PATCH
 from sassl_tf.stylizers.patches import patch_kernel, placement, upsampled_placement
-from sassl_tf.stylizers.stylizer import dtype_policy
+from sassl_tf.stylizers.precision import dtype_policy
 from sassl_tf.stylizers.transfer_network import RESIDUAL_BLOCKS
 from sassl_tf.stylizers.weights_file import save_weights
 from training.command import binary
