@@ -32,7 +32,7 @@ def crop_view(image: Array, draws: dict[str, Any], size: int) -> tf.Tensor:
     Returns:
         [size, size, 3] of the image's dtype.
     """
-    return crop_and_resize(image, *tf.unstack(draws["crop"]), size)
+    return crop_and_resize(image, draws["crop"], size)
 
 
 def finish_views(
@@ -72,7 +72,7 @@ def finish_views(
     return images
 
 
-def _stylized(images, draws, augment):
+def _stylized(images: tf.Tensor, draws: dict[str, tf.Tensor], augment: Any) -> tf.Tensor:
     """The layer's images, in [0, 1] before and after."""
     low, high = augment.value_range
     if (low, high) == (0, 1):

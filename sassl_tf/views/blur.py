@@ -29,8 +29,8 @@ def gaussian_blur(images: Array, sigma: Array, kernel_size: int | tf.Tensor) -> 
     return tf.ensure_shape(tf.minimum(blurred, 1.0), images.shape)
 
 
-def _taps(sigma, radius):
-    """float [2·radius + 1, B]: a normalised Gaussian for each sigma."""
+def _taps(sigma: Array, radius: int | tf.Tensor) -> tf.Tensor:
+    """Returns a normalised Gaussian for each sigma, float [2·radius + 1, B]."""
     offsets = tf.cast(tf.range(-radius, radius + 1), tf.float32)[:, None]
     taps = tf.exp(-tf.square(offsets) / (2.0 * tf.square(sigma)))
     return taps / tf.reduce_sum(taps, axis=0)
@@ -49,20 +49,21 @@ def blur_planes(
     return tf.reshape(tf.minimum(image, 1.0), planes.shape)
 
 
-def _convolved(image, taps, radius, axis):
-    """A symmetric kernel along one axis: sums of shifted images, two pairs of taps at a time.
+def _convolved(image: tf.Tensor, taps: tf.Tensor, radius: int, axis: int) -> tf.Tensor:
+    """Convolves along one axis with a symmetric kernel, by sums of shifted images.
 
-    Two are what XLA makes the fastest loop of; with more its sums are no longer vectorised.
+    Two pairs of taps at a time are what XLA makes the fastest loop of; with more its sums are no
+    longer vectorised.
     """
     padded = tf.pad(image, [[radius, radius] if here == axis else [0, 0] for here in range(3)])
 
-    def pair(tap):
+    def pair(tap: int | tf.Tensor) -> tf.Tensor:
         places = tap, 2 * radius - tap
         begins = ([place if here == axis else 0 for here in range(3)] for place in places)
         before, after = (tf.slice(padded, begin, image.shape) for begin in begins)
         return tf.gather(taps, tap) * (before + after)
 
-    def two_pairs(tap, total):
+    def two_pairs(tap: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tap + 2, total + pair(tap) + pair(tap + 1)
 
     loop = (lambda tap, _: tap < radius - 1), two_pairs, (0, taps[radius] * image)

@@ -10,17 +10,21 @@ tf2/data_util.py, impl "simclrv2"), whose colour operations are those of tf.imag
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from sassl_tf.typing import Array
+
+Operation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # of colour planes and a factor
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # the numbers that `color_jitter`'s order holds
 
 _LUMA = (0.2989, 0.5870, 0.1140)  # the weights of tf.image.rgb_to_grayscale
 
 
-def _select(condition, yes, no):
-    """tf.where for operands of one shape: without its broadcasting, several times faster."""
+def _select(condition: tf.Tensor, yes: tf.Tensor, no: tf.Tensor) -> tf.Tensor:
+    """Does tf.where for operands of one shape; without its broadcasting, several times faster."""
     return tf.raw_ops.Select(condition=condition, x=yes, y=no)
 
 
@@ -75,7 +79,9 @@ def color_jitter(
     return tf.ensure_shape(images_out, images.shape)
 
 
-def _dispatch(planes, chosen, operations):
+def _dispatch(
+    planes: tf.Tensor, chosen: tf.Tensor, operations: list[tuple[Operation, Array]]
+) -> tf.Tensor:
     """Gives image b to the function and the factor [B] of `operations[chosen[b]]`."""
     result = planes
     for number, (operation, factor) in enumerate(operations):
@@ -84,25 +90,25 @@ def _dispatch(planes, chosen, operations):
     return result
 
 
-def _brightness(planes, factor):
+def _brightness(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     return planes * factor
 
 
-def _added_brightness(planes, factor):
+def _added_brightness(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     return planes + (factor - 1.0)
 
 
-def _contrast(planes, factor):
+def _contrast(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     mean = tf.reduce_mean(planes, axis=2, keepdims=True)
     return (planes - mean) * factor + mean
 
 
-def _contrast_of_luma(planes, factor):
+def _contrast_of_luma(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     mean = tf.reduce_mean(luma(planes), axis=2, keepdims=True)
     return (planes - mean) * factor + mean
 
 
-def _saturation(planes, factor):
+def _saturation(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     # With hue and value fixed, each channel's distance from the value (the largest channel) is in
     # proportion to the saturation, chroma / value, which must not exceed 1.
     value, chroma = _value_and_chroma(planes)
@@ -110,7 +116,7 @@ def _saturation(planes, factor):
     return value + (planes - value) * scale
 
 
-def _saturation_of_luma(planes, factor):
+def _saturation_of_luma(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     grey = luma(planes)
     return (planes - grey) * factor + grey
 
@@ -120,7 +126,7 @@ def luma(planes: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(planes * tf.constant(_LUMA)[:, None], axis=1, keepdims=True)
 
 
-def _hue(planes, turns):
+def _hue(planes: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
     value, chroma = _value_and_chroma(planes)
     hue = _hue_of(planes, value, chroma) + 6.0 * turns
     hue -= 6.0 * tf.floor(hue / 6.0)
@@ -131,14 +137,14 @@ def _hue(planes, turns):
     return value - chroma + chroma * tf.clip_by_value(height, 0.0, 1.0)
 
 
-def _value_and_chroma(planes):
+def _value_and_chroma(planes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     red, green, blue = tf.split(planes, 3, axis=1)
     value = tf.maximum(red, tf.maximum(green, blue))
     return value, value - tf.minimum(red, tf.minimum(green, blue))
 
 
-def _hue_of(planes, value, chroma):
-    """Hue in sixths of a turn, from red, in [-1, 5]; 0 for greys."""
+def _hue_of(planes: tf.Tensor, value: tf.Tensor, chroma: tf.Tensor) -> tf.Tensor:
+    """Returns the hue in sixths of a turn, from red, in [-1, 5]; 0 for greys."""
     red, green, blue = tf.split(planes, 3, axis=1)
     from_red, from_green, from_blue = (
         tf.math.divide_no_nan(difference, chroma)
@@ -148,7 +154,7 @@ def _hue_of(planes, value, chroma):
     return _select(tf.equal(value, red), from_red, not_red)
 
 
-JITTER_LAWS = {
+JITTER_LAWS: dict[str, tuple[Operation, ...]] = {
     "simclr": (_brightness, _contrast, _saturation, _hue),
     "byol": (_added_brightness, _contrast, _saturation, _hue),
     "torchvision": (_brightness, _contrast_of_luma, _saturation_of_luma, _hue),

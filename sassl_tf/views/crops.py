@@ -111,14 +111,7 @@ CROP_SAMPLERS = {
 }
 
 
-def crop_and_resize(
-    image: Array,
-    top: Array,
-    left: Array,
-    height: Array,
-    width: Array,
-    size: int | tuple[int, int],
-) -> tf.Tensor:
+def crop_and_resize(image: Array, box: Array, size: int | tuple[int, int]) -> tf.Tensor:
     """Cuts a box out of one image and resizes it.
 
     Bicubic without antialiasing, as SimCLR's and BYOL's. The cubic overshoots at edges, so that
@@ -126,12 +119,13 @@ def crop_and_resize(
 
     Args:
         image: uint8, or float in [0, 1], [H, W, 3].
-        top, left, height, width: int32 scalars, in pixels.
+        box: top, left, height and width, int32 [4], in pixels.
         size: of the result, in pixels: one side for a square, or (height, width).
 
     Returns:
         [size, size, 3], of the image's dtype where that is uint8, else float32.
     """
+    top, left, height, width = tf.unstack(box, num=4)
     sides = (size, size) if isinstance(size, int) else size
     crop = tf.slice(image, [top, left, 0], [height, width, 3])
     resized = tf.image.resize(crop, sides, tf.image.ResizeMethod.BICUBIC)

@@ -49,8 +49,9 @@ def distort(images: Array, draws: dict[str, tf.Tensor], law: str, kernel_size: i
     Returns:
         float32 [B, H, W, 3] in [0, 1].
     """
-    parameters = [draws[name] for name in ("order", "brightness", "contrast", "saturation", "hue")]
-    images = choose(draws["jitter"], color_jitter(images, *parameters, law=law), images)
+    order, hue = draws["order"], draws["hue"]
+    factors = draws["brightness"], draws["contrast"], draws["saturation"]
+    images = choose(draws["jitter"], color_jitter(images, order, *factors, hue, law), images)
     images = choose(draws["grayscale"], grayscale(images), images)
     images = choose(draws["blur"], gaussian_blur(images, draws["sigma"], kernel_size), images)
     return choose(draws["solarize"], solarize(images), images)

@@ -73,16 +73,16 @@ def around_one(strength: float) -> tuple[float, float]:
     return max(1.0 - strength, 0.0), 1.0 + strength
 
 
-def _named_seed(seed, name):
-    """int32 [2]: independent of the seeds of all other names."""
+def _named_seed(seed: Array, name: str) -> tf.Tensor:
+    """Returns an int32 [2] seed that is independent of those of all other names."""
     salt = zlib.crc32(name.encode()) & 0x7FFFFFFF  # the same in every process, unlike hash()
     return tf.random.experimental.stateless_fold_in(seed, salt)
 
 
-def _uniforms(seed, name, count):
-    """A list of `count` floats in [0, 1); one draw for them all, for small ops cost their call."""
+def _uniforms(seed: Array, name: str, count: int) -> list[tf.Tensor]:
+    """Draws `count` floats in [0, 1), all at once, because every small operation costs its call."""
     return tf.unstack(tf.random.stateless_uniform([count], _named_seed(seed, name)))
 
 
-def _between(uniform, low, high):
+def _between(uniform: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return low + uniform * (high - low)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from sassl_tf.typing import Array
 from sassl_tf.views.blur import blur_planes
-from sassl_tf.views.colour import JITTER_LAWS, luma, solarize
+from sassl_tf.views.colour import JITTER_LAWS, Operation, luma, solarize
 
 _DRAWS = (
     *("jitter", "order", "brightness", "contrast", "saturation", "hue"),
@@ -23,7 +23,7 @@ _DRAWS = (
 def flip_and_rescale(images: Array, flips: Array) -> tf.Tensor:
     """Does what `sassl_tf.views.device.flip_and_rescale` does."""
 
-    def one(args):
+    def one(args: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         image, flipped = args
         image = tf.image.convert_image_dtype(image, tf.float32)
         return tf.cond(flipped, lambda: tf.reverse(image, [1]), lambda: image)
@@ -37,8 +37,10 @@ def distort(images: Array, draws: dict[str, tf.Tensor], law: str, kernel_size: i
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _distort(images, draws, law, kernel_size):
-    def one(args):
+def _distort(
+    images: tf.Tensor, draws: dict[str, tf.Tensor], law: str, kernel_size: int
+) -> tf.Tensor:
+    def one(args: tuple[tf.Tensor, dict[str, tf.Tensor]]) -> tf.Tensor:
         image, draws = args
         sides = image.shape[:2]
         planes = tf.transpose(tf.reshape(image, [-1, 3]))[None]
@@ -61,11 +63,14 @@ def _distort(images, draws, law, kernel_size):
     return tf.map_fn(one, (images, draws), fn_output_signature=tf.float32)
 
 
-def _jittered(planes, draws, operations):
-    """`color_jitter` of one image, [1, 3, H·W]. A loop, for XLA compiles each of unrolled turns."""
+def _jittered(
+    planes: tf.Tensor, draws: dict[str, tf.Tensor], operations: tuple[Operation, ...]
+) -> tf.Tensor:
+    """Computes `color_jitter` of one image, given as its colour planes [1, 3, H·W]."""
+    # A loop, because XLA compiles each of the turns of an unrolled one.
     factors = tf.stack([draws[name] for name in ("brightness", "contrast", "saturation", "hue")])
 
-    def operate(place, planes):
+    def operate(place: tf.Tensor, planes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Not order[place], for which XLA would compile the program anew for every order.
         which = tf.gather(draws["order"], place)
         factor = tf.gather(factors, which)

@@ -148,8 +148,9 @@ class RandomColorJitter(_ViewLayer):
         return {**draws, "order": tf.argsort(places)}
 
     def _operate(self, images: tf.Tensor, draws: dict[str, tf.Tensor]) -> tf.Tensor:
-        names = ("order", "brightness", "contrast", "saturation", "hue")
-        return color_jitter(images, *(draws[name] for name in names), law=self.law)
+        order, hue = draws["order"], draws["hue"]
+        factors = draws["brightness"], draws["contrast"], draws["saturation"]
+        return color_jitter(images, order, *factors, hue, self.law)
 
     def get_config(self) -> dict[str, Any]:
         own = ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor", "law")
@@ -428,7 +429,7 @@ class RandomResizedCrop(ImageAugmentation):
         if not as_they_are:
             images = to_unit_range(images, self.value_range)
         crops = tf.map_fn(
-            lambda args: crop_and_resize(args[0], *tf.unstack(args[1]), size),
+            lambda args: crop_and_resize(args[0], args[1], size),
             (images, transformation["box"]),
             fn_output_signature=tf.TensorSpec([*size, 3], images.dtype),
         )

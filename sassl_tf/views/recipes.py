@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from sassl_tf import arguments
 from sassl_tf.nearest import nearest
@@ -167,7 +168,7 @@ def recipe_of(recipe: str | Recipe) -> Recipe:
     return RECIPES[recipe]()
 
 
-def _jitter(brightness, contrast, saturation, hue):
+def _jitter(brightness: float, contrast: float, saturation: float, hue: float) -> dict[str, float]:
     return {
         "brightness": brightness,
         "contrast": contrast,
@@ -176,6 +177,6 @@ def _jitter(brightness, contrast, saturation, hue):
     }
 
 
-def _recipe(left, right):
-    """The left view alone is stylized (arXiv 2312.01187)."""
+def _recipe(left: dict[str, Any], right: dict[str, Any]) -> Recipe:
+    """Returns a recipe whose left view alone is stylized (arXiv 2312.01187)."""
     return Recipe(View(**left, sassl="before_jitter"), View(**right))

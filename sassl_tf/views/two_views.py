@@ -42,12 +42,12 @@ class TwoViews(ImageAugmentation):
     Call arguments:
         - inputs: images [H, W, 3] or [B, H, W, 3], uint8 or float, or a dict that has them under
           "images".
+        - training: changes nothing; a loss of two views needs them in evaluation as well.
         - seed: int32 [2]; makes the call stateless: the same seed gives the same views anywhere.
 
     Call returns:
         A dict: "left" and "right", [size, size, 3] or [B, size, size, 3] in the images' dtype and
-        range; and what else was in the dict of the inputs. There is no `training`: a loss of two
-        views needs them in evaluation as well.
+        range; and what else was in the dict of the inputs.
 
     Raises:
         ValueError: an unknown recipe, arguments out of range, a layer that cannot stylize or that
@@ -77,7 +77,9 @@ class TwoViews(ImageAugmentation):
         # In eager calls too, where thousands of small operations would each cost their call.
         self._two_views = tf.function(self._make, autograph=False, reduce_retracing=True)
 
-    def call(self, inputs: Array | dict[str, Any], seed: Array | None = None) -> dict[str, Any]:
+    def call(
+        self, inputs: Array | dict[str, Any], training: bool = True, seed: Array | None = None
+    ) -> dict[str, Any]:
         images = images_of(inputs)
         self._warn_of_values(images)
         batched = images.shape.rank == 4
@@ -120,7 +122,9 @@ class TwoViews(ImageAugmentation):
         shape = (*images[:-3], self.size, self.size, 3)
         return {**_beside_images(input_shape), **dict.fromkeys(SIDES, shape)}
 
-    def compute_output_spec(self, inputs: Any, seed: Array | None = None) -> Any:
+    def compute_output_spec(
+        self, inputs: Any, training: bool = True, seed: Array | None = None
+    ) -> Any:
         images = images_of(inputs)
         shape = (*images.shape[:-3], self.size, self.size, 3)
         views = {side: keras.KerasTensor(shape, images.dtype) for side in SIDES}
@@ -144,7 +148,7 @@ class TwoViews(ImageAugmentation):
         Raises:
             ValueError: the config is damaged.
         """
-        kinds = {"recipe": dict, "augment": (dict, type(None))}
+        kinds: dict[str, Any] = {"recipe": dict, "augment": (dict, type(None))}
         sides, augment = fields(config, kinds, "a TwoViews")
         try:
             recipe = Recipe(**{side: View(**view) for side, view in sides.items()})

@@ -95,14 +95,14 @@ def test_impossible_crop():
 
 def test_crop_and_resize():
     image = (random_images(1, 30, 40)[0] * 255).astype(np.uint8)
-    whole = crop_and_resize(image, 5, 7, 16, 16, 16)
+    whole = crop_and_resize(image, [5, 7, 16, 16], 16)
     assert whole.dtype == tf.uint8
     np.testing.assert_array_equal(whole, image[5:21, 7:23])  # same size: the pixels themselves
 
-    smaller = crop_and_resize(image, 5, 7, 20, 30, 12)
+    smaller = crop_and_resize(image, [5, 7, 20, 30], 12)
     expected = tf.image.resize(image[5:25, 7:37], (12, 12), "bicubic").numpy()
     np.testing.assert_allclose(smaller, np.clip(expected, 0, 255), atol=0.5)
 
-    floats = crop_and_resize(image / np.float32(255), 5, 7, 20, 30, 12).numpy()
+    floats = crop_and_resize(image / np.float32(255), [5, 7, 20, 30], 12).numpy()
     assert floats.dtype == np.float32 and floats.min() >= 0 and floats.max() <= 1
     np.testing.assert_allclose(floats, np.clip(expected / 255, 0, 1), atol=1e-5)

@@ -77,7 +77,7 @@ def test_crop_is_the_operation_given_the_boxes(law):
     boxes, result = draws_of(layer, images)["box"], layer(images, seed=SEED)
     assert result.dtype == tf.uint8 and len(np.unique(boxes, axis=0)) == 6
     for image, box, crop in zip(images, boxes, result, strict=True):
-        np.testing.assert_array_equal(crop, views.crop_and_resize(image, *box, (8, 10)))
+        np.testing.assert_array_equal(crop, views.crop_and_resize(image, box, (8, 10)))
     floats = views.RandomResizedCrop(8, 10, (0.2, 0.9), law=law, value_range=(0, 1))
     np.testing.assert_allclose(
         floats(np.float32(images / 255), seed=SEED), result.numpy() / 255, atol=0.51 / 255
@@ -89,7 +89,7 @@ def test_crop_in_inference_is_the_centre():
     square = views.RandomResizedCrop(20, 20)(image, training=False)
     np.testing.assert_array_equal(square, image[:, 2:22])
     flat = views.RandomResizedCrop(6, 12)(image[None], training=False)  # a box of 12×24
-    np.testing.assert_array_equal(flat[0], views.crop_and_resize(image, 4, 0, 12, 24, (6, 12)))
+    np.testing.assert_array_equal(flat[0], views.crop_and_resize(image, [4, 0, 12, 24], (6, 12)))
 
 
 def test_draws_are_each_images_own_and_uniform():
