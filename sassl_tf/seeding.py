@@ -1,9 +1,28 @@
-"""Reproducible parallel augmentation: seeds that travel with the elements of a dataset."""
+"""Reproducible draws: from seeds alone, and seeds that travel with the elements of a dataset."""
 
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+from sassl_tf.typing import Array
+
+
+def uniform(
+    shape: tuple[int | tf.Tensor, ...], seed: Array, low: float = 0.0, high: float = 1.0
+) -> tf.Tensor:
+    """Draws float32 from U(low, high), alike with and without XLA.
+
+    Args:
+        shape: of the result.
+        seed: int32 [2]; the same seed gives the same draws.
+    """
+    # Bits of a named algorithm: XLA chooses another one, and makes other floats of the bits.
+    bits = tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    )
+    unit = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32)
+    return low + (high - low) * unit * 2.0**-24
 
 
 def map_with_seeds(
@@ -36,7 +55,7 @@ def map_with_seeds(
     numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     seeds = numbers.batch(2, drop_remainder=True).map(lambda pair: tf.cast(pair, tf.int32))
 
-    def with_seed(element, seed):
+    def with_seed(element: Any, seed: tf.Tensor) -> Any:
         if isinstance(element, tuple):
             return function(*element, seed=seed)
         return function(element, seed=seed)

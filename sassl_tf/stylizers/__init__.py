@@ -8,7 +8,8 @@ import numpy as np
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from sassl_tf.saved_config import fields
-from sassl_tf.stylizers.stylizer import Stylizer, find_alive
+from sassl_tf.stylizers.fingerprint import find_in_memory
+from sassl_tf.stylizers.stylizer import Stylizer
 from sassl_tf.typing import PathLike
 
 __all__ = ["Stylizer", "load_stylizer", "stylizer_from_config", "stylizer_from_variables"]
@@ -85,7 +86,7 @@ def stylizer_from_config(config: dict[str, Any]) -> Stylizer:
         {"name": str, "weights": (str, type(None)), "fingerprint": str},
         "a stylizer",
     )
-    if stylizer := find_alive(fingerprint):
+    if stylizer := find_in_memory(fingerprint):
         return stylizer
     saved = f"The saved layer's stylizer, {name!r} with the fingerprint {fingerprint},"
     if not _can_be_opened(name, weights):

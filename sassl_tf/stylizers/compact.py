@@ -23,8 +23,9 @@ from sassl_tf.stylizers.layers import (
     StyleMatrix,
     StyleNorm,
 )
-from sassl_tf.stylizers.mobile import mobilenet_style_network
-from sassl_tf.stylizers.stylizer import Stylizer, float32_policy
+from sassl_tf.stylizers.mobile import FLOAT32_LAYERS, mobilenet_style_network
+from sassl_tf.stylizers.precision import float32_policy
+from sassl_tf.stylizers.stylizer import Stylizer
 from sassl_tf.stylizers.transfer_network import RESIDUAL_BLOCKS, STYLE_CODE_SIZE
 from sassl_tf.stylizers.weights_file import load_weights
 
@@ -92,10 +93,12 @@ def load_compact_stylizer(path=None):
     with float32_policy():
         networks = compact_style_network(), compact_transfer_network()
     load_weights(path or packaged("compact.safetensors"), "compact", networks)
-    if path is not None:
-        return Stylizer("compact", *networks, STYLE_SIZE, source=str(path))
-    stylizer = Stylizer("compact", *networks, STYLE_SIZE)
-    _check_packaged(stylizer)
+    source = None if path is None else str(path)
+    stylizer = Stylizer(
+        "compact", *networks, STYLE_SIZE, source=source, float32_layers=FLOAT32_LAYERS
+    )
+    if path is None:
+        _check_packaged(stylizer)
     return stylizer
 
 

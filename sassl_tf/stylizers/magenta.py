@@ -10,7 +10,9 @@ import numpy as np
 from sassl_tf.errors import UserError
 from sassl_tf.stylizers.inception import MIN_SIDE, inception_style_network
 from sassl_tf.stylizers.layers import StyleNorm
-from sassl_tf.stylizers.stylizer import Stylizer, float32_policy, misfit, set_named_weights
+from sassl_tf.stylizers.named_weights import misfit, set_named_weights
+from sassl_tf.stylizers.precision import float32_policy
+from sassl_tf.stylizers.stylizer import Stylizer
 from sassl_tf.stylizers.transfer_network import transfer_network
 from sassl_tf.stylizers.weights_file import load_weights
 

@@ -2,65 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-import hashlib
-import os
-import pathlib
-import weakref
+from collections.abc import Collection
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from sassl_tf.errors import UserError
 from sassl_tf.resizing import clamp_shorter_side
-from sassl_tf.stylizers.layers import (
-    ConvToPatches,
-    DepthToSpace,
-    PatchConv2D,
-    PatchPadding,
-    ReflectPadding,
-    SpaceToDepth,
-    StyleMatrix,
-    UpsampledConv2D,
-)
+from sassl_tf.stylizers.fingerprint import fingerprint, remember
+from sassl_tf.stylizers.frozen import FrozenModel
+from sassl_tf.stylizers.precision import in_bfloat16, processor_has_bfloat16
+from sassl_tf.stylizers.weights_file import save_weights
 from sassl_tf.typing import Array, PathLike
-
-# What computes in bfloat16 where that is wanted: products, and the layers that only move pixels.
-_IN_BFLOAT16 = (
-    keras.layers.Conv2D,
-    keras.layers.DepthwiseConv2D,
-    UpsampledConv2D,
-    ConvToPatches,
-    PatchConv2D,
-    StyleMatrix,
-    ReflectPadding,
-    PatchPadding,
-    SpaceToDepth,
-    DepthToSpace,
-)
-
-# A saved layer finds its stylizer here by its fingerprint, if whoever loads it has made it already.
-_alive: weakref.WeakSet[Stylizer] = weakref.WeakSet()
-
-
-@contextlib.contextmanager
-def dtype_policy(name):
-    """Networks built inside have this precision policy, whatever the global one is."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-def float32_policy():
-    """Networks built inside compute in float32."""
-    return dtype_policy("float32")
 
 
 class Stylizer:
@@ -78,6 +34,7 @@ class Stylizer:
         min_side: None where F takes images of `style_size` alone, to which others are resized;
             else the shortest side that F takes, to which smaller ones are enlarged.
         source: what to pass to `load_stylizer(weights=)` to get this one again.
+        float32_layers: names of layers that stay in float32 in every precision.
 
     Attributes:
         name, code_size, style_size, source: as above.
@@ -86,6 +43,7 @@ class Stylizer:
     """
 
     precision = "float32"
+    _in_float32: Stylizer  # where the precision is another
 
     def __init__(
         self,
@@ -96,6 +54,7 @@ class Stylizer:
         *,
         min_side: int | None = None,
         source: str | None = None,
+        float32_layers: Collection[str] = (),
     ) -> None:
         self.name = name
         self.source = source
@@ -104,10 +63,11 @@ class Stylizer:
         self.style_network = style_network
         self.transfer_network = transfer_network
         self._min_side = min_side
-        self._encode = _Frozen(style_network)
-        self._transfer = _Frozen(transfer_network)
-        self.fingerprint = _fingerprint(style_size, style_network, transfer_network)
-        _alive.add(self)
+        self._float32_layers = float32_layers
+        self._encode = FrozenModel(style_network)
+        self._transfer = FrozenModel(transfer_network)
+        self.fingerprint = fingerprint(style_size, style_network, transfer_network)
+        remember(self)
 
     def in_precision(self, precision: str | None = None) -> Stylizer:
         """This stylizer, weights and fingerprint the same, with convolutions of a precision.
@@ -125,14 +85,16 @@ class Stylizer:
             precision = "bfloat16" if processor_has_bfloat16() else "float32"
         if precision not in ("float32", "bfloat16"):
             raise UserError(f'precision is {precision!r}; expected "float32", "bfloat16" or None.')
-        return self if precision == "float32" else self._bfloat16_twin
+        exact = self if self.precision == "float32" else self._in_float32
+        return exact if precision == "float32" else exact._in_bfloat16
 
     @functools.cached_property
-    def _bfloat16_twin(self):
+    def _in_bfloat16(self) -> Stylizer:
         twin = copy.copy(self)
         twin.precision = "bfloat16"
-        twin._encode = _Frozen(_in_bfloat16(self.style_network))
-        twin._transfer = _Frozen(_in_bfloat16(self.transfer_network))
+        twin._in_float32 = self
+        twin._encode = FrozenModel(in_bfloat16(self.style_network, self._float32_layers))
+        twin._transfer = FrozenModel(in_bfloat16(self.transfer_network, self._float32_layers))
         return twin
 
     def encode_style(self, images: Array) -> tf.Tensor:
@@ -188,8 +150,6 @@ class Stylizer:
 
     def save(self, path: PathLike) -> None:
         """Writes the weights of F and T as safetensors, for `load_stylizer(name, weights=path)`."""
-        from sassl_tf.stylizers.weights_file import save_weights
-
         save_weights(path, self.name, (self.style_network, self.transfer_network))
 
     def get_config(self) -> dict[str, Any]:
@@ -198,110 +158,6 @@ class Stylizer:
 
     def __repr__(self) -> str:
         return f"<Stylizer {self.name} {self.fingerprint}>"
-
-
-def find_alive(fingerprint):
-    """A stylizer of that fingerprint that is in memory, or None."""
-    return next((found for found in _alive if found.fingerprint == fingerprint), None)
-
-
-class _Frozen:
-    """A Keras model called with constants in place of its variables."""
-
-    def __init__(self, model):
-        self.model = model
-        self._arrays = [variable.numpy() for variable in model.variables]
-        with tf.init_scope():
-            self._tensors = [tf.constant(array) for array in self._arrays]
-
-    def __call__(self, inputs):
-        # In a graph the arrays become its own constants, which the graph optimizer can fold.
-        values = self._tensors if tf.executing_eagerly() else self._arrays
-        by_variable = dict(zip(map(id, self.model.variables), values, strict=True))
-        outputs, _ = self.model.stateless_call(
-            [by_variable[id(v)] for v in self.model.trainable_variables],
-            [by_variable[id(v)] for v in self.model.non_trainable_variables],
-            inputs,
-            training=False,
-        )
-        return outputs
-
-
-def processor_has_bfloat16():
-    """Whether this processor multiplies bfloat16 itself (AVX512-BF16 or AMX), oneDNN permitting."""
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
-        return False
-    info = pathlib.Path("/proc/cpuinfo")
-    flags = info.read_text().split() if info.exists() else ()
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _in_bfloat16(model):
-    """A twin of the model, with its weights, whose convolutions are in bfloat16."""
-
-    def clone(layer):
-        config = layer.get_config()
-        if isinstance(layer, _IN_BFLOAT16):
-            config["dtype"] = "mixed_bfloat16"
-        return type(layer).from_config(config)
-
-    twin = keras.models.clone_model(model, clone_function=clone)
-    twin.set_weights(model.get_weights())
-    return twin
-
-
-def named_weights(model):
-    """`{"layer/weight": array}` of a Keras model, in a fixed order."""
-    return {
-        f"{layer.name}/{weight.name}": weight.numpy()
-        for layer in model.layers
-        for weight in layer.weights
-    }
-
-
-def set_named_weights(model, arrays):
-    """The inverse of `named_weights`.
-
-    Raises:
-        ValueError: names what is missing, unexpected or of another shape.
-    """
-    shapes = {name: array.shape for name, array in named_weights(model).items()}
-    if problem := misfit(shapes, arrays):
-        raise UserError(f"The weights do not fit {model.name}: {problem}.")
-    for layer in model.layers:
-        for weight in layer.weights:
-            weight.assign(arrays[f"{layer.name}/{weight.name}"])
-
-
-def misfit(shapes, arrays):
-    """What is wrong with `{name: array}` where `{name: shape}` is expected, or None."""
-    strange = [
-        f"{name} is {arrays[name].shape} for {tuple(shape)}"
-        for name, shape in shapes.items()
-        if name in arrays and arrays[name].shape != tuple(shape)
-    ]
-    kinds = {
-        "missing": [name for name in shapes if name not in arrays],
-        "unexpected": [name for name in arrays if name not in shapes],
-        "of another shape": strange,
-        "not finite": [name for name in arrays if not np.isfinite(arrays[name]).all()],
-    }
-    listed = [_listing(kind, names) for kind, names in kinds.items() if names]
-    return "; ".join(listed) or None
-
-
-def _listing(kind, names, most=6):
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{len(names)} {kind}: {', '.join(names[:most])}{rest}"
-
-
-def _fingerprint(style_size: int, *models: keras.Model) -> str:
-    digest = hashlib.sha256(str(style_size).encode())
-    for model in models:
-        for name, array in named_weights(model).items():
-            digest.update(f"{model.name}/{name}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array, np.float32).tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _as_images(images, argument):

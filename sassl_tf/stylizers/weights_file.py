@@ -7,7 +7,7 @@ import numpy as np
 
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
-from sassl_tf.stylizers.stylizer import named_weights, set_named_weights
+from sassl_tf.stylizers.named_weights import named_weights, set_named_weights
 
 CHECKSUM = "sha256"  # of all tensors, in the file's metadata: the format has none
 

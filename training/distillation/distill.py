@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf.stylizers.compact import STYLE_SIZE
-from sassl_tf.stylizers.stylizer import dtype_policy
+from sassl_tf.stylizers.precision import dtype_policy
 from sassl_tf.stylizers.weights_file import save_weights
 from training.distillation.data import DistillationImages
 from training.distillation.losses import (
