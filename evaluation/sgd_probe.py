@@ -44,8 +44,7 @@ from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from sassl_tf.representation.features import encoder_fingerprint
 from training.command import binary
-from training.optimizers import SGD as PyTorchSGD
-from training.optimizers import peak_learning_rate
+from training.optimizers import TorchSGD, peak_learning_rate
 
 LEAST_STEPS = 10  # in an epoch
 LOSS_CHECK_STEPS = 100  # between two checks that the loss is a finite number
@@ -308,7 +307,7 @@ def _optimizer(schedule, peak, steps):
     # Keras takes a boundary for the last step of what comes before it.
     boundaries = [round(share * steps) - 1 for share in DROPS]
     rate = schedules.PiecewiseConstantDecay(boundaries, [peak, peak / 10, peak / 100])
-    return PyTorchSGD(rate, momentum=0.9, weight_decay=0.0)
+    return TorchSGD(rate, momentum=0.9, weight_decay=0.0)
 
 
 def _report(result):
