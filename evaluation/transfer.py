@@ -18,6 +18,7 @@ import functools
 import inspect
 import json
 import pathlib
+from typing import Any
 
 import tensorflow as tf
 from absl import flags
@@ -79,7 +80,7 @@ CARS = "the address that TFDS knows is gone: put the files where its message say
 BY_CLASS = ("mean_per_class_accuracy",)
 # Crops of the whole shorter side, as in SimCLR's appendix B.8 and ssl-transfer; for ImageNet and
 # iNaturalist the usual 224 of 256.
-WHOLE = {"crop_proportion": 1.0}
+WHOLE: dict[str, Any] = {"crop_proportion": 1.0}
 PAPER = {
     "imagenet_1pct": Target("tfds:imagenet2012_subset/1pct", by_hand=IMAGENET),
     "inat21": Target("", by_hand=INAT),
