@@ -30,7 +30,7 @@ _Path = TypeVar("_Path", bound=PathLike)
 
 
 class Damaged(ValueError):
-    """An error: a file is not as it was written. `found` is the message without the advice."""
+    """The error for a file that is not as it was written. `found` is its message without advice."""
 
     def __init__(self, path: PathLike, reason: str) -> None:
         self.found = f"{path} is damaged ({reason})."
@@ -51,7 +51,7 @@ def cached(read: Callable[[_Path], _Content], path: _Path) -> _Content | None:
     except FileNotFoundError:
         return None
     except Damaged as damage:
-        warnings.warn(f"{damage.found} What was in it is computed again.", stacklevel=3)
+        warnings.warn(f"{damage.found} Its content is computed again.", stacklevel=3)
         return None
 
 

@@ -56,8 +56,8 @@ def writing(path: PathLike) -> Iterator[None]:
         if not (why := _why_full(error)):
             raise
         raise OSError(
-            f"{path} cannot be written: {why}. Make room, then give the same command again; what "
-            "was whole before still is."
+            f"{path} cannot be written: {why}. Make room, then give the same command again. Files "
+            "that were whole before are unchanged."
         ) from error
 
 

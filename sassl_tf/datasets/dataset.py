@@ -18,11 +18,11 @@ UNLABELLED = -1
 
 
 class MissingSplit(ValueError):
-    """An error: the dataset exists, but has no such split."""
+    """The error for a dataset that exists, but has no such split."""
 
 
 class DamagedImages(ValueError):
-    """An error: image files are gone or damaged since the dataset was loaded."""
+    """The error for image files that are gone or damaged since the dataset was loaded."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class ImageDataset:
         object.__setattr__(self, "listing", self.listing or self.fingerprint)
         labels = np.asarray(self.labels, np.int64)
         object.__setattr__(self, "labels", labels)
-        # A tensor, which `example` captures: made there, it would be written into every graph.
+        # `example` captures this tensor. One made there would be written into every graph.
         object.__setattr__(self, "_labels", on_host(labels))
 
     def __len__(self) -> int:

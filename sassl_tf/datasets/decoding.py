@@ -52,7 +52,7 @@ def _is_webp(data: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_webp(data: tf.Tensor) -> tf.Tensor:
-    # TensorFlow refuses a file of 4 channels where it is asked for 3.
+    # With channels=3, TensorFlow refuses a file of 4.
     return tf.io.decode_image(data, expand_animations=False)[..., :3]
 
 

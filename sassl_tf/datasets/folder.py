@@ -162,7 +162,7 @@ def _bad_files(
             "Remove or repair them; up to 1 % are left out with a warning."
         )
     if bad:
-        warnings.warn(f"Left out as no readable images: {shown}", stacklevel=3)
+        warnings.warn(f"Left out, because they are no readable images: {shown}", stacklevel=3)
     if remembered is None:
         _save_cache(key, bad)
     return bad

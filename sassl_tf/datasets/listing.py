@@ -102,9 +102,9 @@ def _check_is_class(root: pathlib.Path, names: Sequence[str], others: Sequence[s
     for name in names:
         if _class_names(root / name) and not _loose_images(root / name):
             raise ValueError(
-                f"{root} has a folder {name} that holds class folders, as a split does, beside "
-                f"others ({_some(others)}), as a class has. For a split, move the others away, or "
-                f"add a second split; for a class, rename {name}."
+                f"{root} has a folder {name} that holds class folders, so it may be a split. It "
+                f"lies beside others ({_some(others)}), so it may be a class. For a split, move "
+                f"the others away, or add a second split; for a class, rename {name}."
             )
 
 

@@ -258,5 +258,5 @@ def _colours(rng: Generator, is_light: NDArray[np.bool_]) -> Floats:
     """Returns float32 [n, 3] of random hue, light or dark so that the outline stays visible."""
     colours = rng.random((len(is_light), 3), np.float32)
     luminance = colours @ np.array([0.299, 0.587, 0.114], np.float32)
-    wanted = rng.uniform(0.05, 0.42, len(is_light)) + 0.53 * is_light
-    return np.clip(colours + (wanted - luminance)[:, None], 0, 1).astype(np.float32)
+    target = rng.uniform(0.05, 0.42, len(is_light)) + 0.53 * is_light
+    return np.clip(colours + (target - luminance)[:, None], 0, 1).astype(np.float32)

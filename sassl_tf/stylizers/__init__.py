@@ -72,7 +72,7 @@ def stylizer_from_variables(arrays: Mapping[str, np.ndarray]) -> Stylizer:
 def stylizer_from_config(config: dict[str, Any]) -> Stylizer:
     """Returns the stylizer that `Stylizer.get_config` described.
 
-    The config may come from anybody's file, so this downloads nothing and runs no model. The
+    The config may come from an untrusted file, so this downloads nothing and runs no model. The
     stylizer is, in this order, one in memory with the same fingerprint; that of the package; or
     that of a local `.safetensors` file, which holds numbers alone.
 

@@ -89,8 +89,8 @@ def load_compact_stylizer(path: PathLike | None = None) -> Stylizer:
     """Loads the compact stylizer, from the package or from a safetensors file.
 
     Raises:
-        ValueError: the file is not there, or its tensors do not fit; or the package's own file is
-            not the one that its style bank was made with.
+        ValueError: the file is not there, or its tensors do not fit; or the package's style bank
+            was made with other weights than those in the package.
     """
     with float32_policy():
         networks = compact_style_network(), compact_transfer_network()

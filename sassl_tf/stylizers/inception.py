@@ -1,7 +1,7 @@
 """The style extractor F of arbitrary-image-stylization v1-256: InceptionV3 as far as `Mixed_6e`.
 
 Source: magenta, `arbitrary_image_stylization_build_model.py`, on slim's `inception_v3.py` as it
-was then. Unlike the published InceptionV3 it has ReLU6, and takes the image in [0, 1] as it is.
+was then. Unlike the published InceptionV3 it has ReLU6, and takes images in [0, 1].
 The layers carry the scope names of the checkpoint, with a dot for the slash; two of these are
 slips of the original and stay: `Mixed_5c/Branch_1/Conv_1_0c_5x5`, and in `Mixed_6a` 3×3
 convolutions that are called `Conv2d_1a_1x1`.
