@@ -9,9 +9,9 @@ import shlex
 
 from absl import flags
 
-from evaluation.encoders import CONFIG_FILE
 from evaluation.subject import EXTRACT_BATCH_SIZE, load_subject, result_workdir
 from sassl_tf.representation.features import CROP_PROPORTION
+from training.engine.workdir import CONFIG_FILE
 from training.report.logs import say
 
 flags.disclaim_key_flags()  # they count as the command's own flags, which --help shows

@@ -18,13 +18,12 @@ import scipy.stats
 from absl import app, flags
 
 from evaluation import results
-from evaluation.encoders import CONFIG_FILE
 from sassl_tf import plot
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from training.command import binary
-from training.engine.workdir import COMMANDS_FILE, differences
+from training.engine.workdir import COMMANDS_FILE, CONFIG_FILE, differences
 from training.report.metrics import read_metrics
 
 METRICS = (*results.METRICS, "shape_bias")

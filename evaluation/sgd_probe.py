@@ -32,7 +32,7 @@ import tensorflow as tf
 from absl import flags
 from tqdm.auto import tqdm
 
-from evaluation.encoders import CONFIG_FILE, workdir_of
+from evaluation.encoders import workdir_of
 from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
 from evaluation.remembered import remembered
 from evaluation.results import accuracies, over_trials, revision_of, with_spread, write_result
@@ -44,6 +44,7 @@ from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from sassl_tf.representation.features import encoder_fingerprint
 from training.command import binary
+from training.engine.workdir import CONFIG_FILE
 from training.optimizers import TorchSGD, peak_learning_rate
 
 LEAST_STEPS = 10  # in an epoch

@@ -5,6 +5,7 @@ folders.
 """
 
 import dataclasses
+from typing import Any
 
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
@@ -54,7 +55,7 @@ CARS = "the address that TFDS knows no longer exists: put the files where its me
 BY_CLASS = ("mean_per_class_accuracy",)
 # Crops of the whole shorter side, as in SimCLR's appendix B.8 and ssl-transfer; for ImageNet and
 # iNaturalist the usual 224 of 256.
-WHOLE = {"crop_proportion": 1.0}
+WHOLE: dict[str, Any] = {"crop_proportion": 1.0}
 PAPER = {
     "imagenet_1pct": Target("tfds:imagenet2012_subset/1pct", by_hand=IMAGENET),
     "inat21": Target("", by_hand=INAT),

@@ -57,7 +57,7 @@ wrapt.register_post_import_hook("sassl_tf.registration:register", "keras")
 
 if not TYPE_CHECKING:  # a type checker would take it that every name exists
 
-    def __getattr__(name):
+    def __getattr__(name: str) -> object:
         if name in _MODULES:
             return importlib.import_module(f"sassl_tf.{name}")
         if name not in _HOMES:

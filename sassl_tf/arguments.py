@@ -15,7 +15,7 @@ LARGEST_VALUE = 2.0**32  # of a pixel; float32 and its squares are far from over
 
 def fraction(value: Any, argument: str) -> float:
     """Returns a float in [0, 1]."""
-    if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+    if not _is_real(value) or not 0 <= value <= 1:
         raise UserError(f"{argument} is {value!r}; expected a number in [0, 1].")
     return float(value)
 
@@ -33,7 +33,7 @@ def _pair(value: Any) -> tuple[float, float] | None:
 
 def factor_range(value: Any, argument: str) -> tuple[float, float]:
     """Returns (lowest, highest) in [0, 1]; a single number is both."""
-    pair = _pair((value, value) if isinstance(value, numbers.Real) else value)
+    pair = _pair((value, value) if _is_real(value) else value)
     if pair is None or not 0 <= pair[0] <= pair[1] <= 1:
         raise UserError(
             f"{argument} is {value!r}; expected (lowest, highest) with 0 <= lowest <= highest <= 1."
@@ -126,6 +126,10 @@ def truth(value: Any, argument: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise UserError(f"{argument} is {value!r}; expected True or False.")
     return bool(value)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real)
 
 
 def _is_integer(value: Any) -> bool:

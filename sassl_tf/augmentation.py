@@ -113,7 +113,7 @@ class SASSLAugmentation(ImageAugmentation):
 
     @property
     def working_precision(self) -> str:
-        """The precision of F and T, "float32" or "bfloat16", also where `precision` is None."""
+        """Returns the precision of F and T, "float32" or "bfloat16", which None leaves open."""
         return self._working.precision
 
     def _changes_nothing(self) -> bool:
@@ -207,7 +207,7 @@ class SASSLAugmentation(ImageAugmentation):
     def from_config(cls, config: dict[str, Any]) -> SASSLAugmentation:
         """Makes the layer that `get_config` described.
 
-        The config may come from anybody's file. So this opens no path but that of a local
+        The config may come from an untrusted file. So this opens no path but that of a local
         `.safetensors` file, downloads nothing and runs no model.
 
         Raises:

@@ -4,8 +4,8 @@
 def reason(error: Exception) -> str:
     """Returns why a file could not be read, for an error message of ours.
 
-    NumPy and Keras refuse files that could run code, and name the switch that allows it. A message
-    must not lead anybody there who got the file from elsewhere, so these refusals are reworded.
+    NumPy and Keras refuse files that could run code, and name the option that allows it. Users who
+    got such a file from elsewhere should not turn it on, so these messages are reworded.
 
     Args:
         error: an exception of `numpy.load` or `keras.saving.load_model`.

@@ -1,4 +1,4 @@
-"""Configs of saved layers. They may come from anybody's `.keras` file, so each value is checked."""
+"""Configs of saved layers, which may come from untrusted files: each value is checked."""
 
 from collections.abc import Mapping
 from typing import Any

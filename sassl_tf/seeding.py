@@ -30,16 +30,16 @@ def map_with_seeds(
 ) -> tf.data.Dataset:
     """Maps in parallel, giving each element an int32 [2] seed of its own.
 
-    The seed depends on `seed`, the element's position and how often the dataset was iterated, so
-    the result is the same with any number of parallel calls, and comes in order. Iterating again
-    (`repeat`, or another epoch of a loop) gives new seeds, the same ones in every run. A global
-    seed (`tf.random.set_seed`, `keras.utils.set_random_seed`), where one is set, takes part: keep
-    it the same too.
+    The seed depends on `seed`, the element's position and how often the dataset was iterated. So
+    the result is the same with any number of parallel calls, and keeps its order. Iterating again
+    (`repeat`, or another epoch of a loop) gives new seeds, which are the same in every run. Seeds
+    also depend on a global seed (`tf.random.set_seed`, `keras.utils.set_random_seed`), if one is
+    set: keep it the same too.
 
     Args:
         dataset: a `tf.data.Dataset`.
         function: called as `function(element, seed=s)`, or `function(*element, seed=s)` where
-            elements are tuples. `SASSLAugmentation` fits as it is where elements are images or
+            elements are tuples. It may be a `SASSLAugmentation` where elements are images or
             dicts; for (image, label) pairs write `lambda x, y, seed: (augment(x, seed=seed), y)`.
         seed: int.
 

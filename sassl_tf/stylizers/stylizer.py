@@ -20,26 +20,26 @@ from sassl_tf.typing import Array, PathLike
 
 
 class Stylizer:
-    """F and T behind one interface; `sassl_tf.load_stylizer` makes one.
+    """F and T behind one interface. `sassl_tf.load_stylizer` makes one.
 
     The networks' weights enter every graph as constants. So a `tf.data` pipeline carries them to
     wherever it runs, no `tf.distribute` strategy mirrors them, and a model that holds a
     `SASSLAugmentation` layer has no more weights than without it.
 
     Args:
-        name: what `load_stylizer` knows it by.
+        name: of the stylizer for `load_stylizer`.
         style_network: F as a Keras model, images to codes.
         transfer_network: T as a Keras model, [content, code] to the stylized image.
-        style_size: side, in pixels, at which F wants style images.
-        min_side: None where F takes images of `style_size` alone, to which others are resized;
-            else the shortest side that F takes, to which smaller ones are enlarged.
-        source: what to pass to `load_stylizer(weights=)` to get this one again.
+        style_size: side in pixels of the style images that F was trained on.
+        min_side: None where F takes only images of `style_size`, to which others are resized;
+            else the shortest side that F takes, to which smaller images are enlarged.
+        source: `weights` with which `load_stylizer` loads this stylizer again.
         float32_layers: names of layers that stay in float32 in every precision.
 
     Attributes:
         name, code_size, style_size, source: as above.
         fingerprint: 16 hexadecimal digits over the architecture and the weights.
-        precision: "float32", or "bfloat16" of what `in_precision` may return.
+        precision: of the convolutions, "float32" or "bfloat16"; see `in_precision`.
     """
 
     precision = "float32"
@@ -70,9 +70,10 @@ class Stylizer:
         remember(self)
 
     def in_precision(self, precision: str | None = None) -> Stylizer:
-        """This stylizer, weights and fingerprint the same, with convolutions of a precision.
+        """Returns this stylizer with its convolutions in a precision.
 
-        Codes and images of bfloat16 differ a little; docs/performance.md has by how much.
+        Weights and fingerprint are the same. Codes and images in bfloat16 differ a little from
+        those in float32; docs/performance.md has by how much.
 
         Args:
             precision: "float32", "bfloat16", or None: bfloat16 on a processor that has it
@@ -98,11 +99,11 @@ class Stylizer:
         return twin
 
     def encode_style(self, images: Array) -> tf.Tensor:
-        """z = F(i): the style codes of images.
+        """Computes z = F(i), the style codes of images.
 
         Args:
-            images: float [B, H, W, 3] in [0, 1]; for F resized to `style_size` (bilinear), or, if
-                F takes any size, left as they are (`min_side`).
+            images: float [B, H, W, 3] in [0, 1]. They are resized to `style_size` (bilinear),
+                unless F takes any size (`min_side`).
 
         Returns:
             float32 [B, code_size].
@@ -118,7 +119,7 @@ class Stylizer:
         return self._encode(images)
 
     def stylize(self, images: Array, codes: Array) -> tf.Tensor:
-        """î = T(i, z): the images in the style of the codes.
+        """Computes î = T(i, z), the images in the style of the codes.
 
         Args:
             images: float [B or 1, H, W, 3] in [0, 1].
@@ -153,14 +154,14 @@ class Stylizer:
         save_weights(path, self.name, (self.style_network, self.transfer_network))
 
     def get_config(self) -> dict[str, Any]:
-        """What `stylizer_from_config` needs; the weights themselves stay where they are."""
+        """Returns what `stylizer_from_config` needs: where the weights are, and not the weights."""
         return {"name": self.name, "weights": self.source, "fingerprint": self.fingerprint}
 
     def __repr__(self) -> str:
         return f"<Stylizer {self.name} {self.fingerprint}>"
 
 
-def _as_images(images, argument):
+def _as_images(images: Array, argument: str) -> tf.Tensor:
     images = tf.convert_to_tensor(images)
     if not images.dtype.is_floating:
         raise UserError(
@@ -172,8 +173,8 @@ def _as_images(images, argument):
     return tf.cast(images, tf.float32)
 
 
-def _sides(images):
-    """Height and width: numbers where they are known, else tensors."""
+def _sides(images: tf.Tensor) -> list[int | tf.Tensor]:
+    """Returns height and width: numbers where they are known, else tensors."""
     dynamic = tf.shape(images)
     static = images.shape
     return [dynamic[i] if static[i] is None else static[i] for i in (1, 2)]
