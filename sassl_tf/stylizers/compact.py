@@ -36,9 +36,11 @@ from sassl_tf.typing import PathLike
 EARLIER_VERSIONS = {
     "e9593e7e34bf8b5f": 'version 1 of "compact"',
     "719841f231f78d1b": 'version 2 of "compact"',
+    "5e28ece54f4fbdea": 'version 3.0 of "compact"',
 }
 CHANNELS = 32  # of the trunk, at a quarter of the resolution
-STYLE_SIZE = 192
+STYLE_SIZE = 256  # of the images that F was trained on, resized to its input without antialiasing
+INPUT_SIZE = 192
 
 
 def compact_transfer_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
@@ -78,7 +80,7 @@ def compact_transfer_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
 
 def compact_style_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
     """Builds F: images [B, 192, 192, 3] in [0, 1] to codes; see `mobilenet_style_network`."""
-    return mobilenet_style_network(code_size, STYLE_SIZE, name="compact_style_network")
+    return mobilenet_style_network(code_size, INPUT_SIZE, name="compact_style_network")
 
 
 def packaged(name: str) -> pathlib.Path:

@@ -31,8 +31,9 @@ class Stylizer:
         style_network: F as a Keras model, images to codes.
         transfer_network: T as a Keras model, [content, code] to the stylized image.
         style_size: side in pixels of the style images that F was trained on.
-        min_side: None where F takes only images of `style_size`, to which others are resized;
-            else the shortest side that F takes, to which smaller images are enlarged.
+        min_side: None where all images are resized for F, to the side of its input, or to
+            `style_size` if its input has no fixed side; else the shortest side that F takes, to
+            which smaller images are enlarged.
         source: `weights` with which `load_stylizer` loads this stylizer again.
         float32_layers: names of layers that stay in float32 in every precision.
 
@@ -63,6 +64,7 @@ class Stylizer:
         self.style_network = style_network
         self.transfer_network = transfer_network
         self._min_side = min_side
+        self._input_side: int = style_network.input_shape[1] or style_size
         self._float32_layers = float32_layers
         self._encode = FrozenModel(style_network)
         self._transfer = FrozenModel(transfer_network)
@@ -102,8 +104,8 @@ class Stylizer:
         """Computes z = F(i), the style codes of images.
 
         Args:
-            images: float [B, H, W, 3] in [0, 1]. They are resized to `style_size` (bilinear),
-                unless F takes any size (`min_side`).
+            images: float [B, H, W, 3] in [0, 1]. They are resized (bilinear) to the side of F's
+                input, unless F takes any size (`min_side`).
 
         Returns:
             float32 [B, code_size].
@@ -114,8 +116,8 @@ class Stylizer:
         images = _as_images(images, "images")
         if self._min_side is not None:
             images = clamp_shorter_side(images, lowest=self._min_side)
-        elif tuple(images.shape[1:3]) != (self.style_size, self.style_size):
-            images = tf.image.resize(images, (self.style_size, self.style_size))
+        elif tuple(images.shape[1:3]) != (self._input_side, self._input_side):
+            images = tf.image.resize(images, (self._input_side, self._input_side))
         return self._encode(images)
 
     def stylize(self, images: Array, codes: Array) -> tf.Tensor:
