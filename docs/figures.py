@@ -58,6 +58,24 @@ def views(stylizer, teacher):
     return plot.image_grid({name: np.asarray(images) for name, images in columns.items()})
 
 
+def side_by_side(stylizer, teacher):
+    """Photographs, and what teacher and stylizer make of them, from the paper's factors to all."""
+    photographs, columns = samples.photographs(), {"content": samples.photographs()}
+    styles = samples.styles(256)[: len(photographs)] / np.float32(255)
+    for factor in (0.3, 0.6, 1.0):
+        for name, one in (("Magenta mobile", teacher), ("compact", stylizer)):
+            banks = [sassl_tf.StyleBank(c[None], one.fingerprint) for c in codes_of(one, styles)]
+            columns[f"{name},\nα = β = {factor:g}"] = [
+                layer(one, bank, factor)(image, training=True, seed=np.zeros(2, int))
+                for image, bank in zip(photographs, banks, strict=True)
+            ]
+    return plot.image_grid({name: np.asarray(images) for name, images in columns.items()})
+
+
+def codes_of(stylizer, styles):
+    return stylizer.encode_style(styles).numpy()
+
+
 def alpha_beta(stylizer):
     images = samples.photographs(160)[1:2]
     codes = stylizer.encode_style(samples.styles()[4:5] / np.float32(255))
@@ -126,6 +144,7 @@ def main():
     stylizer = sassl_tf.load_stylizer("compact")
     teacher = sassl_tf.load_stylizer("magenta-mobile", *sys.argv[1:])
     save_jpeg(views(stylizer, teacher), "views.jpg")
+    save_jpeg(side_by_side(stylizer, teacher), "stylizers.jpg")
     save_jpeg(alpha_beta(stylizer), "alpha_beta.jpg")
     plot.save(algorithm(stylizer), IMAGES / "algorithm.png")
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import os
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from sassl_tf.datasets.dataset import ImageDataset
+from sassl_tf.datasets.dataset import ImageDataset, naming_damaged
+from sassl_tf.datasets.folder import every_image
 from sassl_tf.files import replacing
 from sassl_tf.refusals import reason
 from sassl_tf.saved_config import fields
@@ -77,17 +79,22 @@ class StyleBank:
             batch_size: images a call of F.
 
         Raises:
-            ValueError: there are no images, or they are not of the form above.
+            ValueError: there are no images, they are not of the form above, or image files were
+                damaged meanwhile.
         """
         from sassl_tf.style_images import style_images
 
+        if isinstance(images, (str, os.PathLike)):
+            images = every_image(images)
+        listed = [images] if isinstance(images, ImageDataset) else []
         size = stylizer.style_size
         dataset = style_images(images, size).batch(batch_size)
         encode = tf.function(stylizer.encode_style, [tf.TensorSpec((None, size, size, 3))])
         codes: list[np.ndarray] = []
-        for batch in dataset:
-            _check_pixels(batch.numpy(), first=len(codes) * batch_size)
-            codes.append(encode(batch).numpy())
+        with naming_damaged(*listed):
+            for batch in dataset:
+                _check_pixels(batch.numpy(), first=len(codes) * batch_size)
+                codes.append(encode(batch).numpy())
         if not codes:
             raise ValueError("There are no style images to encode.")
         return cls(np.concatenate(codes), stylizer.fingerprint)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import sassl_tf
 from sassl_tf.datasets.dataset import DamagedImages, joined, naming_damaged
 from sassl_tf.datasets.folder import folder
 from sassl_tf.representation.features import extract_features
@@ -56,6 +57,14 @@ def test_an_evaluation_names_them(root):
     cut(root / "ant" / "00.png")
     with pytest.raises(DamagedImages, match=r"ant/00\.png"):
         extract_features(encoder(False), dataset, 16, progress=False)
+
+
+def test_a_style_bank_names_them(root):
+    dataset = folder(root)
+    cut(root / "bee" / "01.png")
+    stylizer = sassl_tf.load_stylizer("compact")
+    with pytest.raises(DamagedImages, match=r"bee/01\.png"):
+        sassl_tf.StyleBank.from_images(dataset, stylizer)
 
 
 def test_errors_that_no_image_is_behind_stay_as_they_are(root):
