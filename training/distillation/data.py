@@ -15,6 +15,7 @@ CONTENT_SIZE = 128  # px
 STYLE_SIZE = 256  # px, which the teacher's F takes
 STYLES_AS_CONTENTS = 0.15  # share of batches; crops above 128 px need images of more pixels
 TEXTURES = 0.3  # share of styles that are generated
+WAVES = 4  # in a generated pattern
 
 
 def read_images(folder, side):
@@ -123,14 +124,13 @@ def recolour(images, seed, permute):
     return tf.clip_by_value(tf.where(changed, new, images), 0.0, 1.0)
 
 
-def textures(count, seed, side, waves=4):
+def textures(count, seed, side):
     """Generates patterns of plane waves and noise in two random colours, with soft or hard edges.
 
     Args:
         count: number of images.
         seed: int [2].
         side: in pixels.
-        waves: number of plane waves in a pattern.
 
     Returns:
         float32 [count, side, side, 3] in [0, 1].
@@ -138,10 +138,10 @@ def textures(count, seed, side, waves=4):
     seeds = tf.random.split(seed, 6)
     uniform = tf.random.stateless_uniform
     at = tf.linspace(0.0, 1.0, side)
-    periods = tf.exp(uniform((count, waves, 1, 1), seeds[0], math.log(2.0), math.log(60.0)))
-    angle, phase = tf.unstack(2 * math.pi * uniform((2, count, waves, 1, 1), seeds[1]))
+    periods = tf.exp(uniform((count, WAVES, 1, 1), seeds[0], math.log(2.0), math.log(60.0)))
+    angle, phase = tf.unstack(2 * math.pi * uniform((2, count, WAVES, 1, 1), seeds[1]))
     along = tf.cos(angle) * at[:, None] + tf.sin(angle) * at
-    strength = uniform((count, waves, 1, 1), seeds[2])
+    strength = uniform((count, WAVES, 1, 1), seeds[2])
     height = tf.reduce_sum(
         strength * tf.sin(2 * math.pi * periods * along + phase), axis=1, keepdims=True
     )
