@@ -25,6 +25,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 demo: $(READY)
 	$(BIN)/python -m evaluation.demo --dataset=$(DATASET) --workdir=$(RUNS)/demo

@@ -12,7 +12,8 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks.timing import machine, seconds_in_turn, write_report
-from training import image_ops, views
+from sassl_tf import views
+from sassl_tf.views import host
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
 _SIZES = flags.DEFINE_multi_integer("size", [96, 224], "Sides of the views, in pixels.")
@@ -38,19 +39,18 @@ FLAWS = {
 def our_operations(images, size):
     """{operation: function of no arguments}, all draws made beforehand."""
     batch = len(images)
-    config = views.view_config()
+    view = views.View()
     seeds = tf.stack([tf.zeros([batch], tf.int32), tf.range(batch)], axis=1)
     larger = tf.image.resize(images, (size * 4 // 3, size * 4 // 3))
     shape = tf.shape(larger)[1:]
-    draw = tf.function(lambda seed: views.draw_view(config, shape, seed))
+    draw = tf.function(lambda seed: views.draw_view(view, shape, seed))
     draws = tf.nest.map_structure(lambda *scalars: tf.stack(scalars), *map(draw, seeds))
     draws |= {"flip": tf.ones([batch], tf.bool)}
 
     def only(name):
         """`distort` with one operation, on every image."""
         others = {key: tf.fill([batch], key == name) for key in DISTORTIONS}
-        mine = {key: draws[key] for key in image_ops.DISTORTION_DRAWS} | others
-        return lambda: image_ops.distort(images, mine, config.jitter_law, size // 10)
+        return lambda: host.distort(images, draws | others, view.jitter_law, size // 10)
 
     def crop_all():
         def crop(args):
@@ -65,9 +65,9 @@ def our_operations(images, size):
     return {
         "draws of a view": draw_all,
         "crop and resize": crop_all,
-        "flip": lambda: image_ops.to_unit_range(images, draws["flip"]),
+        "flip": lambda: host.flip_and_rescale(images, draws["flip"]),
         **{name: only(name) for name in DISTORTIONS},
-        "a whole view after the crop": lambda: views.finish_views(images, draws, config),
+        "a whole view after the crop": lambda: views.finish_views(images, draws, view),
     }
 
 

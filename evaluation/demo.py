@@ -1,13 +1,12 @@
-"""SimCLR with and without SASSL, from images to accuracies, in minutes.
+"""Compares SimCLR with and without SASSL, from images to accuracies, in minutes.
 
     python -m evaluation.demo --dataset=shapes --workdir=runs/demo
 
-Both runs have the same seed, budget and every other setting. Ends with a table and a page-sized
-picture, `demo.png`, whichever way the comparison goes. One seed of a small run: a picture of how
-things work, no evidence about SASSL.
+Both runs have the same seed, the same budget and the same other settings. The demo ends with a
+table and a page-sized picture, `demo.png`, whichever run is better. It is one seed of a small run:
+it shows how things work, and is no evidence about SASSL.
 """
 
-import functools
 import pathlib
 import time
 
@@ -15,6 +14,7 @@ import keras
 from absl import flags
 
 from evaluation import knn, linear_probe
+from evaluation.subject import load_subject
 from sassl_tf import plot
 from sassl_tf.datasets import load_dataset
 from sassl_tf.errors import UserError
@@ -27,17 +27,23 @@ from training.report.logs import say
 from training.report.metrics import read_metrics
 from training.report.pictures import first_views
 
-_DATASET = flags.DEFINE_string("dataset", "shapes", "shapes, folder:PATH or tfds:NAME.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Of prepared TFDS datasets.")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "A folder for each dataset is made in it.")
-_PRESET = flags.DEFINE_string("preset", "demo", "Of training/configs/simclr.py.")
-
 RUNS = {"SimCLR": False, "SimCLR + SASSL": True}
 PICTURED = 5
 
 
 def demo_configs(dataset_spec, data_dir, preset):
-    """{run: config}, equal but for SASSL; as many images as on `shapes`, whatever the dataset."""
+    """Returns {run: config}; the configs are equal except for SASSL.
+
+    A run sees as many images as on `shapes`, whatever the size of the dataset.
+
+    Args:
+        dataset_spec: the dataset, for `load_dataset`.
+        data_dir: the folder of prepared TFDS datasets, or None.
+        preset: a preset of training/configs/simclr.py.
+
+    Raises:
+        ValueError: the dataset has no labels.
+    """
     configs = {}
     splits = [load_dataset(dataset_spec, split, data_dir) for split in ("train", "test")]
     if not all(split.class_names for split in splits):
@@ -57,17 +63,27 @@ def demo_configs(dataset_spec, data_dir, preset):
 
 
 def evaluate(workdir, dataset_spec, data_dir):
-    """Percent correct on the test split: {"linear probe", "kNN"}."""
-    one_trial = functools.partial(linear_probe.evaluate, trials=1)  # a demo is for minutes
-    results = {"linear probe": one_trial, "kNN": knn.evaluate}
-    return {
-        name: 100 * evaluation(workdir, dataset_spec, data_dir=data_dir)["accuracy"]
-        for name, evaluation in results.items()
+    """Returns the percentage of correct test images: {"linear probe", "kNN"}."""
+    subject = load_subject(workdir, dataset_spec, data_dir)
+    results = {
+        "linear probe": linear_probe.run(subject, linear_probe.Settings(trials=1)),  # for minutes
+        "kNN": knn.run(subject, knn.Settings()),
     }
+    return {name: 100 * result["accuracy"] for name, result in results.items()}
+
+
+def views_of(config):
+    """Returns the pictures of a run's images and views by their names, [PICTURED, H, W, 3] each."""
+    dataset = load_dataset(config.dataset, "train", config.data_dir or None)
+    batch = next(iter(view_batches(dataset, config, build_augmentation(config))))
+    sides = first_views(dataset, batch, PICTURED)
+    if config.sassl.enabled:
+        return {"left view, with SASSL": sides["left"], "right view": sides["right"]}
+    return {"image": sides["original"], "left view, without SASSL": sides["left"]}
 
 
 def draw_page(path, views, curves, accuracies, dataset_spec):
-    """Views, loss curves and accuracies on one page."""
+    """Draws views, loss curves and accuracies on one page."""
     page = plot.figure(8.3, 11.0)
     page.suptitle(f"SimCLR with and without SASSL on {dataset_spec}")
     top, bottom = page.subfigures(2, 1, height_ratios=[1.35, 1])
@@ -87,7 +103,7 @@ def draw_page(path, views, curves, accuracies, dataset_spec):
 
 
 def table(accuracies):
-    """Both runs' accuracies and what SASSL changes, as Markdown."""
+    """Returns both runs' accuracies, and what SASSL changes, as Markdown."""
     protocols = list(next(iter(accuracies.values())))
     lines = ["| | " + " | ".join(protocols) + " |", "|---|" + "---|" * len(protocols)]
     for run, result in accuracies.items():
@@ -97,32 +113,47 @@ def table(accuracies):
     return "\n".join([*lines, "| change | " + " | ".join(changes) + " |"])
 
 
-def main(_):
-    start = time.monotonic()
-    configs = demo_configs(_DATASET.value, _DATA_DIR.value, _PRESET.value)
-    name = "".join(c if c.isalnum() else "-" for c in _DATASET.value)[-80:]
-    workdir = pathlib.Path(_WORKDIR.value) / name
+def run_demo(dataset_spec, data_dir, preset, workdir):
+    """Pretrains and evaluates without and with SASSL, and draws the page.
+
+    Args:
+        dataset_spec: as for `demo_configs`; so are `data_dir` and `preset`.
+        data_dir: the folder of prepared TFDS datasets, or None.
+        preset: a preset of training/configs/simclr.py.
+        workdir: Path of the folder for both runs and `demo.png`.
+
+    Returns:
+        {run: {protocol: accuracy in %}}.
+    """
     curves, accuracies, views = {}, {}, {}
-    for run, config in configs.items():
+    for run, config in demo_configs(dataset_spec, data_dir, preset).items():
         folder = workdir / ("sassl" if config.sassl.enabled else "baseline")
         say(f"\n{run}, in {folder}")
         pretrain(config, folder)
         curves[run] = read_metrics(folder)
-        accuracies[run] = evaluate(folder, _DATASET.value, _DATA_DIR.value)
+        accuracies[run] = evaluate(folder, dataset_spec, data_dir)
         keras.utils.clear_session()
-        dataset = load_dataset(_DATASET.value, "train", _DATA_DIR.value)
-        batch = next(iter(view_batches(dataset, config, build_augmentation(config))))
-        sides = first_views(dataset, batch, PICTURED)
-        if config.sassl.enabled:
-            views["left view, with SASSL"] = sides["left"]
-            views["right view"] = sides["right"]
-        else:
-            views["image"] = sides["original"]
-            views["left view, without SASSL"] = sides["left"]
-    draw_page(workdir / "demo.png", views, curves, accuracies, _DATASET.value)
+        views.update(views_of(config))
+    draw_page(workdir / "demo.png", views, curves, accuracies, dataset_spec)
+    return accuracies
+
+
+def main(_):
+    start, values = time.monotonic(), flags.FLAGS
+    name = "".join(c if c.isalnum() else "-" for c in values.dataset)[-80:]
+    workdir = pathlib.Path(values.workdir) / name
+    accuracies = run_demo(values.dataset, values.data_dir, values.preset, workdir)
     print(f"\n{table(accuracies)}\n\n{workdir / 'demo.png'}: views, losses, accuracies.")
     say(f"{(time.monotonic() - start) / 60:.1f} minutes in all.")
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string(
+        "dataset", "shapes", "The labelled dataset: shapes, folder:PATH or tfds:NAME."
+    )
+    flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
+    flags.DEFINE_string(
+        "workdir", "runs/demo", "The folder in which a folder for the dataset is made."
+    )
+    flags.DEFINE_string("preset", "demo", "A preset of training/configs/simclr.py.")
     binary.run(main, continues=True)

@@ -19,7 +19,7 @@ def load_encoder(path):
         path: a `.keras` file, or a pretraining workdir with an `encoder.keras` in it.
 
     Raises:
-        ValueError: nothing is there, the pretraining is not finished, or the file is no encoder.
+        ValueError: nothing is there, the pretraining is not finished, or the file holds no encoder.
     """
     file = encoder_file(path)
     try:
@@ -34,10 +34,13 @@ def load_encoder(path):
 
 
 def encoder_file(path):
-    """The Path of the `.keras` file that `path` is, or holds.
+    """Finds the `.keras` file that `path` is, or that the workdir `path` holds.
 
     Args:
         path: as for `load_encoder`.
+
+    Returns:
+        A Path.
 
     Raises:
         ValueError: nothing is there, or the pretraining has not written one yet.
@@ -75,7 +78,7 @@ def workdir_of(path):
 def default_image_size(path, encoder):
     """Returns the side of the images that the encoder was made for.
 
-    It is the side in the encoder's input shape if that is fixed, else `image_size` in the
+    This is the side in the encoder's input shape if that is fixed, else `image_size` in the
     workdir's `config.json`, else 224.
 
     Args:
@@ -83,7 +86,7 @@ def default_image_size(path, encoder):
         encoder: a Keras model.
 
     Raises:
-        Damaged: the `config.json` is (a ValueError).
+        Damaged: a ValueError; the `config.json` is damaged.
     """
     _, height, _, _ = encoder.inputs[0].shape
     return height or _configured_image_size(workdir_of(path)) or DEFAULT_IMAGE_SIZE

@@ -1,4 +1,4 @@
-"""An encoder as a TensorFlow SavedModel, for serving without Keras.
+"""Exports an encoder as a TensorFlow SavedModel, for serving without Keras.
 
     python -m evaluation.export_encoder --encoder=runs/simclr --output=exported/simclr
 
@@ -20,7 +20,7 @@ def export_encoder(encoder_path, output):
 
     Args:
         encoder_path: a `.keras` file, or the workdir of a pretraining.
-        output: the folder; it must not exist yet.
+        output: the folder to make; it must not exist yet.
 
     Raises:
         ValueError: the folder exists, or there is no encoder.
@@ -42,6 +42,6 @@ def main(_):
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("encoder", None, "A .keras file or a workdir.", required=True)
-    flags.DEFINE_string("output", None, "Folder to make.", required=True)
+    flags.DEFINE_string("encoder", None, "The encoder: a .keras file or a workdir.", required=True)
+    flags.DEFINE_string("output", None, "The folder to make.", required=True)
     binary.run(main)

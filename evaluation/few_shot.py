@@ -13,30 +13,55 @@ Nothing is chosen, so that no image but the n of each class is needed. Each tria
 result is the mean over trials. Results go to `few_shot_N-DATASET.json` in the workdir.
 """
 
+import dataclasses
+
 import numpy as np
 from absl import flags
 from sklearn.linear_model import LogisticRegression
 
-from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
-from evaluation.frozen import accuracies, frozen_features, over_trials, with_spread, write_result
+from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
 from evaluation.linear_probe import MAX_ITERATIONS, fit
+from evaluation.results import accuracies, over_trials, with_spread, write_result
+from evaluation.settings import EvaluationSettings, numbers, option
 from sassl_tf.errors import UserError
 from training.command import binary
 
 L2 = 0.00025
-TRIALS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(EvaluationSettings):
+    """The settings of the few-shot evaluation.
+
+    Attributes:
+        shots: how many train images of each class.
+        trials: how many draws of them, from the seeds 0, 1, ...
+    """
+
+    name = "few_shot"
+    shots: int = 1
+    trials: int = option(
+        flags.DEFINE_integer, 5, "How many times the train images are drawn.", lower_bound=1
+    )
+
+    @property
+    def evaluation(self):
+        return f"{self.name}_{self.shots}"
 
 
 def draw_shots(labels, shots, seed, class_names=None):
-    """Indices [C * shots] of so many images of each class, in the order of the classes.
+    """Draws `shots` images of each class at random.
 
-    Of one seed the draw for fewer shots is part of that for more.
+    With one seed, a draw of more shots contains the draw of fewer.
 
     Args:
         labels: int [N].
-        shots: how many of each class, 1 or more.
+        shots: how many images of each class, 1 or more.
         seed: a seed of `numpy.random.default_rng`.
-        class_names: for the error message.
+        class_names: the names of the classes, for the error message.
+
+    Returns:
+        The indices [C * shots] of the images, in the order of the classes.
 
     Raises:
         ValueError: a class has fewer images, or `shots` is below 1.
@@ -58,13 +83,15 @@ def draw_shots(labels, shots, seed, class_names=None):
 
 
 def unit_rows(features):
-    """Each row [D] of features [N, D] centred and brought to length 1, in float64."""
+    """Returns features [N, D] with each row [D] centred and brought to length 1, in float64."""
     features = np.asarray(features, np.float64)
     features = features - features.mean(axis=1, keepdims=True)
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
-def few_shot(train_features, train_labels, test_features, test_labels, shots, seed, names=None):
+def few_shot(
+    train_features, train_labels, test_features, test_labels, shots, seed, class_names=None
+):
     """Trains on `shots` images of each class and tests on all of the test split.
 
     Args:
@@ -72,17 +99,17 @@ def few_shot(train_features, train_labels, test_features, test_labels, shots, se
         train_labels: int [N].
         test_features: float [M, D].
         test_labels: int [M].
-        shots: how many of each class.
-        seed: of the draw.
-        names: of the classes, for the error message.
+        shots: how many images of each class.
+        seed: the seed of the draw.
+        class_names: the names of the classes, for the error message.
 
     Returns:
-        What `evaluation.frozen.accuracies` does.
+        {metric: value}, as `evaluation.results.accuracies` returns it.
 
     Raises:
         ValueError: a class has fewer images, or there are fewer than two classes.
     """
-    drawn = draw_shots(train_labels, shots, seed, names)
+    drawn = draw_shots(train_labels, shots, seed, class_names)
     if len(drawn) == shots:
         raise UserError("The train data has one class; few-shot classification needs two or more.")
     model = LogisticRegression(C=1 / L2, fit_intercept=False, max_iter=MAX_ITERATIONS)
@@ -90,35 +117,25 @@ def few_shot(train_features, train_labels, test_features, test_labels, shots, se
     return accuracies(test_labels, model.predict(unit_rows(test_features)))
 
 
-def evaluate(encoder_path, dataset_spec, *, shots=1, trials=TRIALS, **preparation):
-    """Runs the few-shot evaluation of an encoder on a dataset and writes the result.
+def run(subject, settings):
+    """Runs the few-shot evaluation and writes the result.
 
     Args:
-        encoder_path: and `dataset_spec` as for `evaluation.frozen.frozen_features`.
-        shots: how many train images of each class.
-        trials: how many draws, of the seeds 0, 1, ...
-        **preparation: the options of `frozen_features`: `data_dir`, `workdir`, ...
+        subject: the `Subject` to evaluate.
+        settings: `Settings`.
 
     Returns:
         The content of `few_shot_N-DATASET.json`, a dict: the means over the trials, and for each
         metric "std" and "values".
     """
-    frozen = frozen_features(encoder_path, dataset_spec, **preparation)
-    found = [
-        few_shot(
-            frozen.train_features,
-            frozen.train_labels,
-            frozen.test_features,
-            frozen.test_labels,
-            shots,
-            seed,
-            frozen.class_names,
-        )
-        for seed in range(trials)
+    train = subject.train_features, subject.train.labels
+    test = subject.test_features, subject.test.labels
+    trials = [
+        few_shot(*train, *test, settings.shots, seed, subject.class_names)
+        for seed in range(settings.trials)
     ]
-    settings = {"shots": shots, "trials": trials}
-    outcome = {**over_trials(found), "shots": shots, "l2": L2, "settings": settings}
-    return write_result(f"few_shot_{shots}", frozen, outcome)
+    outcome = {**over_trials(trials), "shots": settings.shots, "l2": L2}
+    return write_result(subject, settings, outcome)
 
 
 def _report(result):
@@ -131,14 +148,19 @@ def _report(result):
 
 
 def main(_):
-    values = flags.FLAGS
-    for shots in values.shots:
-        _report(evaluate(**encoder_arguments(), shots=int(shots), trials=values.trials))
+    shots = numbers(flags.FLAGS.shots)
+    if not all(count.is_integer() for count in shots):
+        raise UserError(f"--shots={','.join(flags.FLAGS.shots)}: expected whole numbers.")
+    chosen = [settings_from_flags(Settings, shots=int(count)) for count in shots]
+    subject = subject_from_flags(Settings)
+    for settings in chosen:
+        _report(run(subject, settings))
     tell_next()
 
 
 if __name__ == "__main__":
-    define_encoder_flags()
-    flags.DEFINE_list("shots", "1,10", "Train images of each class; several with commas.")
-    flags.DEFINE_integer("trials", TRIALS, "Draws of them.", lower_bound=1)
+    define_flags(Settings)
+    flags.DEFINE_list(
+        "shots", "1,10", "How many train images of each class; several numbers with commas."
+    )
     binary.run(main)

@@ -1,48 +1,113 @@
-"""The flags that the evaluations of frozen features share.
+"""The flags of the evaluations: those that all share, and those of each one's settings.
 
-They are defined by a call and not by an import, so that one process (the demo, a test) can import
-several binaries although each has, for example, a `--workdir`.
+They are defined by a call, not by an import. So one process (the demo, a test) can import several
+commands although each of them has a `--workdir`, for example.
 """
 
+import dataclasses
 import shlex
 
 from absl import flags
 
-from evaluation.encoders import CONFIG_FILE
-from evaluation.frozen import result_workdir
+from evaluation.subject import EXTRACT_BATCH_SIZE, load_subject, result_workdir
 from sassl_tf.representation.features import CROP_PROPORTION
+from training.engine.workdir import CONFIG_FILE
+from training.report.logs import say
 
-flags.disclaim_key_flags()  # so that they are the binary's own, which is what --help shows
+flags.disclaim_key_flags()  # they count as the command's own flags, which --help shows
 
 
 def define_encoder_flags():
-    """Defines --encoder, --dataset, and the options of `frozen_features`."""
-    flags.DEFINE_string("encoder", None, "A .keras file or a pretraining workdir.", required=True)
+    """Defines the flags of every evaluation of an encoder."""
     flags.DEFINE_string(
-        "dataset", None, "tfds:NAME, folder:PATH or shapes; labelled.", required=True
+        "encoder", None, "The encoder: a .keras file or a pretraining workdir.", required=True
     )
     flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
     flags.DEFINE_string(
         "workdir",
         None,
-        "Where the results (JSON) and the features go; by default the encoder's workdir.",
+        "The folder for the results (JSON) and the features; by default the encoder's workdir.",
     )
     flags.DEFINE_integer(
         "image_size",
         None,
-        "Side of the images; by default what the encoder was made for, else 224.",
+        "The side of the images in pixels; by default the side that the encoder was made for, "
+        "else 224.",
         lower_bound=1,
     )
-    flags.DEFINE_integer("batch_size", 128, "Images per call of the encoder.", lower_bound=1)
+    flags.DEFINE_integer(
+        "extract_batch_size",
+        EXTRACT_BATCH_SIZE,
+        "How many images go through the frozen encoder at a time. It changes memory and speed, "
+        "not results.",
+        lower_bound=1,
+    )
+
+
+def define_flags(settings_class):
+    """Defines the flags of an evaluation on one dataset: the shared ones and those of its settings.
+
+    Args:
+        settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
+    """
+    define_encoder_flags()
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "The labelled dataset: tfds:NAME, folder:PATH or shapes.",
+        required=True,
+    )
     flags.DEFINE_float(
         "crop_proportion",
         CROP_PROPORTION,
-        "Of the shorter side, once resized: 0.875 is usual for ImageNet, 1 for transfer.",
+        "The share of the resized shorter side that the centre crop takes: 0.875 is usual for "
+        "ImageNet, 1 for transfer.",
+    )
+    options = _options(settings_class)
+    for name, option in options.items():
+        option["define"](name, **option["arguments"])
+    if "batch_size" not in options:
+        flags.DEFINE_integer(
+            "batch_size",
+            None,
+            "The old name of --extract_batch_size, for version 0.1 only.",
+            lower_bound=1,
+        )
+
+
+def subject_from_flags(settings_class):
+    """Loads the `Subject` that the flags of `define_flags(settings_class)` name."""
+    values = flags.FLAGS
+    extract_batch_size = values.extract_batch_size
+    if "batch_size" not in _options(settings_class) and values.batch_size is not None:
+        say("--batch_size is called --extract_batch_size now; its old name goes with version 0.2.")
+        extract_batch_size = values.batch_size
+    return load_subject(
+        values.encoder,
+        values.dataset,
+        data_dir=values.data_dir,
+        workdir=values.workdir,
+        image_size=values.image_size,
+        crop_proportion=values.crop_proportion,
+        extract_batch_size=extract_batch_size,
     )
 
 
+def settings_from_flags(settings_class, **fields):
+    """Returns the settings that the flags of `define_flags(settings_class)` name.
+
+    Args:
+        settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
+        **fields: the values of fields that have no flag.
+    """
+    for name, option in _options(settings_class).items():
+        value = flags.FLAGS[name].value
+        fields[name] = option["read"](value) if option["read"] else value
+    return settings_class(**fields)
+
+
 def tell_next():
-    """Prints where results lie and, of a pretraining's encoder, how to compare it with another."""
+    """Prints where results lie and, for a pretraining's encoder, how to compare it with another."""
     workdir = result_workdir(flags.FLAGS.encoder, flags.FLAGS.workdir)
     print(f"Results and features are in {workdir}.")
     if (workdir / CONFIG_FILE).exists():
@@ -50,15 +115,7 @@ def tell_next():
         print(f"Next: python -m evaluation.report --output=report {where} OTHER_WORKDIR")
 
 
-def encoder_arguments():
-    """Returns the values of these flags as a dict of arguments for `evaluate`."""
-    values = flags.FLAGS
-    return {
-        "encoder_path": values.encoder,
-        "dataset_spec": values.dataset,
-        "data_dir": values.data_dir,
-        "workdir": values.workdir,
-        "image_size": values.image_size,
-        "batch_size": values.batch_size,
-        "crop_proportion": values.crop_proportion,
-    }
+def _options(settings_class):
+    """Returns {name: what `option` was given} of the fields that are flags."""
+    fields = dataclasses.fields(settings_class)
+    return {field.name: field.metadata["flag"] for field in fields if "flag" in field.metadata}

@@ -9,45 +9,64 @@ there are fewer than 10,000 train images; T is 0.1. Nothing is trained and nothi
 Results go to `knn-DATASET.json` in the workdir.
 """
 
+import dataclasses
+
 from absl import flags
 
-from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
-from evaluation.frozen import accuracies, frozen_features, write_result
+from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
+from evaluation.results import accuracies, write_result
+from evaluation.settings import EvaluationSettings, option
 from sassl_tf.representation.knn import capped, default_k, knn_predict
 from training.command import binary
 
 
-def evaluate(encoder_path, dataset_spec, *, k=None, temperature=0.1, **preparation):
-    """Runs the kNN evaluation of an encoder on a dataset and writes the result.
+@dataclasses.dataclass(frozen=True)
+class Settings(EvaluationSettings):
+    """The settings of the kNN evaluation.
+
+    Attributes:
+        k: the number of neighbours; None: `default_k` of the number of train images.
+        temperature: T, as for `knn_predict`.
+    """
+
+    name = "knn"
+    k: int | None = option(
+        flags.DEFINE_integer,
+        None,
+        "The number of neighbours; by default 200, or 20 with fewer than 10,000 train images.",
+        lower_bound=1,
+    )
+    temperature: float = option(
+        flags.DEFINE_float, 0.1, "T in the votes' weights exp(similarity / T)."
+    )
+
+
+def run(subject, settings):
+    """Runs the kNN evaluation and writes the result.
 
     Args:
-        encoder_path: and `dataset_spec` as for `evaluation.frozen.frozen_features`.
-        k: the number of neighbours; by default `default_k` of the train split's size.
-        temperature: as for `knn_predict`.
-        **preparation: the options of `frozen_features`: `data_dir`, `workdir`, ...
+        subject: the `Subject` to evaluate.
+        settings: `Settings`.
 
     Returns:
         The content of `knn-DATASET.json`, a dict.
     """
-    settings = {"k": k, "temperature": temperature}
-    frozen = frozen_features(encoder_path, dataset_spec, **preparation)
-    count = len(frozen.train_labels)
-    k = capped(default_k(count) if k is None else k, count)
+    count = len(subject.train)
+    k = capped(default_k(count) if settings.k is None else settings.k, count)
     predictions = knn_predict(
-        frozen.train_features,
-        frozen.train_labels,
-        frozen.test_features,
-        len(frozen.class_names),
+        subject.train_features,
+        subject.train.labels,
+        subject.test_features,
+        len(subject.class_names),
         k,
-        temperature,
+        settings.temperature,
     )
     outcome = {
-        **accuracies(frozen.test_labels, predictions),
+        **accuracies(subject.test.labels, predictions),
         "k": k,
-        "temperature": temperature,
-        "settings": settings,
+        "temperature": settings.temperature,
     }
-    return write_result("knn", frozen, outcome)
+    return write_result(subject, settings, outcome)
 
 
 def _report(result):
@@ -60,18 +79,11 @@ def _report(result):
 
 
 def main(_):
-    values = flags.FLAGS
-    _report(evaluate(**encoder_arguments(), k=values.k, temperature=values.temperature))
+    settings = settings_from_flags(Settings)
+    _report(run(subject_from_flags(Settings), settings))
     tell_next()
 
 
 if __name__ == "__main__":
-    define_encoder_flags()
-    flags.DEFINE_integer(
-        "k",
-        None,
-        "Neighbours; by default 200, or 20 with fewer than 10,000 train images.",
-        lower_bound=1,
-    )
-    flags.DEFINE_float("temperature", 0.1, "Of the votes' weights exp(similarity / temperature).")
+    define_flags(Settings)
     binary.run(main)

@@ -2,12 +2,12 @@
 
     python -m evaluation.linear_probe --encoder=runs/simclr --dataset=shapes
 
-The protocol is that of SimCLR's appendix (arXiv 2002.05709, after Kornblith et al. 2019) and
-of linusericsson/ssl-transfer: L-BFGS, 45 values of L2 from 1e-6 to 1e5, the best on a validation
+The protocol is that of SimCLR's appendix (arXiv 2002.05709, after Kornblith et al. 2019) and of
+linusericsson/ssl-transfer: L-BFGS, 45 values of L2 from 1e-6 to 1e5, the best on a validation
 split, then one more fit on train and validation data together. The validation split is the
-dataset's own where it has one, else 20 % of each class of the train data, as ssl-transfer's is 20 %
-of all; then five trials draw it anew, and the result is their mean and standard deviation. The
-objective, W without the intercept, is
+dataset's own if it has one. Otherwise it is 20 % of each class of the train data (ssl-transfer
+takes 20 % of all images); then five trials draw it anew, and the result is their mean and standard
+deviation. The objective, where the penalised W does not include the intercept b, is
 
     sum_i cross_entropy(x_i W + b, y_i) + L2/2 |W|^2,        scikit-learn's C = 1 / L2.
 
@@ -25,19 +25,18 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
-from evaluation.frozen import accuracies, frozen_features, over_trials, with_spread, write_result
+from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
+from evaluation.results import METRICS, accuracies, over_trials, with_spread, write_result
+from evaluation.settings import EvaluationSettings, option
 from sassl_tf.errors import UserError
 from training.command import binary
 
-METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa")
 VALIDATION_SHARE = 0.2
 MAX_ITERATIONS = 1000
-TRIALS = 5
-# A fit has converged where the largest entry of the gradient is this part of the largest at zero
-# weights: where L2 is chosen, and of a classifier that is tested. In what was measured the accuracy
-# of the latter is within 0.1 points of the optimum's, and those of a sweep within 0.4, farthest at
-# the weakest L2, with the same best one.
+# A fit has converged when the largest entry of the gradient is this share of the largest entry at
+# zero weights: the first for the fits among which L2 is chosen, the second for a classifier that is
+# tested. As measured, the accuracy of the latter is within 0.1 points of the optimum's. Accuracies
+# in a sweep are within 0.4 points, farthest off at the weakest L2, and the best L2 is the same.
 CHOICE_TOLERANCE = 1e-4
 TOLERANCE = 1e-5
 
@@ -51,28 +50,53 @@ L2_VALUES = tuple(l2_sweep())
 
 
 @dataclasses.dataclass(frozen=True)
+class Settings(EvaluationSettings):
+    """The settings of the linear probe.
+
+    Attributes:
+        l2_values: the values of L2 to choose from.
+        trials: how many times the validation split is drawn, from the seeds 0, 1, ...; it is drawn
+            once where the dataset has its own or where there is nothing to choose, since then
+            nothing is random.
+        metric: the metric that L2 is chosen by, one of `METRICS`.
+    """
+
+    name = "linear_probe"
+    l2_values: tuple[float, ...] = option(
+        flags.DEFINE_integer,
+        L2_VALUES,
+        "How many values of L2 from 1e-6 to 1e5 to try.",
+        shown=len(L2_VALUES),
+        read=l2_sweep,
+        lower_bound=2,
+    )
+    trials: int = option(
+        flags.DEFINE_integer, 5, "How many times the validation split is drawn.", lower_bound=1
+    )
+    metric: str = option(
+        flags.DEFINE_enum, "accuracy", "The metric that L2 is chosen by.", enum_values=METRICS
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class LinearProbeResult:
     """The outcome of a linear probe.
 
     Attributes:
         accuracy: on the test split, in [0, 1].
         mean_per_class_accuracy: on the test split, in [0, 1].
-        quadratic_kappa: on the test split; of meaning for grades.
+        quadratic_kappa: on the test split; meant for classes that are grades.
         l2: the value that was chosen.
-        metric: what it was chosen by.
         sweep: (L2, validation score), from strong to weak; empty if there was nothing to choose.
         unconverged: how many of the fits stopped before the optimum.
-        seed: of the validation split.
     """
 
     accuracy: float
     mean_per_class_accuracy: float
     quadratic_kappa: float
     l2: float
-    metric: str
     sweep: list[tuple[float, float]]
     unconverged: int
-    seed: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,24 +116,24 @@ class LinearClassifier:
 def regularization_path(features, labels, l2_values, tolerance=CHOICE_TOLERANCE):
     """Fits a logistic regression per value of L2, each starting from the one before.
 
-    From strong to weak regularization every optimum is near the one before it, and the steps get
-    dear only at the weak end.
+    From strong to weak regularization, every optimum is near the one before it. Only at the weak
+    end does a fit take many steps.
 
     The features are not standardised: that would change what the L2 penalty means, and
-    ssl-transfer does not do it. They are only moved to mean 0 and divided by one number, with L2
-    in the same proportion. This is the same problem in other coordinates, for the intercept is not
-    penalised; L-BFGS then takes a fifth of the steps. float64, because in float32 L-BFGS stops too
-    early.
+    ssl-transfer does not do it. They are only moved to mean 0 and divided by one number, and L2 is
+    changed in proportion. This is the same problem in other coordinates, since the intercept is not
+    penalised, and L-BFGS takes a fifth of the steps. Numbers are float64, because L-BFGS stops too
+    early in float32.
 
     Args:
         features: [N, D].
         labels: int [N], of two classes or more.
         l2_values: positive numbers.
-        tolerance: of `fit`.
+        tolerance: when a fit has converged, as for `fit`.
 
     Yields:
-        (l2, LinearClassifier), from strong to weak. Use each before the next one is asked for,
-        which trains the same scikit-learn model on.
+        (l2, LinearClassifier), from strong to weak. Use each one before you ask for the next: they
+        share one scikit-learn model, which is trained further.
     """
     centre = features.mean(axis=0, dtype=np.float64)
     coordinates = features - centre
@@ -133,14 +157,14 @@ def select_l2(features, labels, train, validation, l2_values, metric="accuracy")
     Args:
         features: [N, D], train and validation data only.
         labels: int [N].
-        train: indices to fit by.
-        validation: indices to choose by.
+        train: the indices of the data to fit.
+        validation: the indices of the data to choose by.
         l2_values: positive numbers.
         metric: one of `METRICS`.
 
     Returns:
-        The best L2 (of equals the strongest), the sweep [(l2, score)] and the number of fits that
-        did not converge.
+        The best L2 (the strongest, if several are equally good), the sweep [(l2, score)] and the
+        number of fits that did not converge.
     """
     sweep, unconverged = [], 0
     path = regularization_path(features[train], labels[train], l2_values)
@@ -155,7 +179,7 @@ def select_l2(features, labels, train, validation, l2_values, metric="accuracy")
 def stratified_split(labels, share, seed):
     """Splits indices into two sorted arrays; the second gets `share` of every class, at least one.
 
-    Unlike scikit-learn's, it takes classes of one image: they stay whole in the first.
+    A class of one image is no error, as it is in scikit-learn: the image goes to the first array.
 
     Args:
         labels: int [N].
@@ -198,17 +222,17 @@ def linear_probe(
         test_features: float [M, D].
         test_labels: int [M].
         l2_values: the values of L2 to choose from.
-        seed: of the validation split, the only thing here that is random.
-        metric: what L2 is chosen by, one of `METRICS`.
-        validation: (features [V, D], labels [V]) to choose L2 by, and to fit by in the end; None:
-            a fifth of each class of the train data.
+        seed: the seed of the draw of the validation split; nothing else is random.
+        metric: the metric that L2 is chosen by, one of `METRICS`.
+        validation: (features [V, D], labels [V]) to choose L2 by, on which the last fit is trained
+            too; None: a fifth of each class of the train data is used.
 
     Returns:
         LinearProbeResult.
 
     Raises:
         ValueError: arrays of different lengths, one class only, no class of two images to choose
-            L2 by, or an L2 or a metric that is none.
+            L2 by, an L2 that is not positive, or an unknown metric.
     """
     _check(train_features, train_labels, l2_values, metric)
     _check_lengths("test", test_features, test_labels)
@@ -217,93 +241,82 @@ def linear_probe(
         _check_lengths("validation", *validation)
         features = np.concatenate([train_features, validation[0]])
         labels = np.concatenate([train_labels, validation[1]])
-    if len(l2_values) == 1:
-        l2, sweep, unconverged = l2_values[0], [], 0
-    else:
-        if validation is None:
-            fitted, held_out = stratified_split(labels, VALIDATION_SHARE, seed)
-        else:
-            fitted, held_out = np.split(np.arange(len(labels)), [len(train_labels)])
-        chosen = select_l2(features, labels, fitted, held_out, l2_values, metric)
-        l2, sweep, unconverged = chosen
+    l2, sweep, unconverged = l2_values[0], [], 0
+    if len(l2_values) > 1:
+        parts = _fitted_and_held_out(train_labels, validation, seed)
+        l2, sweep, unconverged = select_l2(features, labels, *parts, l2_values, metric)
     classifier = fit_logistic_regression(features, labels, l2)
     return LinearProbeResult(
         **accuracies(test_labels, classifier.predict(test_features)),
         l2=float(l2),
-        metric=metric,
         sweep=sweep,
         unconverged=unconverged + (not classifier.converged),
-        seed=seed,
     )
 
 
-def evaluate(
-    encoder_path,
-    dataset_spec,
-    *,
-    l2_values=L2_VALUES,
-    trials=TRIALS,
-    metric="accuracy",
-    **preparation,
-):
-    """Runs the linear probe of an encoder on a dataset and writes the result.
+def _fitted_and_held_out(train_labels, validation, seed):
+    """Returns the indices to fit and to choose L2 by, into train and validation data together."""
+    if validation is None:
+        return stratified_split(train_labels, VALIDATION_SHARE, seed)
+    count = len(train_labels) + len(validation[1])
+    return np.split(np.arange(count), [len(train_labels)])
+
+
+def run(subject, settings):
+    """Runs the linear probe and writes the result.
 
     Args:
-        encoder_path: and `dataset_spec` as for `evaluation.frozen.frozen_features`.
-        l2_values: the values of L2 to choose from.
-        trials: how many validation splits, of the seeds 0, 1, ...; one where the dataset has its
-            own, or where there is nothing to choose, since then nothing is random.
-        metric: what L2 is chosen by, one of `METRICS`.
-        **preparation: the options of `frozen_features`: `data_dir`, `workdir`, ...
+        subject: the `Subject` to evaluate.
+        settings: `Settings`.
 
     Returns:
         The content of `linear_probe-DATASET.json`, a dict: the means over the trials, for each
         metric "std" and "values", and for each trial "l2" and "sweep".
     """
-    settings = {"l2_values": [*l2_values], "trials": trials, "metric": metric}
-    frozen = frozen_features(encoder_path, dataset_spec, **preparation)
-    if frozen.validation is not None or len(l2_values) == 1:
-        trials = 1
-    found = [
+    validation = None
+    if subject.validation is not None:
+        validation = subject.validation_features, subject.validation.labels
+    one_trial = validation is not None or len(settings.l2_values) == 1
+    probes = [
         linear_probe(
-            frozen.train_features,
-            frozen.train_labels,
-            frozen.test_features,
-            frozen.test_labels,
-            l2_values=l2_values,
+            subject.train_features,
+            subject.train.labels,
+            subject.test_features,
+            subject.test.labels,
+            l2_values=settings.l2_values,
             seed=seed,
-            metric=metric,
-            validation=frozen.validation,
+            metric=settings.metric,
+            validation=validation,
         )
-        for seed in range(trials)
+        for seed in range(1 if one_trial else settings.trials)
     ]
     outcome = {
-        **over_trials([{name: getattr(one, name) for name in METRICS} for one in found]),
-        "l2": [one.l2 for one in found],
-        "sweep": [one.sweep for one in found],
-        "settings": settings,
-        "unconverged": sum(one.unconverged for one in found),
+        **over_trials([{metric: getattr(probe, metric) for metric in METRICS} for probe in probes]),
+        "l2": [probe.l2 for probe in probes],
+        "sweep": [probe.sweep for probe in probes],
+        "unconverged": sum(probe.unconverged for probe in probes),
     }
-    return write_result("linear_probe", frozen, outcome)
+    return write_result(subject, settings, outcome)
 
 
 def fit(model, features, labels, tolerance=TOLERANCE):
     """Fits a scikit-learn LogisticRegression in place and returns whether it converged.
 
-    scikit-learn bounds the largest entry of the gradient of the mean loss, which is in proportion
-    to the share of a class in the images and to the scale of the features: with many classes it
-    may be small from the start. So the bound is `tolerance` times that at zero weights.
+    scikit-learn stops when the largest entry of the gradient of the mean loss is below a bound.
+    That entry grows with the share of a class in the images and with the scale of the features, so
+    with many classes it may be small from the start. Therefore the bound is `tolerance` times the
+    entry at zero weights.
 
     Args:
-        model: the LogisticRegression; a warm start changes nothing about the bound.
+        model: the LogisticRegression; a warm start does not change the bound.
         features: [N, D].
         labels: int [N], of two classes or more.
         tolerance: in (0, 1).
     """
     model.set_params(tol=tolerance * _gradient_at_zero(features, labels))
-    # One remark at the end says what 45 warnings would.
-    # NumPy and SciPy each bring an OpenBLAS whose threads spin while the other works: on two busy
-    # cores 18.6 s in place of 0.7 (3,200 x 256). And one thread adds in the same order everywhere.
+    # One line at the end of the report says what 45 warnings would say.
+    # NumPy and SciPy each bring an OpenBLAS, whose threads spin while the other one works: on two
+    # busy cores 18.6 s instead of 0.7 s (3,200 x 256). One thread also adds in a fixed order.
     with threadpool_limits(1, "blas"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(features, labels)
@@ -311,7 +324,7 @@ def fit(model, features, labels, tolerance=TOLERANCE):
 
 
 def _gradient_at_zero(features, labels):
-    """The largest entry of the mean loss's gradient for the weights, where these are all zero."""
+    """Returns the largest entry of the gradient of the mean loss at zero weights."""
     classes, of_class = np.unique(labels, return_inverse=True)
     count = len(labels)
     one_hot = scipy.sparse.csr_array((np.ones(count), (of_class, np.arange(count))))
@@ -359,21 +372,11 @@ def _held_out(result):
 
 
 def main(_):
-    values = flags.FLAGS
-    _report(
-        evaluate(
-            **encoder_arguments(),
-            l2_values=l2_sweep(values.l2_values),
-            trials=values.trials,
-            metric=values.metric,
-        )
-    )
+    settings = settings_from_flags(Settings)
+    _report(run(subject_from_flags(Settings), settings))
     tell_next()
 
 
 if __name__ == "__main__":
-    define_encoder_flags()
-    flags.DEFINE_integer("l2_values", 45, "How many L2 from 1e-6 to 1e5 to try.", lower_bound=2)
-    flags.DEFINE_integer("trials", TRIALS, "Draws of the validation split.", lower_bound=1)
-    flags.DEFINE_enum("metric", "accuracy", METRICS, "What L2 is chosen by.")
+    define_flags(Settings)
     binary.run(main)

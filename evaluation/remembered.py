@@ -1,4 +1,4 @@
-"""Long parts of an evaluation are remembered, so that one that is broken off goes on from there."""
+"""A memory on disk for the long parts of an evaluation, so that a broken-off one continues."""
 
 import json
 import pathlib
@@ -8,19 +8,19 @@ from sassl_tf.datasets.dataset import fingerprint_of
 
 
 def remembered(folder, key, compute):
-    """What `compute()` gives, or gave when this was last called with the same key.
+    """Returns `compute()`, or what it returned when this was last called with the same key.
 
-    What was kept and is damaged is computed again, with a warning.
+    A damaged file is computed again, with a warning.
 
     Args:
-        folder: where what was computed is kept, a JSON file each.
-        key: dict of all that the outcome depends on, of what JSON knows.
-        compute: function of no arguments to what JSON knows.
+        folder: where outcomes are kept, each in a JSON file.
+        key: a dict of everything that the outcome depends on, of types that JSON has.
+        compute: a function without arguments that returns types that JSON has.
     """
     file = pathlib.Path(folder) / f"{fingerprint_of(json.dumps(key, sort_keys=True))}.json"
-    found = cached(read_json, file)
-    if found is not None:
-        return found["outcome"]
+    kept = cached(read_json, file)
+    if kept is not None:
+        return kept["outcome"]
     outcome = compute()
     write_json(file, {"key": key, "outcome": outcome}, indent=1)
     return outcome

@@ -1,12 +1,12 @@
-"""Compares pretraining runs, with and without SASSL side by side: tables, pictures, commands.
+"""Compares pretraining runs with and without SASSL, in tables and pictures.
 
     python -m evaluation.report --output=report runs/simclr-*
 
-Evaluate each run first (evaluation.linear_probe, evaluation.knn, ...). Runs that differ in nothing
-but their seed and `config.sassl` are set against each other, seed by seed. Runs of other images are
-a setting of their own, even under one path, and runs with another stylizer, or another precision of
-it, a variant of their own. Writes `report.md`, `report.json`, `accuracies.png` and `curves.png`
-into the output folder.
+Evaluate each run first (evaluation.linear_probe, evaluation.knn, ...). Runs that differ only in
+their seed and in `config.sassl` are compared with each other, seed by seed. Runs on other images
+are a setting of their own, even if the path is the same. Runs with another stylizer, or with
+another precision of it, are a variant of their own. The output folder gets `report.md`,
+`report.json`, `accuracies.png` and `curves.png`.
 """
 
 import collections
@@ -17,48 +17,60 @@ import numpy as np
 import scipy.stats
 from absl import app, flags
 
-from evaluation.encoders import CONFIG_FILE
+from evaluation import results
 from sassl_tf import plot
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from training.command import binary
-from training.engine.workdir import COMMANDS_FILE, differences
+from training.engine.workdir import COMMANDS_FILE, CONFIG_FILE, differences
 from training.report.metrics import read_metrics
 
-METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa", "shape_bias")
+METRICS = (*results.METRICS, "shape_bias")
 CONFIDENCE = 0.95
-# Of a result: what must be the same for its number to be compared with another run's.
+# The keys of a result that must be the same for its number to be compared with another run's.
 ALIKE = (
-    *("dataset_fingerprints", "image_size", "crop_proportion", "preparation"),
-    *("settings", "revision"),
+    "dataset_fingerprints",
+    "image_size",
+    "crop_proportion",
+    "preparation",
+    "settings",
+    "revision",
 )
-# Of a config: what tells apart the runs of one comparison, or has no influence on what is learned.
+# The fields of a config that may differ within one comparison: what is compared, and what has no
+# influence on what is learned.
 NOT_OF_THE_SETTING = (
-    *("seed", "sassl", "fingerprints", "data_dir", "log_every", "knn_every", "checkpoint_every"),
-    *("keep_checkpoints", "keep_checkpoint_every", "deterministic"),
+    "seed",
+    "sassl",
+    "fingerprints",
+    "data_dir",
+    "log_every",
+    "knn_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "keep_checkpoint_every",
+    "deterministic",
 )
-# Of the fingerprints in a config: those of what SASSL alone uses; the others are of the images.
+# The fingerprints in a config that only SASSL depends on; the others are of the images.
 OF_SASSL = ("stylizer", "stylizer_precision", "styles")
 
 
 def read_run(workdir):
-    """{"workdir", "config", "results", "metrics", "commands"} of a pretraining's workdir.
+    """Reads the workdir of a pretraining.
+
+    Returns:
+        {"workdir", "config", "results", "metrics", "commands"}.
 
     Raises:
-        ValueError: the folder is no workdir, nothing has been evaluated in it, or a file of it is
-            damaged.
+        ValueError: the folder is no workdir, it has no results yet, or one of its files is damaged.
     """
     workdir = pathlib.Path(workdir)
     config_file = workdir / CONFIG_FILE
     if not config_file.is_file():
         raise UserError(f"{workdir} is no pretraining workdir: there is no {CONFIG_FILE} in it.")
-    results = []
-    for file in sorted(workdir.glob("[!.]*-*.json")):  # a hidden one was being written
-        content = read_json(file)
-        if "evaluation" in content:
-            results.append(content)
-    if not results:
+    files = sorted(workdir.glob("[!.]*-*.json"))  # a hidden file was being written
+    evaluated = [content for content in map(read_json, files) if "evaluation" in content]
+    if not evaluated:
         raise UserError(
             f"{workdir} has no results yet. Evaluate it first: python -m evaluation.linear_probe "
             f"--encoder={workdir} --dataset=..."
@@ -67,14 +79,20 @@ def read_run(workdir):
     return {
         "workdir": str(workdir),
         "config": read_json(config_file),
-        "results": results,
+        "results": evaluated,
         "metrics": read_metrics(workdir),
         "commands": commands.read_text(errors="replace").splitlines() if commands.is_file() else [],
     }
 
 
 def settings_of(runs):
-    """{setting: its runs}; a setting is named by its method, and by what sets it apart."""
+    """Groups runs by their setting: {setting: its runs}.
+
+    A setting is named by its method and by the fields in which it differs from the others.
+
+    Args:
+        runs: a list of what `read_run` returns.
+    """
     groups = collections.defaultdict(list)
     for run in runs:
         setting = {k: v for k, v in run["config"].items() if k not in NOT_OF_THE_SETTING}
@@ -92,7 +110,12 @@ def settings_of(runs):
 
 
 def variants_of(runs):
-    """{"baseline" or "SASSL...": {seed: run}} of the runs of one setting.
+    """Groups the runs of one setting by variant: {"baseline" or "SASSL...": {seed: run}}.
+
+    A variant with SASSL is named by the fields in which it differs from the others.
+
+    Args:
+        runs: a list of what `read_run` returns.
 
     Raises:
         ValueError: two runs of one variant have the same seed.
@@ -115,17 +138,16 @@ def variants_of(runs):
 
 
 def compare(runs, metric="accuracy"):
-    """A row for each setting, evaluation, dataset and variant.
+    """Compares runs: a row for each setting, evaluation, dataset and variant.
 
     Args:
-        runs: of `read_run`.
+        runs: a list of what `read_run` returns.
         metric: one of `METRICS`.
 
     Returns:
         A list of dicts: "setting", "variant", "evaluation", "dataset", "values" ({seed: percent}),
-        their "mean" and sample "std" (None for one seed), and, for a variant with SASSL,
-        "difference" from the baseline: "mean", "low" and "high" of the confidence interval of
-        paired differences (Student's t; None for fewer than two pairs), and "pairs".
+        their "mean" and sample "std" (None for one seed). A variant with SASSL also has its
+        "difference" from the baseline, as `paired_difference` returns it.
 
     Raises:
         ValueError: two runs of a setting were evaluated in different ways.
@@ -136,29 +158,39 @@ def compare(runs, metric="accuracy"):
         variants = variants_of(group)
         baseline = _values(variants.get("baseline", {}), metric)
         for variant in sorted(variants, key=lambda name: (name != "baseline", name)):
-            for (evaluation, dataset), values in _values(variants[variant], metric).items():
-                row = {
-                    "setting": setting,
-                    "variant": variant,
-                    "evaluation": evaluation,
-                    "dataset": dataset,
-                    "values": values,
-                    "mean": float(np.mean([*values.values()])),
-                    "std": float(np.std([*values.values()], ddof=1)) if len(values) > 1 else None,
-                }
+            for key, values in _values(variants[variant], metric).items():
+                row = _row(setting, variant, *key, values)
                 if variant != "baseline":
-                    other = baseline.get((evaluation, dataset), {})
-                    row["difference"] = paired_difference(values, other)
+                    row["difference"] = paired_difference(values, baseline.get(key, {}))
                 rows.append(row)
-    # Variants of one evaluation side by side; the order of settings and of variants stays.
+    # The variants of one evaluation follow each other; the order of settings and variants stays.
     order = {row["setting"]: number for number, row in enumerate(reversed(rows))}
     return sorted(rows, key=lambda r: (-order[r["setting"]], r["evaluation"], r["dataset"]))
 
 
-def paired_difference(values, baseline):
-    """{"mean", "low", "high", "pairs"} of values - baseline, both {seed: value}.
+def _row(setting, variant, evaluation, dataset, values):
+    percentages = [*values.values()]
+    return {
+        "setting": setting,
+        "variant": variant,
+        "evaluation": evaluation,
+        "dataset": dataset,
+        "values": values,
+        "mean": float(np.mean(percentages)),
+        "std": float(np.std(percentages, ddof=1)) if len(percentages) > 1 else None,
+    }
 
-    None where they have no seed in common.
+
+def paired_difference(values, baseline):
+    """Computes the mean difference of two variants, seed by seed.
+
+    Args:
+        values: {seed: value}.
+        baseline: {seed: value}, which is subtracted.
+
+    Returns:
+        {"mean", "low", "high", "pairs"}; low and high bound Student's confidence interval of the
+        mean, and are None for fewer than two pairs. None if there is no seed in common.
     """
     changes = [values[seed] - baseline[seed] for seed in values.keys() & baseline.keys()]
     if not changes:
@@ -172,27 +204,17 @@ def paired_difference(values, baseline):
 
 
 def markdown(rows, runs, metric):
-    """The report as Markdown: a table, what it means, and how to get it again."""
+    """Returns the report as Markdown: a table, its meaning, the commands and the versions."""
     lines = [
         f"# {metric.replace('_', ' ').capitalize()} with and without SASSL, test split, %",
         "",
         "| setting | evaluation | dataset | variant | mean ± std | seeds | change [95 %] |",
         "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        spread = "" if row["std"] is None else f" ± {row['std']:.2f}"
-        cells = [
-            *(row["setting"], row["evaluation"], row["dataset"], row["variant"]),
-            f"{row['mean']:.2f}{spread}",
-            str(len(row["values"])),
-            _change(row.get("difference")),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
+        *map(_table_line, rows),
         "",
-        "Std: of the seeds' values. Change: the mean of the differences between runs of one seed, "
-        "with Student's 95 % confidence interval, where there are two or more; one that holds 0 "
-        "does not tell the two apart.",
+        "Std is the standard deviation of the seeds' values. Change is the mean of the differences "
+        "between runs of one seed, with Student's 95 % confidence interval if there are two seeds "
+        "or more. An interval that contains 0 does not tell the two variants apart.",
         "",
         "## Commands",
         "",
@@ -212,11 +234,33 @@ def markdown(rows, runs, metric):
     return "\n".join(lines)
 
 
+def _table_line(row):
+    spread = "" if row["std"] is None else f" ± {row['std']:.2f}"
+    cells = [
+        row["setting"],
+        row["evaluation"],
+        row["dataset"],
+        row["variant"],
+        f"{row['mean']:.2f}{spread}",
+        str(len(row["values"])),
+        _change(row.get("difference")),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
 def write_report(workdirs, output, metric="accuracy"):
-    """Writes the report of several workdirs into a folder; returns its Markdown.
+    """Writes the report on several workdirs.
+
+    Args:
+        workdirs: the workdirs of pretrainings that have been evaluated.
+        output: the folder for the report.
+        metric: one of `METRICS`.
+
+    Returns:
+        The Markdown, a str.
 
     Raises:
-        ValueError: a folder is no workdir, has no results, or is twice the same experiment.
+        ValueError: a folder is no workdir or has no results, or two are the same experiment.
     """
     runs = [read_run(workdir) for workdir in workdirs]
     rows = compare(runs, metric)
@@ -236,17 +280,17 @@ def write_report(workdirs, output, metric="accuracy"):
 
 
 def _values(by_seed, metric):
-    """{(evaluation, dataset): {seed: percent}} of {seed: run}."""
-    found = collections.defaultdict(dict)
+    """Returns {(evaluation, dataset): {seed: percent}} from {seed: run}."""
+    values = collections.defaultdict(dict)
     for seed, run in by_seed.items():
         for result in run["results"]:
             if result.get(metric) is not None:  # not every evaluation has every metric
-                found[result["evaluation"], result["dataset"]][seed] = 100 * result[metric]
-    return dict(found)
+                values[result["evaluation"], result["dataset"]][seed] = 100 * result[metric]
+    return dict(values)
 
 
 def _check_comparable(runs):
-    """The same evaluation on the same images, prepared alike, is what a difference is of."""
+    """Raises ValueError if one evaluation was done on other images or in another way."""
     first = {}
     for run in runs:
         for result in run["results"]:
@@ -263,7 +307,7 @@ def _check_comparable(runs):
 
 
 def _sassl_of(run):
-    """What tells one variant with SASSL from another."""
+    """Returns the fields that tell one variant with SASSL from another."""
     prints = run["config"].get("fingerprints", {})
     return {
         **run["config"]["sassl"],
@@ -291,33 +335,34 @@ def _commands(run):
 
 
 def _accuracies_picture(rows, metric):
-    """A panel for each evaluation; for each dataset and setting a bar for each variant."""
+    """Draws a panel for each evaluation, with a bar for each dataset, setting and variant."""
     panels = list(dict.fromkeys(row["evaluation"] for row in rows))
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     settings = {row["setting"] for row in rows}
     groups = {panel: {} for panel in panels}
     for row in rows:
-        # A path is known by its last folder.
+        # The last folder of a path is enough to recognise it.
         label = row["dataset"].rstrip("/").rpartition("/")[-1].removeprefix("folder:")
         if len(settings) > 1:
             label += "\n" + row["setting"].replace(", ", "\n")
         group = groups[row["evaluation"]].setdefault(label, {})
         group[row["variant"]] = [*row["values"].values()]
     widest = max(len(group) for group in groups.values())
-    made = plot.figure(2.0 + 1.3 * widest, 3.0 * len(panels))
-    for axis, panel in zip(made.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+    picture = plot.figure(2.0 + 1.3 * widest, 3.0 * len(panels))
+    axes = picture.subplots(len(panels), squeeze=False)
+    for axis, panel in zip(axes[:, 0], panels, strict=True):
         plot.bars_of_values(axis, groups[panel], variants, f"{metric.replace('_', ' ')}, %")
         axis.set_xlim(-0.6, widest - 0.4)  # bars of one width in all panels
         axis.tick_params(axis="x", labelsize=8)
         axis.set_title(panel.replace("_", " "), fontsize=9, loc="left")
-    return made
+    return picture
 
 
 def _curves_picture(runs):
-    """The loss of every run, a panel for each setting."""
+    """Draws the loss of every run, with a panel for each setting."""
     settings = settings_of(runs)
-    made = plot.figure(5.5, 3.0 * len(settings))
-    axes = made.subplots(len(settings), squeeze=False)[:, 0]
+    picture = plot.figure(5.5, 3.0 * len(settings))
+    axes = picture.subplots(len(settings), squeeze=False)[:, 0]
     for axis, (setting, group) in zip(axes, settings.items(), strict=True):
         named = {
             f"{variant}, seed {seed}": run["metrics"]
@@ -326,7 +371,7 @@ def _curves_picture(runs):
         }
         plot.curves(axis, named, "loss")
         axis.set_title(setting, fontsize=9)
-    return made
+    return picture
 
 
 def main(arguments):
@@ -338,6 +383,6 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("output", "report", "Folder of the report.")
-    flags.DEFINE_enum("metric", "accuracy", METRICS, "What is compared.")
+    flags.DEFINE_string("output", "report", "The folder for the report.")
+    flags.DEFINE_enum("metric", "accuracy", METRICS, "The metric that is compared.")
     binary.run(main, positional=True)

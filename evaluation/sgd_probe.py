@@ -3,7 +3,7 @@
     python -m evaluation.sgd_probe --encoder=runs/simclr --dataset=folder:pets
 
 A linear classifier is trained on the features of random resized crops and flips, and tested on
-centre crops. The encoder runs in inference mode and is checked to be the same afterwards. The
+centre crops. The encoder runs in inference mode, and is checked to be the same afterwards. The
 recipe is that of the method that pretrained the encoder, unless --recipe names another:
 
               epochs  batch  learning rate  schedule         momentum  classifier begins at
@@ -16,10 +16,10 @@ with google-research/simclr; facebookresearch/moco, main_lincls.py; BYOL (arXiv 
 google-deepmind/deepmind-research, byol/configs/eval.py. SimSiam's has MoCo's numbers, which its
 paper (arXiv 2011.10566) tried too.
 
-A dataset that has fewer than ten such batches gets smaller ones. Nothing is chosen: train and
-validation data are trained on together, as BYOL does. Five trials differ in the order of the
-images, their crops and the initial weights; the result is their mean and standard deviation, in
-`sgd_probe-DATASET.json` in the workdir. A run that is broken off repeats no trial.
+A dataset with fewer than ten such batches gets smaller ones. Nothing is chosen: the classifier is
+trained on train and validation data together, as in BYOL. Five trials differ in the order of the
+images, their crops and the initial weights. The result is their mean and standard deviation, in
+`sgd_probe-DATASET.json` in the workdir. A command that continues repeats no finished trial.
 """
 
 import dataclasses
@@ -32,50 +32,37 @@ import tensorflow as tf
 from absl import flags
 from tqdm.auto import tqdm
 
-from evaluation.encoders import (
-    CONFIG_FILE,
-    default_image_size,
-    load_encoder,
-    workdir_of,
-)
-from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
-from evaluation.frozen import (
-    accuracies,
-    facts_of,
-    labelled_splits,
-    over_trials,
-    result_workdir,
-    revision_of,
-    with_spread,
-    write_outcome,
-)
+from evaluation.encoders import workdir_of
+from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
 from evaluation.remembered import remembered
+from evaluation.results import accuracies, over_trials, revision_of, with_spread, write_result
+from evaluation.settings import EvaluationSettings, option
 from evaluation.training_batches import training_batches
 from sassl_tf.checked import read_json
-from sassl_tf.datasets.dataset import joined
+from sassl_tf.datasets.dataset import joined, naming_damaged
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
-from sassl_tf.representation.features import CROP_PROPORTION, encoder_fingerprint, extract_features
+from sassl_tf.representation.features import encoder_fingerprint
 from training.command import binary
+from training.engine.workdir import CONFIG_FILE
 from training.optimizers import TorchSGD, peak_learning_rate
 
-TRIALS = 5
 LEAST_STEPS = 10  # in an epoch
-LOOK_EVERY = 100  # steps, for a loss that is none
-DROPS = (0.6, 0.8)  # of the training, where "steps" divides the learning rate by 10
+LOSS_CHECK_STEPS = 100  # between two checks that the loss is a finite number
+DROPS = (0.6, 0.8)  # shares of the training after which "steps" divides the learning rate by 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained.
+    """The recipe by which a classifier is trained.
 
     Attributes:
-        epochs: of the train data.
-        batch_size: B.
-        learning_rate: at the start, for B = 256; in proportion to B.
+        epochs: how many times the train data is gone through.
+        batch_size: B, the number of images in a step.
+        learning_rate: the learning rate at the start for B = 256; it is multiplied by B / 256.
         schedule: "cosine" (to 0, with Nesterov momentum) or "steps" (`DROPS`, plain momentum).
-        initial: "zeros", "normal" or "fan_in".
-        crop_sampler: of `training.image_ops.CROP_SAMPLERS`.
+        initial: the initial weights: "zeros", "normal" or "fan_in".
+        crop_sampler: the law of the crops, one of `sassl_tf.views.crops.CROP_SAMPLERS`.
     """
 
     epochs: float
@@ -95,18 +82,71 @@ RECIPES = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings(EvaluationSettings):
+    """The settings of the SGD probe.
+
+    Attributes:
+        recipe: a name in `RECIPES`; None: that of the method that pretrained the encoder.
+        trials: how many trainings, with the seeds 0, 1, ...
+        epochs: how many epochs; None: the recipe's.
+        learning_rate: the learning rate for 256 images; None: the recipe's.
+    """
+
+    name = "sgd_probe"
+    recipe: str | None = option(
+        flags.DEFINE_enum,
+        None,
+        "The recipe; by default that of the method that pretrained the encoder.",
+        enum_values=[*RECIPES],
+    )
+    trials: int = option(
+        flags.DEFINE_integer, 5, "How many classifiers are trained.", lower_bound=1
+    )
+    epochs: float | None = option(
+        flags.DEFINE_float, None, "How many epochs; by default the recipe's.", lower_bound=0
+    )
+    learning_rate: float | None = option(
+        flags.DEFINE_float,
+        None,
+        "The learning rate for 256 images; by default the recipe's.",
+    )
+
+    def __post_init__(self):
+        if self.recipe is not None and self.recipe not in RECIPES:
+            raise UserError(
+                f"There is no recipe {self.recipe!r}.{nearest(self.recipe, RECIPES)} There are "
+                f"{', '.join(RECIPES)}."
+            )
+
+    @property
+    def changes(self):
+        """The changes to the recipe, as {field: value}."""
+        asked = {"epochs": self.epochs, "learning_rate": self.learning_rate}
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def recorded(self, subject):
+        # "batch_size" has been the name of the subject's extract_batch_size in results files.
+        return {
+            "batch_size": subject.extract_batch_size,
+            "recipe": self.recipe,
+            "trials": self.trials,
+            **self.changes,
+        }
+
+
 def fitting_batch_size(batch_size, count):
-    """The recipe's batch size, halved until an epoch of `count` images has `LEAST_STEPS`."""
+    """Halves a recipe's batch size until an epoch of `count` images has `LEAST_STEPS`."""
     while batch_size > 1 and count < LEAST_STEPS * batch_size:
         batch_size //= 2
     return batch_size
 
 
 def recipe_of(encoder_path):
-    """The name of the recipe of the method that pretrained an encoder.
+    """Returns the name of the recipe of the method that pretrained an encoder.
 
     Raises:
-        ValueError: the encoder lies in no workdir that tells.
+        ValueError: the encoder lies in no workdir that names its method.
     """
     workdir = workdir_of(encoder_path)
     config = workdir / CONFIG_FILE if workdir else None
@@ -123,12 +163,12 @@ def train_classifier(encoder, dataset, recipe, image_size, seed=0, chunk=128):
     """Trains a linear classifier on the features of random crops.
 
     Args:
-        encoder: a Keras model, float32 [B, H, W, 3] in [0, 1] to [B, D]; stays as it is.
+        encoder: a Keras model, float32 [B, H, W, 3] in [0, 1] to [B, D]; it stays as it is.
         dataset: a labelled `ImageDataset`.
         recipe: a `Recipe`.
-        image_size: side of the crops.
-        seed: of the batches, their crops and the initial weights.
-        chunk: at most so many images go through the encoder at a time.
+        image_size: the side of the crops.
+        seed: the seed of the batches, their crops and the initial weights.
+        chunk: how many images, at most, go through the encoder at a time.
 
     Returns:
         A `keras.layers.Dense` from features [B, D] to logits [B, C].
@@ -136,18 +176,43 @@ def train_classifier(encoder, dataset, recipe, image_size, seed=0, chunk=128):
     Raises:
         ValueError: the training diverged.
     """
-    batch_size = recipe.batch_size
-    chunk = math.gcd(batch_size, chunk)
-    steps = max(1, round(recipe.epochs * len(dataset) / batch_size))
-    features_size = encoder.outputs[0].shape[-1]
-    head = _head(recipe.initial, len(dataset.class_names), features_size, seed)
-    peak = peak_learning_rate(recipe.learning_rate, "linear", batch_size)
-    optimizer = _optimizer(recipe.schedule, peak, steps)
-    optimizer.build(head.trainable_variables)
+    chunk = math.gcd(recipe.batch_size, chunk)
+    chunks = recipe.batch_size // chunk  # SimCLR's 4,096 images at a time fit in no single GPU
+    steps = max(1, round(recipe.epochs * len(dataset) / recipe.batch_size))
+    head = _head(recipe.initial, len(dataset.class_names), encoder.outputs[0].shape[-1], seed)
+    encode, descend = _encode(encoder), _descend(head, recipe, steps)
+    batches = iter(training_batches(dataset, image_size, chunk, seed, recipe.crop_sampler))
+    bar = tqdm(range(steps), desc=f"SGD probe, trial {seed}", unit="step", disable=None)
+    with naming_damaged(dataset):
+        for step in bar:
+            parts = [next(batches) for _ in range(chunks)]
+            features = tf.concat([encode(images) for images, _ in parts], axis=0)
+            loss = descend(features, tf.concat([labels for _, labels in parts], axis=0))
+            last = step == steps - 1
+            if (last or step % LOSS_CHECK_STEPS == 0) and not np.isfinite(loss):
+                raise UserError(
+                    f"The probe diverged at learning rate {recipe.learning_rate:g}; give a smaller "
+                    "--learning_rate."
+                )
+    return head
+
+
+def _encode(encoder):
+    """Returns the function from images to float32 features, in inference mode."""
 
     @tf.function(autograph=False)
     def encode(images):
         return tf.cast(encoder(images, training=False), tf.float32)
+
+    return encode
+
+
+def _descend(head, recipe, steps):
+    """Returns the function of features and labels that does one step and returns the loss."""
+    peak = peak_learning_rate(recipe.learning_rate, "linear", recipe.batch_size)
+    optimizer = _optimizer(recipe.schedule, peak, steps)
+    variables = head.trainable_variables
+    optimizer.build(variables)
 
     @tf.function(autograph=False)
     def descend(features, labels):
@@ -156,100 +221,72 @@ def train_classifier(encoder, dataset, recipe, image_size, seed=0, chunk=128):
                 labels, head(features), from_logits=True
             )
             loss = tf.reduce_mean(losses)
-        variables = head.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
 
-    batches = iter(training_batches(dataset, image_size, chunk, seed, recipe.crop_sampler))
-    bar = tqdm(range(steps), desc=f"SGD probe, trial {seed}", unit="step", disable=None)
-    for step in bar:
-        # SimCLR's 4,096 images at a time would fit in no single GPU; a linear head does not mind.
-        parts = [next(batches) for _ in range(batch_size // chunk)]
-        features = tf.concat([encode(images) for images, _ in parts], axis=0)
-        loss = descend(features, tf.concat([labels for _, labels in parts], axis=0))
-        last = step == steps - 1
-        if (last or step % LOOK_EVERY == 0) and not np.isfinite(loss):
-            raise UserError(
-                f"The probe diverged at learning rate {recipe.learning_rate:g}; give a smaller "
-                "--learning_rate."
-            )
-    return head
+    return descend
 
 
-def evaluate(
-    encoder_path,
-    dataset_spec,
-    *,
-    data_dir=None,
-    workdir=None,
-    image_size=None,
-    batch_size=128,
-    crop_proportion=CROP_PROPORTION,
-    recipe=None,
-    trials=TRIALS,
-    **changes,
-):
-    """Runs the SGD probe of an encoder on a dataset and writes the result.
+def run(subject, settings):
+    """Runs the SGD probe and writes the result.
 
     Args:
-        encoder_path: and all up to `crop_proportion` as for `evaluation.frozen.frozen_features`.
-        recipe: a name in `RECIPES`; by default that of the method that pretrained the encoder.
-        trials: how many trainings, of the seeds 0, 1, ...
-        **changes: of the recipe: `epochs`, `learning_rate`, ...
+        subject: the `Subject` to evaluate.
+        settings: `Settings`.
 
     Returns:
         The content of `sgd_probe-DATASET.json`, a dict: the means over the trials, and for each
         metric "std" and "values".
 
     Raises:
-        ValueError: no such encoder, dataset or recipe, a training that diverged, or an encoder that
-            changes in inference mode.
+        ValueError: nothing tells the recipe, a training diverged, or the encoder changes in
+            inference mode.
     """
-    name = recipe or recipe_of(encoder_path)
-    if name not in RECIPES:
-        raise UserError(
-            f"There is no recipe {name!r}.{nearest(name, RECIPES)} There are {', '.join(RECIPES)}."
-        )
-    workdir = result_workdir(encoder_path, workdir)
-    splits = labelled_splits(dataset_spec, data_dir)
-    train, test, *validation = splits
-    whole = joined(train, *validation) if validation else train
-    encoder = load_encoder(encoder_path)
-    image_size = image_size or default_image_size(encoder_path, encoder)
-    facts = facts_of(encoder_path, encoder, image_size, crop_proportion, dataset_spec, splits)
-    used = dataclasses.replace(RECIPES[name], **changes)
-    used = dataclasses.replace(used, batch_size=fitting_batch_size(used.batch_size, len(whole)))
-    test_features = extract_features(
-        encoder,
-        test,
-        image_size,
-        batch_size,
-        workdir / "features",
-        crop_proportion=crop_proportion,
-    )
-
-    def trial(seed):
-        head = train_classifier(encoder, whole, used, image_size, seed, batch_size)
-        if encoder_fingerprint(encoder) != facts["encoder_fingerprint"]:
-            raise UserError(
-                "The encoder's weights are others than before the probe: a layer of it changes "
-                "them in inference mode, so that its features are not frozen. Correct that layer."
-            )
-        logits = test_features @ head.kernel.numpy() + head.bias.numpy()
-        return accuracies(test.labels, logits.argmax(axis=1))
-
-    used_settings = {"recipe": name, **dataclasses.asdict(used)}
-    found = []
-    for seed in range(trials):
-        which = {"evaluation": "sgd_probe", "revision": revision_of("sgd_probe"), "seed": seed}
-        key = {**which, **facts, **used_settings}
-        found.append(remembered(workdir / "trials", key, functools.partial(trial, seed)))
-    outcome = {
-        **over_trials(found),
-        **used_settings,
-        "settings": {"batch_size": batch_size, "recipe": recipe, "trials": trials, **changes},
+    name = settings.recipe or recipe_of(subject.encoder_path)
+    images = _train_and_validation(subject)
+    recipe = _changed_recipe(name, settings.changes, len(images))
+    recorded = {"recipe": name, **dataclasses.asdict(recipe)}
+    key = {
+        "evaluation": settings.evaluation,
+        "revision": revision_of(settings.evaluation),
+        **subject.facts,
+        **recorded,
     }
-    return write_outcome("sgd_probe", workdir, facts, outcome)
+    encoder = functools.cache(subject.fresh_encoder)  # a faulty one may change; loaded if needed
+    trials = [
+        remembered(
+            subject.workdir / "trials",
+            {**key, "seed": seed},
+            functools.partial(_trial, subject, encoder, images, recipe, seed),
+        )
+        for seed in range(settings.trials)
+    ]
+    return write_result(subject, settings, {**over_trials(trials), **recorded})
+
+
+def _train_and_validation(subject):
+    if subject.validation is None:
+        return subject.train
+    return joined(subject.train, subject.validation)
+
+
+def _changed_recipe(name, changes, count):
+    """Returns the recipe of a name with changes, and with a batch size for `count` images."""
+    recipe = dataclasses.replace(RECIPES[name], **changes)
+    return dataclasses.replace(recipe, batch_size=fitting_batch_size(recipe.batch_size, count))
+
+
+def _trial(subject, load, images, recipe, seed):
+    """Trains a classifier on `images` and returns its accuracies on the test split."""
+    encoder, chunk = load(), subject.extract_batch_size
+    head = train_classifier(encoder, images, recipe, subject.image_size, seed, chunk)
+    if encoder_fingerprint(encoder) != subject.encoder_fingerprint:
+        raise UserError(
+            "The encoder's weights are others than before the probe: one of its layers changes "
+            "them in inference mode, so that its features are not frozen. Correct that layer."
+        )
+    logits = subject.test_features @ head.kernel.numpy() + head.bias.numpy()
+    return accuracies(subject.test.labels, logits.argmax(axis=1))
 
 
 def _head(initial, classes, features_size, seed):
@@ -268,9 +305,9 @@ def _optimizer(schedule, peak, steps):
     if schedule == "cosine":
         rate = schedules.CosineDecay(peak, steps)
         return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    # Keras takes a boundary as the last step of what comes before it.
-    last = [round(share * steps) - 1 for share in DROPS]
-    rate = schedules.PiecewiseConstantDecay(last, [peak, peak / 10, peak / 100])
+    # Keras takes a boundary for the last step of what comes before it.
+    boundaries = [round(share * steps) - 1 for share in DROPS]
+    rate = schedules.PiecewiseConstantDecay(boundaries, [peak, peak / 10, peak / 100])
     return TorchSGD(rate, momentum=0.9, weight_decay=0.0)
 
 
@@ -284,17 +321,11 @@ def _report(result):
 
 
 def main(_):
-    values = flags.FLAGS
-    asked = {"epochs": values.epochs, "learning_rate": values.learning_rate}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    _report(evaluate(**encoder_arguments(), recipe=values.recipe, trials=values.trials, **changes))
+    settings = settings_from_flags(Settings)
+    _report(run(subject_from_flags(Settings), settings))
     tell_next()
 
 
 if __name__ == "__main__":
-    define_encoder_flags()
-    flags.DEFINE_enum("recipe", None, [*RECIPES], "By default that of the encoder's method.")
-    flags.DEFINE_integer("trials", TRIALS, "Trainings.", lower_bound=1)
-    flags.DEFINE_float("epochs", None, "By default the recipe's.", lower_bound=0)
-    flags.DEFINE_float("learning_rate", None, "For 256 images; by default the recipe's.")
+    define_flags(Settings)
     binary.run(main, continues=True)

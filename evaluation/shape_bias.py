@@ -1,4 +1,4 @@
-r"""Shape bias: does an encoder go by shape or by texture where the two contradict each other?
+r"""Shape bias: the share of decisions by shape where shape and texture contradict each other.
 
     python -m evaluation.shape_bias --encoder=runs/simclr --dataset=folder:imagenet2012 \
         --cue_conflict=cue-conflict
@@ -10,16 +10,18 @@ labelled dataset, with L2 chosen on 20 % of each class of the train split, drawn
 
     shape bias = decisions for the shape / (decisions for the shape + for the texture).
 
-Decisions for neither do not count. `--categories` says which classes of the dataset a category has:
-by default the ImageNet classes (as WordNet ids) of the source's human_categories.py, and those of
-CIFAR-10 and Caltech-101 that fit, of our choice; else a JSON file such as
-`{"car": ["sports_car"], "boat": ["canoe", "yacht"]}`. Of the images those are used
-whose two categories are both there. (The source adds up an ImageNet classifier's probabilities
-within each category; here the probe learns the categories themselves.)
+Decisions for neither do not count. `--categories` names the classes of the dataset that belong to
+each category. By default these are the ImageNet classes (as WordNet ids) of the source's
+human_categories.py, and classes of CIFAR-10 and Caltech-101 that we chose; another JSON file has
+the form `{"car": ["sports_car"], "boat": ["canoe", "yacht"]}`. An image is used if both of its
+categories occur. (The source adds up an ImageNet classifier's probabilities within each category;
+here the probe learns the categories themselves.)
 
 Results go to `shape_bias-DATASET.json` in the workdir.
 """
 
+import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -29,9 +31,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from evaluation.encoders import load_encoder
-from evaluation.flags import define_encoder_flags, encoder_arguments, tell_next
-from evaluation.frozen import frozen_features, write_result
+from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
 from evaluation.linear_probe import (
     L2_VALUES,
     VALIDATION_SHARE,
@@ -39,26 +39,50 @@ from evaluation.linear_probe import (
     select_l2,
     stratified_split,
 )
-from sassl_tf.datasets import load_dataset
+from evaluation.results import write_result
+from evaluation.settings import REQUIRED, EvaluationSettings, option
 from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of, on_host
 from sassl_tf.datasets.decoding import decode_image
+from sassl_tf.datasets.folder import damaged_files, undecodable
 from sassl_tf.errors import UserError
-from sassl_tf.representation.features import extract_features
 from training.command import binary
 
 CATEGORIES = pathlib.Path(__file__).parent / "cue_conflict_categories.json"
 _NAME = re.compile(r"([a-z]+)\d+-([a-z]+)\d+")
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings(EvaluationSettings):
+    """The settings of the shape bias.
+
+    Attributes:
+        cue_conflict: the folder of the cue-conflict images.
+        categories: a JSON file, {category: class names of the dataset}.
+    """
+
+    name = "shape_bias"
+    cue_conflict: str = option(
+        flags.DEFINE_string, REQUIRED, "The folder of the cue-conflict images."
+    )
+    categories: str = option(
+        flags.DEFINE_string,
+        str(CATEGORIES),
+        "A JSON file of the form {category: [class of the dataset, ...]}.",
+    )
+
+    def recorded(self, subject):
+        return None  # the result itself names the categories and counts the images
+
+
 def cue_conflict_images(path):
-    """The cue-conflict images of a folder.
+    """Reads the list of the cue-conflict images of a folder.
 
     Returns:
         An `ImageDataset` without labels, and the categories of shape and of texture, two lists of
-        str; images whose two categories are the same are left out.
+        str. Images whose two categories are the same are left out.
 
     Raises:
-        ValueError: there is no such image.
+        ValueError: there is no such image, or some cannot be decoded.
     """
     root = pathlib.Path(path).expanduser()
     files, shapes, textures = [], [], []
@@ -73,81 +97,84 @@ def cue_conflict_images(path):
             f"There are no cue-conflict images in {root}: expected files such as "
             "cat/cat4-truck2.png (rgeirhos/texture-vs-shape, stimuli)."
         )
+    return _dataset(root, files), shapes, textures
+
+
+def _dataset(root, files):
     paths = on_host(np.array([os.fsencode(file) for file in files], object))
-    stats = [(file.name, file.stat()) for file in files]
-    held = [part for name, s in stats for part in (name, s.st_size, s.st_mtime_ns)]
-    dataset = ImageDataset(
+    if unreadable := [files[i] for i in undecodable(paths)]:
+        raise UserError(
+            f"{len(unreadable)} of the {len(files)} cue-conflict images cannot be decoded: "
+            f"{', '.join(map(str, unreadable[:5]))}. Copy them again."
+        )
+    stats = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    held = [part for file, stat in zip(files, stats, strict=True) for part in (file.name, *stat)]
+    return ImageDataset(
         name=f"cue conflict in {root}",
         split="test",
         class_names=[],
         labels=np.full(len(files), -1),
         fingerprint=fingerprint_of("cue conflict", *held),
         read=lambda index: decode_image(tf.io.read_file(tf.gather(paths, index))),
+        damaged=functools.partial(damaged_files, paths, np.array(stats, np.int64)),
     )
-    return dataset, shapes, textures
 
 
 def shape_bias(decisions, shapes, textures):
-    """Counts decisions, all three lists of N categories.
+    """Counts decisions for the shape, for the texture and for neither.
+
+    Args:
+        decisions: a list of N categories, those that were decided for.
+        shapes: a list of N categories, those of the shapes.
+        textures: a list of N categories, those of the textures.
 
     Returns:
-        {"shape_bias", "shape_decisions", "texture_decisions", "other_decisions", "by_category"};
-        the bias is None where no decision was for either, and `by_category` has the same for the
-        images of each shape.
+        {"shape_bias", "shape_decisions", "texture_decisions", "other_decisions", "by_category"}.
+        The bias is None if no decision was for either, and `by_category` has the same counts for
+        the images of each shape.
     """
-    counted = _count(decisions, shapes, textures)
+    counts = _count(decisions, shapes, textures)
     rows = list(zip(decisions, shapes, textures, strict=True))
-    counted["by_category"] = {
+    counts["by_category"] = {
         category: _count(*zip(*(row for row in rows if row[1] == category), strict=True))
         for category in sorted(set(shapes))
     }
-    return counted
+    return counts
 
 
 def category_labels(labels, class_names, categories):
-    """Which images belong to a category, and to which.
+    """Finds the images that belong to a category.
 
     Args:
-        labels: int [N], of the dataset.
-        class_names: of the dataset.
+        labels: int [N], indices into `class_names`.
+        class_names: the names of the dataset's classes.
         categories: {category: class names}.
 
     Returns:
-        Indices of the images that have one, and their categories, str [M].
+        The indices [M] of the images that have a category, and their categories, str [M].
 
     Raises:
         ValueError: fewer than two categories occur.
     """
     category_of = {name: category for category, names in categories.items() for name in names}
-    found = np.array([category_of.get(name, "") for name in class_names])[labels]
-    members = np.flatnonzero(found != "")
-    present = sorted(set(found[members].tolist()))
+    category_or_none = np.array([category_of.get(name, "") for name in class_names])[labels]
+    members = np.flatnonzero(category_or_none != "")
+    present = sorted(set(category_or_none[members].tolist()))
     if len(present) < 2:
         raise UserError(
             f"Of the categories {', '.join(categories)} the dataset has {present or 'none'}; two "
             f"or more are needed. Its classes are {', '.join(class_names[:8])}, ...: say in a "
             "JSON file which of them belong to a category, and give it as --categories."
         )
-    return members, found[members]
+    return members, category_or_none[members]
 
 
-def evaluate(
-    encoder_path,
-    dataset_spec,
-    cue_conflict,
-    *,
-    categories=CATEGORIES,
-    l2_values=L2_VALUES,
-    **preparation,
-):
-    """Measures the shape bias of an encoder and writes the result.
+def run(subject, settings):
+    """Measures the shape bias of the encoder and writes the result.
 
     Args:
-        encoder_path: and `dataset_spec` as for `evaluation.frozen.frozen_features`.
-        cue_conflict: the folder of the cue-conflict images.
-        categories: a JSON file, {category: class names of the dataset}.
-        l2_values: the values of L2 to choose from.
-        **preparation: the options of `frozen_features`: `data_dir`, `workdir`, ...
+        subject: the `Subject` to evaluate.
+        settings: `Settings`.
 
     Returns:
         The content of `shape_bias-DATASET.json`, a dict.
@@ -155,40 +182,34 @@ def evaluate(
     Raises:
         ValueError: no cue-conflict images, or fewer than two categories in the dataset.
     """
-    images, shapes, textures = cue_conflict_images(cue_conflict)
-    known = _read_categories(categories)
-    names = load_dataset(dataset_spec, "train", preparation.get("data_dir")).class_names
-    category_labels(np.arange(len(names)), names, known)  # before the features, which take long
-    frozen = frozen_features(encoder_path, dataset_spec, **preparation)
-    members, wanted = category_labels(frozen.train_labels, frozen.class_names, known)
-    features = frozen.train_features[members]
-    fitted, held_out = stratified_split(wanted, VALIDATION_SHARE, seed=0)
-    l2, _, _ = select_l2(features, wanted, fitted, held_out, l2_values)
-    classifier = fit_logistic_regression(features, wanted, l2)
-
-    present = set(wanted)
+    images, shapes, textures = cue_conflict_images(settings.cue_conflict)
+    categories = _read_categories(settings.categories)
+    members, category = category_labels(subject.train.labels, subject.class_names, categories)
+    present = set(category)
     pairs = enumerate(zip(shapes, textures, strict=True))
-    used = [i for i, pair in pairs if present.issuperset(pair)]
-    if not used:
+    usable = [i for i, pair in pairs if present.issuperset(pair)]
+    if not usable:
         raise UserError(
             f"No cue-conflict image has both categories among {', '.join(sorted(present))}."
         )
-    cue_features = extract_features(
-        load_encoder(encoder_path),
-        images,
-        frozen.facts["image_size"],
-        cache_dir=frozen.workdir / "features",
-        crop_proportion=frozen.facts["crop_proportion"],
-    )
-    decisions = classifier.predict(cue_features[used])
-    counted = shape_bias(decisions.tolist(), [shapes[i] for i in used], [textures[i] for i in used])
+    classifier, l2 = _category_probe(subject.train_features[members], category)
+    decisions = classifier.predict(subject.features(images)[usable])
     outcome = {
-        **counted,
+        **shape_bias(
+            decisions.tolist(), [shapes[i] for i in usable], [textures[i] for i in usable]
+        ),
         "categories": sorted(present),
-        "cue_conflict_images": len(used),
+        "cue_conflict_images": len(usable),
         "l2": l2,
     }
-    return write_result("shape_bias", frozen, outcome)
+    return write_result(subject, settings, outcome)
+
+
+def _category_probe(features, category):
+    """Returns a linear classifier of categories, and the L2 that was chosen for it."""
+    fitted, held_out = stratified_split(category, VALIDATION_SHARE, seed=0)
+    l2, _, _ = select_l2(features, category, fitted, held_out, L2_VALUES)
+    return fit_logistic_regression(features, category, l2), l2
 
 
 def _read_categories(file):
@@ -228,18 +249,11 @@ def _percent(share):
 
 
 def main(_):
-    values = flags.FLAGS
-    arguments = encoder_arguments()
-    _report(evaluate(**arguments, cue_conflict=values.cue_conflict, categories=values.categories))
+    settings = settings_from_flags(Settings)
+    _report(run(subject_from_flags(Settings), settings))
     tell_next()
 
 
 if __name__ == "__main__":
-    define_encoder_flags()
-    flags.DEFINE_string("cue_conflict", None, "Folder of the cue-conflict images.", required=True)
-    flags.DEFINE_string(
-        "categories",
-        str(CATEGORIES),
-        "JSON file, {category: [class of the dataset, ...]}.",
-    )
+    define_flags(Settings)
     binary.run(main)

@@ -1,4 +1,4 @@
-"""How far apart the styles of two datasets are, by the codes of a stylizer."""
+"""Distances between the styles of two datasets, by the codes of a stylizer."""
 
 import numpy as np
 import scipy.linalg
@@ -8,16 +8,17 @@ from sassl_tf.errors import UserError
 
 
 def frechet_distance(first, second):
-    """Squared Fréchet distance of the normal distributions of two sets of codes.
+    """Computes the squared Fréchet distance of the normal distributions of two sets of codes.
 
-    |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½) (Dowson & Landau 1982), which for features of another
-    network is the FID (Heusel et al. 2017).
+    |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½) (Dowson & Landau 1982). With features of another network
+    it is the FID (Heusel et al. 2017).
 
     Args:
-        first, second: float [N, D] and [M, D], N and M 2 or more.
+        first: float [N, D], with N of 2 or more.
+        second: float [M, D], with M of 2 or more.
 
     Returns:
-        A float, 0 or more; in the units of squared codes, which differ from stylizer to stylizer.
+        A float, 0 or more, in the units of squared codes, which differ between stylizers.
 
     Raises:
         ValueError: a set has fewer than two codes.
@@ -35,18 +36,22 @@ def frechet_distance(first, second):
     return float(max(means + np.trace(c1) + np.trace(c2) - 2 * trace, 0.0))
 
 
-def neighbour_overlap(first, second, seed=0):
-    """How often the nearest other code of all is one of the other set: 1 alike, 0 apart.
+def neighbour_overlap(first, second):
+    """Computes how often the nearest neighbour of a code belongs to the other set.
 
-    Twice the leave-one-out error of a nearest-neighbour classifier that tells the two sets apart
-    (the 1-NN two-sample test, Lopez-Paz & Oquab 2017), of as many codes from both; at most 1.
+    It is twice the leave-one-out error of a nearest-neighbour classifier that tells the two sets
+    apart (the 1-NN two-sample test, Lopez-Paz & Oquab 2017), and at most 1. As many codes are drawn
+    from the larger set, with a fixed seed, as the smaller one has.
 
     Args:
-        first, second: float [N, D] and [M, D].
-        seed: of the draw from the larger one.
+        first: float [N, D].
+        second: float [M, D].
+
+    Returns:
+        A float: 1 for sets that cannot be told apart, 0 for sets that lie apart.
     """
     count = min(len(first), len(second))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     drawn = [rng.permutation(codes)[:count] for codes in (first, second)]
     codes, labels = np.concatenate(drawn), np.repeat([0, 1], count)
     nearest = NearestNeighbors(n_neighbors=2).fit(codes).kneighbors(codes, return_distance=False)

@@ -1,14 +1,14 @@
-r"""A map of the styles of several datasets, and which of them is nearest to yours.
+r"""Draws a map of the styles of several datasets, and ranks them by how near they are to yours.
 
     python -m evaluation.style_map --output=styles --datasets=folder:photos,folder:paintings \
         --target=folder:photos
 
-Every image's style code z = F(image) by one stylizer; all codes on one plane by t-SNE, as in the
-figure of SASSL's paper (arXiv 2312.01187), and by PCA, in which distances mean more. Beside the map
-two distances of datasets: Fréchet's, of the codes, and the overlap of nearest neighbours
-(evaluation/style_distance.py). `--target` names the dataset you train on: the others are ranked by
-how near they are to it. Whether near or far styles serve a training better, no ranking can say: the
-paper found no style dataset best for every target.
+One stylizer computes the style code z = F(image) of every image. All codes are shown on one plane
+by t-SNE, as in the figure of SASSL's paper (arXiv 2312.01187), and by PCA, in which distances mean
+more. Two distances between datasets are computed as well: Fréchet's distance of the codes, and the
+overlap of nearest neighbours (evaluation/style_distance.py). `--target` names the dataset you train
+on: the others are ranked by how near they are to it. No ranking says whether near or far styles
+serve a training better: the paper found no style dataset best for every target.
 
 Writes `style_map.png`, `style_map.md` and `style_map.json` into the output folder.
 """
@@ -32,15 +32,32 @@ from training.report.logs import say
 MAX_IMAGES = 500  # of each dataset
 
 
-def style_codes(spec, stylizer, max_images=MAX_IMAGES, data_dir=None, seed=0):
-    """float32 [N, code_size], the codes of (some of) a dataset's train images, drawn at random."""
+def style_codes(spec, stylizer, max_images=MAX_IMAGES, data_dir=None):
+    """Computes the style codes of a dataset's train images.
+
+    Args:
+        spec: the dataset, for `load_dataset`.
+        stylizer: the `Stylizer` whose F makes the codes.
+        max_images: how many images at most; they are drawn at random with a fixed seed.
+        data_dir: the folder of prepared TFDS datasets.
+
+    Returns:
+        float32 [N, code_size].
+    """
     dataset = load_dataset(spec, "train", data_dir)
-    drawn = np.random.default_rng(seed).permutation(len(dataset))[:max_images]
+    drawn = np.random.default_rng(0).permutation(len(dataset))[:max_images]
     return StyleBank.from_images(dataset.subset(np.sort(drawn)), stylizer).codes
 
 
 def distances(codes_by_dataset):
-    """A row for each pair of datasets: {"datasets", "frechet_distance", "neighbour_overlap"}."""
+    """Computes the distances of all pairs of datasets.
+
+    Args:
+        codes_by_dataset: {name: codes, float [N, code_size]}.
+
+    Returns:
+        A list of {"datasets": [name, name], "frechet_distance", "neighbour_overlap"}.
+    """
     names = list(codes_by_dataset)
     return [
         {
@@ -54,32 +71,50 @@ def distances(codes_by_dataset):
 
 
 def ranking(rows, target):
-    """The other datasets, nearest (by Fréchet distance) first: [(name, row)]."""
+    """Ranks the other datasets by their Fréchet distance to a target.
+
+    Args:
+        rows: what `distances` returns.
+        target: the name of the target.
+
+    Returns:
+        [(name, row)], the nearest first.
+    """
     pairs = [(row["datasets"], row) for row in rows if target in row["datasets"]]
     others = [(next(name for name in names if name != target), row) for names, row in pairs]
     return sorted(others, key=lambda pair: pair[1]["frechet_distance"])
 
 
-def planes(codes_by_dataset, seed=0):
-    """{"t-SNE": [N, 2], "PCA": [N, 2]} of all codes, in the order of the datasets."""
+def planes(codes_by_dataset):
+    """Computes points in the plane for all N codes, in the order of the datasets.
+
+    Args:
+        codes_by_dataset: {name: codes, float [n, code_size]}.
+
+    Returns:
+        {"t-SNE": float [N, 2], "PCA": float [N, 2]}.
+    """
     codes = np.concatenate([*codes_by_dataset.values()])
     perplexity = min(30, (len(codes) - 1) / 3)
     return {
-        "t-SNE": TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(codes),
-        "PCA": PCA(2, random_state=seed).fit_transform(codes),
+        "t-SNE": TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(codes),
+        "PCA": PCA(2, random_state=0).fit_transform(codes),
     }
 
 
 def style_map(specs, output, stylizer, target=None, max_images=MAX_IMAGES, data_dir=None):
-    """Draws the map, measures the distances and writes both; returns the Markdown.
+    """Draws the map, measures the distances and writes both.
 
     Args:
         specs: two datasets or more, for `load_dataset`.
-        output: a folder.
-        stylizer: whose F makes the codes.
-        target: one of `specs`, for a ranking of the others; or None.
-        max_images: of each dataset.
+        output: the folder to write into.
+        stylizer: the `Stylizer` whose F makes the codes.
+        target: one of `specs`, to which the others are compared; or None.
+        max_images: how many images of each dataset at most.
         data_dir: the folder of prepared TFDS datasets.
+
+    Returns:
+        The Markdown, a str.
 
     Raises:
         ValueError: fewer than two datasets, one named twice, a target that is not among them, or a
@@ -95,22 +130,28 @@ def style_map(specs, output, stylizer, target=None, max_images=MAX_IMAGES, data_
         say(f"{len(codes[spec])} styles of {spec}")
     rows = distances(codes)
     text = _markdown(rows, codes, stylizer, target)
-
-    output = pathlib.Path(output)
-    ends = np.cumsum([len(found) for found in codes.values()])[:-1]
-    drawn = {
-        name: dict(zip(codes, np.split(points, ends), strict=True))
-        for name, points in planes(codes).items()
+    content = {
+        "stylizer": stylizer.name,
+        "fingerprint": stylizer.fingerprint,
+        "images": {spec: len(own) for spec, own in codes.items()},
+        "distances": rows,
     }
-    plot.save(plot.style_map(drawn), output / "style_map.png")
+    output = pathlib.Path(output)
+    plot.save(plot.style_map(_planes_by_dataset(codes)), output / "style_map.png")
     with replacing(output / "style_map.json") as beside:
-        counts = {spec: len(found) for spec, found in codes.items()}
-        content = {"stylizer": stylizer.name, "fingerprint": stylizer.fingerprint}
-        content.update(images=counts, distances=rows)
         beside.write_text(json.dumps(content, indent=2) + "\n")
     with replacing(output / "style_map.md") as beside:
         beside.write_text(text)
     return text
+
+
+def _planes_by_dataset(codes):
+    """Returns {"t-SNE" or "PCA": {dataset: points [n, 2]}}."""
+    ends = np.cumsum([len(own) for own in codes.values()])[:-1]
+    return {
+        name: dict(zip(codes, np.split(points, ends), strict=True))
+        for name, points in planes(codes).items()
+    }
 
 
 def _markdown(rows, codes, stylizer, target):
@@ -133,17 +174,35 @@ def _markdown(rows, codes, stylizer, target):
 def main(_):
     values = flags.FLAGS
     stylizer = load_stylizer(values.stylizer, values.weights)
-    arguments = values.target, values.max_images, values.data_dir
-    print(style_map(values.datasets, values.output, stylizer, *arguments))
+    text = style_map(
+        values.datasets,
+        values.output,
+        stylizer,
+        target=values.target,
+        max_images=values.max_images,
+        data_dir=values.data_dir,
+    )
+    print(text)
     print(f"Wrote style_map.png, style_map.md and style_map.json in {values.output}.")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("datasets", None, "Two or more, for load_dataset.", required=True)
-    flags.DEFINE_string("output", "styles", "Folder for the map.")
+    flags.DEFINE_list(
+        "datasets",
+        None,
+        "Two or more datasets with commas: folder:PATH, tfds:NAME or shapes.",
+        required=True,
+    )
+    flags.DEFINE_string("output", "styles", "The folder for the map.")
     flags.DEFINE_string("target", None, "The dataset to which the others are compared.")
-    flags.DEFINE_string("stylizer", "compact", "Whose codes: compact, magenta, magenta-mobile.")
-    flags.DEFINE_string("weights", None, "Of the stylizer, where its name is not enough.")
-    flags.DEFINE_integer("max_images", MAX_IMAGES, "Of each dataset.", lower_bound=2)
+    flags.DEFINE_string(
+        "stylizer",
+        "compact",
+        "The stylizer that makes the codes: compact, magenta or magenta-mobile.",
+    )
+    flags.DEFINE_string("weights", None, "The stylizer's weights, if its name is not enough.")
+    flags.DEFINE_integer(
+        "max_images", MAX_IMAGES, "How many images of each dataset at most.", lower_bound=2
+    )
     flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
     binary.run(main)

@@ -2,27 +2,31 @@
 
 import tensorflow as tf
 
+from sassl_tf.views import View, crop_view, draw_view, finish_views
 from training.input.pipeline import shuffled_index
-from training.views import crop_view, draw_view, finish_views, view_config
 
 # A random resized crop and a flip, nothing else.
 VIEW = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
 
 
 def training_batches(dataset, image_size, batch_size, seed, crop_sampler="tensorflow"):
-    """An endless `tf.data.Dataset` of (float32 [B, size, size, 3] in [0, 1], labels int64 [B]).
+    """Returns an endless `tf.data.Dataset` of cropped and flipped images with their labels.
 
-    It goes through the dataset once an epoch, each time in another order, and a batch may hold the
-    end of one and the beginning of the next.
+    Every image comes once an epoch, and each epoch has another order. A batch may hold the end of
+    one epoch and the beginning of the next. Consume the batches within
+    `sassl_tf.datasets.dataset.naming_damaged(dataset)`, so that an error names damaged images.
 
     Args:
         dataset: a labelled `ImageDataset`.
-        image_size: side of the crops.
-        batch_size: B.
-        seed: int, of the order and the crops.
-        crop_sampler: of `training.image_ops.CROP_SAMPLERS`.
+        image_size: the side of the crops.
+        batch_size: B, the number of images in a batch.
+        seed: an int, the seed of the order and the crops.
+        crop_sampler: the law of the crops, one of `sassl_tf.views.crops.CROP_SAMPLERS`.
+
+    Returns:
+        A dataset of (float32 [B, image_size, image_size, 3] in [0, 1], labels int64 [B]).
     """
-    count, view = len(dataset), view_config(**VIEW, crop_sampler=crop_sampler)
+    count, view = len(dataset), View(**VIEW, crop_sampler=crop_sampler)
 
     @tf.autograph.experimental.do_not_convert
     def load(position):

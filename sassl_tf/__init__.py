@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from sassl_tf import plot as plot
     from sassl_tf import samples as samples
     from sassl_tf import stylizers as stylizers
+    from sassl_tf import views as views
     from sassl_tf.augmentation import SASSLAugmentation
     from sassl_tf.datasets import load_dataset
     from sassl_tf.seeding import map_with_seeds
     from sassl_tf.style_bank import StyleBank
     from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_variables
+    from sassl_tf.views import TwoViews
 
 __version__ = "0.1.0"
 
@@ -29,17 +31,19 @@ _HOMES = {
     "SASSLAugmentation": "sassl_tf.augmentation",
     "StyleBank": "sassl_tf.style_bank",
     "Stylizer": "sassl_tf.stylizers",
+    "TwoViews": "sassl_tf.views",
     "load_dataset": "sassl_tf.datasets",
     "load_stylizer": "sassl_tf.stylizers",
     "map_with_seeds": "sassl_tf.seeding",
     "stylizer_from_variables": "sassl_tf.stylizers",
 }
-_MODULES = ("datasets", "plot", "samples", "stylizers")
+_MODULES = ("datasets", "plot", "samples", "stylizers", "views")
 
 __all__ = [
     "SASSLAugmentation",
     "StyleBank",
     "Stylizer",
+    "TwoViews",
     "__version__",
     "load_dataset",
     "load_stylizer",
@@ -53,7 +57,7 @@ wrapt.register_post_import_hook("sassl_tf.registration:register", "keras")
 
 if not TYPE_CHECKING:  # a type checker would take it that every name exists
 
-    def __getattr__(name):
+    def __getattr__(name: str) -> object:
         if name in _MODULES:
             return importlib.import_module(f"sassl_tf.{name}")
         if name not in _HOMES:

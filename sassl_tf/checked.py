@@ -1,7 +1,7 @@
-"""Our own files of numbers and settings, whose damage shows when they are read.
+"""Files of numbers and settings with checksums, so that reading them detects damage.
 
-JSON has a checksum under the key "checksum", an `.npy` has one after its data, where NumPy does
-not look, and in an `.npz` zip keeps one of each array. All are written by `replacing`.
+JSON has a checksum under the key "checksum"; an `.npy` has one after its data, where NumPy does
+not look; an `.npz` is a zip file, which has one for each array. All are written by `replacing`.
 """
 
 import contextlib
@@ -12,21 +12,28 @@ import pathlib
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
+from sassl_tf.typing import PathLike
 
 CHECKSUM = "checksum"
 DIGEST_BYTES = hashlib.sha256().digest_size
 CHUNK = 1 << 20
 
+_Content = TypeVar("_Content")
+_Path = TypeVar("_Path", bound=PathLike)
+
 
 class Damaged(UserError):
-    """A file of ours is not as it was written; `found` is the message without the advice."""
+    """The error for a file that is not as it was written. `found` is its message without advice."""
 
-    def __init__(self, path, reason):
+    def __init__(self, path: PathLike, reason: str) -> None:
         self.found = f"{path} is damaged ({reason})."
         super().__init__(
             f"{self.found} Take it from a backup, or remove it and have it written again; if you "
@@ -34,30 +41,31 @@ class Damaged(UserError):
         )
 
 
-def cached(read, path):
-    """`read(path)` of what can be computed again: None where it is not there, or is damaged.
+def cached(read: Callable[[_Path], _Content], path: _Path) -> _Content | None:
+    """Reads a file whose content can be computed again.
 
-    A damaged one is warned of.
+    Returns:
+        `read(path)`; None where the file is not there, or, with a warning, where it is damaged.
     """
     try:
         return read(path)
     except FileNotFoundError:
         return None
     except Damaged as damage:
-        warnings.warn(f"{damage.found} What was in it is computed again.", stacklevel=3)
+        warnings.warn(f"{damage.found} Its content is computed again.", stacklevel=3)
         return None
 
 
-def write_json(path, content, indent=2):
-    """Writes a dict of what JSON knows, with its checksum."""
-    content = json.loads(json.dumps(content))  # keys are strings, as they are when it is read
+def write_json(path: PathLike, content: Mapping[Any, Any], indent: int | None = 2) -> None:
+    """Writes a dict of JSON's types, with its checksum."""
+    content = json.loads(json.dumps(content))  # keys become strings, as they are when it is read
     checked = {**content, CHECKSUM: _checksum(content)}
     with replacing(path) as beside:
         beside.write_text(json.dumps(checked, indent=indent) + "\n", "utf-8")
 
 
-def read_json(path):
-    """Returns what `write_json` wrote, without its checksum; files by hand may have none.
+def read_json(path: PathLike) -> Any:
+    """Returns what `write_json` wrote, without its checksum. A file made by hand may have none.
 
     Raises:
         Damaged: it is no JSON, or has another content than was written.
@@ -74,35 +82,37 @@ def read_json(path):
     return content
 
 
-def _checksum(content):
+def _checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
-def new_array(path, shape, dtype=np.float32):
-    """Yields an array on disk to fill, which is then `path`; it may be larger than memory.
+def new_array(
+    path: PathLike, shape: Sequence[int], dtype: DTypeLike = np.float32
+) -> Iterator[np.memmap]:
+    """Yields an array on disk to fill, and stores it as `path`; it may be larger than memory.
 
     Raises:
-        OSError: the disk has not so much room.
+        OSError: the disk has too little room.
     """
     with replacing(path) as beside:
-        array = np.lib.format.open_memmap(beside, "w+", dtype, shape)
+        array = np.lib.format.open_memmap(beside, "w+", dtype, tuple(shape))
         with open(beside, "r+b") as file:
             if hasattr(os, "posix_fallocate"):
-                # A full disk is an error now; within a memory map it would kill the process.
+                # A full disk is an error here; while the memory map is filled, it would kill us.
                 os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
             yield array
             array.flush()
             file.write(_digest(file, os.fstat(file.fileno()).st_size))
 
 
-def write_array(path, array):
+def write_array(path: PathLike, array: np.ndarray) -> None:
     """Writes an array [N, ...] as an `.npy` file with its checksum."""
     with new_array(path, array.shape, array.dtype) as new:
         new[:] = array
 
 
-def read_array(path):
+def read_array(path: PathLike) -> np.ndarray:
     """Returns what `write_array` or `new_array` wrote, as a read-only memory map.
 
     Raises:
@@ -116,8 +126,8 @@ def read_array(path):
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _digest(file, size):
-    """Of the first `size` bytes of an open file, after which it stands then."""
+def _digest(file: BinaryIO, size: int) -> bytes:
+    """Returns the digest of the first `size` bytes of an open file, and leaves it after them."""
     digest = hashlib.sha256()
     file.seek(0)
     while size:
@@ -127,13 +137,13 @@ def _digest(file, size):
     return digest.digest()
 
 
-def write_arrays(path, **arrays):
+def write_arrays(path: PathLike, **arrays: Any) -> None:
     """Writes arrays by their names as an `.npz` file."""
     with replacing(path) as beside, open(beside, "wb") as file:
         np.savez(file, **arrays)
 
 
-def read_arrays(path):
+def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
     """Returns what `write_arrays` wrote, as a dict.
 
     Raises:
@@ -141,8 +151,8 @@ def read_arrays(path):
         FileNotFoundError: it is not there.
     """
     try:
-        with zipfile.ZipFile(path) as file:
-            names = file.namelist()
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
         with np.load(path, allow_pickle=False) as file:
             return {name.removesuffix(".npy"): file[name] for name in names}
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Files, and folders, that are either whole or not there: after a kill and a power loss too."""
+"""Files and folders that are either whole or absent, also after a kill or a power loss."""
 
 import contextlib
 import errno
@@ -8,20 +8,21 @@ import pathlib
 import platform
 import re
 import shutil
+from collections.abc import Iterator
 
-from sassl_tf.errors import FileError
+from sassl_tf.typing import PathLike
 
-MANY_FILES = 1000  # from which on all of the system's are flushed at once, which is sooner done
+MANY_FILES = 1000  # from here on, flushing all files of the system at once is faster
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # of a file system that flushes no folders
+NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # where a file system flushes no folders
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Yields a path beside `path` to write to; at the end it takes the place of `path`.
+def replacing(path: PathLike) -> Iterator[pathlib.Path]:
+    """Yields a path beside `path` to write to, and renames it to `path` at the end.
 
-    A reader never meets half a file, and a run that dies leaves the old one as it was. What was
-    written is on the disk before it gets its name, and the name is when this ends.
+    A reader never meets half a file, and a run that dies leaves the old file as it was. The content
+    is on the disk before the file gets its name, and the name is on the disk when this returns.
 
     Raises:
         OSError: the disk is full; names `path`.
@@ -29,7 +30,7 @@ def replacing(path):
     path = pathlib.Path(path)
     with writing(path):
         make_folder(path.parent)
-        _remove_what_the_dead_left(path)
+        _remove_leftovers(path)
         beside = path.with_name(f"{_prefix(path)}{os.getpid()}{path.suffix}")
         try:
             yield beside
@@ -41,10 +42,10 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def writing(path):
-    """Around what writes `path`: an error that tells of a full disk becomes one for people.
+def writing(path: PathLike) -> Iterator[None]:
+    """Turns errors of a full disk, in a block that writes `path`, into one that says what to do.
 
-    Libraries raise all kinds of errors for it, so its text is looked for too.
+    Libraries raise many kinds of errors for a full disk, so messages are searched for it too.
 
     Raises:
         OSError: the disk is full; names `path`.
@@ -54,14 +55,15 @@ def writing(path):
     except Exception as error:
         if not (why := _why_full(error)):
             raise
-        raise FileError(
-            f"{path} cannot be written: {why}. Make room, then give the same command again; what "
-            "was whole before still is."
+        raise OSError(
+            f"{path} cannot be written: {why}. Make room, then give the same command again. Files "
+            "that were whole before are unchanged."
         ) from error
 
 
-def _why_full(error):
-    """The system's words for a full disk, if that is what an error, or its cause, tells of."""
+def _why_full(exception: Exception) -> str | None:
+    """Returns the system's words for a full disk, if an error or its cause is one; else None."""
+    error: BaseException | None = exception
     while error is not None:
         for number in FULL:
             words, text = os.strerror(number), str(error)
@@ -72,15 +74,15 @@ def _why_full(error):
     return None
 
 
-def short_reason(error):
-    """The first line of an error: of a long one its beginning and its end, where the reason is."""
+def short_reason(error: BaseException) -> str:
+    """Returns the first line of an error, or its beginning and end, which has the reason."""
     line = str(error).partition("\n")[0]
     line = re.sub(r"^{{.*?}} *| *\[Op:.*", "", line)  # where in its graph TensorFlow was
     return line if len(line) <= 300 else f"{line[:100]} ... {line[-190:]}"
 
 
-def make_folder(path):
-    """Makes a folder, and those above it; their names are on the disk at the end."""
+def make_folder(path: PathLike) -> None:
+    """Makes a folder and those above it, and waits until their names are on the disk."""
     path = pathlib.Path(path)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
@@ -88,7 +90,7 @@ def make_folder(path):
         flush_names(folder.parent)
 
 
-def flush(path):
+def flush(path: PathLike) -> None:
     """Waits until a file, or a folder with all that is in it, is on the disk."""
     path = pathlib.Path(path)
     if not path.is_dir():
@@ -103,8 +105,8 @@ def flush(path):
     flush_names(path)
 
 
-def flush_names(folder):
-    """Waits until the names in a folder are on the disk, where the file system knows how to."""
+def flush_names(folder: PathLike) -> None:
+    """Waits until the names in a folder are on the disk, where the file system can do that."""
     if os.name == "nt":  # opens no folders
         return
     try:
@@ -114,7 +116,7 @@ def flush_names(folder):
             raise
 
 
-def _fsync(path, mode):
+def _fsync(path: PathLike, mode: int) -> None:
     number = os.open(path, mode)
     try:
         os.fsync(number)
@@ -122,13 +124,13 @@ def _fsync(path, mode):
         os.close(number)
 
 
-def _prefix(path):
-    # With the machine's name: on a shared file system others have processes of the same number.
+def _prefix(path: pathlib.Path) -> str:
+    # The machine's name is in it: on a shared file system, other machines have the same numbers.
     return f".{path.stem}.{platform.node()}-"
 
 
-def _remove_what_the_dead_left(path):
-    """What processes of this machine that were killed had begun to write in the place of `path`."""
+def _remove_leftovers(path: pathlib.Path) -> None:
+    """Removes what killed processes of this machine had begun to write in the place of `path`."""
     prefix = _prefix(path)
     for left in path.parent.glob(f"{glob.escape(prefix)}*{glob.escape(path.suffix)}"):
         number = left.name[len(prefix) : len(left.name) - len(path.suffix)]
@@ -136,17 +138,17 @@ def _remove_what_the_dead_left(path):
             _remove(left)
 
 
-def _is_alive(process):
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # of another user
+    except OSError:  # it is another user's
         return True
     return True
 
 
-def _remove(path):
+def _remove(path: pathlib.Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)

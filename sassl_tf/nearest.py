@@ -1,9 +1,10 @@
-"""Of a name that is not known, the known one that was probably meant."""
+"""Suggestions for misspelled names."""
 
 import difflib
+from collections.abc import Iterable
 
 
-def nearest(name, names):
-    """' Did you mean "imagenette"?', or '' where none of the names is near."""
-    found = difflib.get_close_matches(str(name), [*map(str, names)], n=1)
-    return f' Did you mean "{found[0]}"?' if found else ""
+def nearest(name: object, names: Iterable[object]) -> str:
+    """Returns ' Did you mean "imagenette"?', or '' where none of the names is near."""
+    matches = difflib.get_close_matches(str(name), [*map(str, names)], n=1)
+    return f' Did you mean "{matches[0]}"?' if matches else ""

@@ -1,17 +1,17 @@
-"""What NumPy and Keras refuse to read for safety, told without their advice to read it anyway."""
+"""Messages for files that NumPy and Keras refuse to read for safety."""
 
 
-def reason(error):
-    """Why a file could not be read, for an error message of ours.
+def reason(error: Exception) -> str:
+    """Returns why a file could not be read, for an error message of ours.
 
-    NumPy and Keras refuse files that could run code, and name the switch that lets them. Whoever
-    got the file from elsewhere should not be led there: these refusals get words of their own.
+    NumPy and Keras refuse files that could run code, and name the option that allows it. Users who
+    got such a file from elsewhere should not turn it on, so these messages are reworded.
 
     Args:
         error: an exception of `numpy.load` or `keras.saving.load_model`.
 
     Returns:
-        A clause without a full stop; for any other error what it says itself.
+        A clause without a full stop. Of any other error it is the error's own message.
     """
     text = str(error).strip()
     if "pickle" in text:

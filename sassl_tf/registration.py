@@ -1,10 +1,12 @@
 """Makes the package's layers known to Keras before their modules are imported.
 
 Keras finds a saved layer's class in its registry alone. The registry gets light stand-ins as soon
-as Keras is there, so `import sassl_tf` is enough to load a saved model and still costs nothing.
+as Keras is imported, so `import sassl_tf` is enough to load a saved model and still costs nothing.
 """
 
 import importlib
+from types import ModuleType
+from typing import Any
 
 LAYERS = {
     "sassl_tf.augmentation": ("SASSLAugmentation",),
@@ -19,10 +21,19 @@ LAYERS = {
         "StyleNorm",
         "UpsampledConv2D",
     ),
+    "sassl_tf.views.layers": (
+        "RandomColorJitter",
+        "RandomFlip",
+        "RandomGaussianBlur",
+        "RandomGrayscale",
+        "RandomResizedCrop",
+        "RandomSolarization",
+    ),
+    "sassl_tf.views.two_views": ("TwoViews",),
 }
 
 
-def register(keras):
+def register(keras: ModuleType) -> None:
     """Registers a stand-in for every layer; the layer itself replaces it once it is imported.
 
     Args:
@@ -34,10 +45,10 @@ def register(keras):
             registry.setdefault(f"sassl_tf>{name}", _stand_in(module, name))
 
 
-def _stand_in(module, name):
-    """A class of which Keras uses `from_config` alone, which gives the real layer."""
+def _stand_in(module: str, name: str) -> type:
+    """Returns a class whose `from_config`, all that Keras uses of it, makes the real layer."""
 
-    def from_config(config):
+    def from_config(config: dict[str, Any]) -> Any:
         return getattr(importlib.import_module(module), name).from_config(config)
 
     return type(name, (), {"from_config": staticmethod(from_config)})

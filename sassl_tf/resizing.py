@@ -2,17 +2,21 @@
 
 import tensorflow as tf
 
+from sassl_tf.typing import Array
 
-def clamp_shorter_side(images, lowest=None, highest=None):
-    """Images whose shorter side is brought into [lowest, highest]; the longer one follows.
+
+def clamp_shorter_side(
+    images: Array, lowest: int | None = None, highest: int | None = None
+) -> tf.Tensor:
+    """Resizes images so that their shorter side is in [lowest, highest]; the longer one follows.
 
     Args:
         images: float [B, H, W, 3].
         lowest, highest: in pixels; None sets no bound.
 
     Returns:
-        float32 [B, h, w, 3], bilinear and antialiased; where the sides are known and fit, the
-        very same tensor.
+        float32 [B, h, w, 3], bilinear and antialiased. Where the sides are known and fit, it is
+        the same tensor.
     """
     if lowest is None and highest is None:
         return images

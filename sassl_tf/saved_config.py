@@ -1,10 +1,13 @@
-"""Configs of saved layers: they may come from anybody's `.keras` file, so each value is checked."""
+"""Configs of saved layers, which may come from untrusted files: each value is checked."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from sassl_tf.errors import UserError
 
 
-def fields(config, kinds, what):
-    """The values of a config, each of the type that it must have.
+def fields(config: Any, kinds: Mapping[str, type | tuple[type, ...]], what: str) -> list[Any]:
+    """Returns values of a config, after a check of their types.
 
     Args:
         config: what should be a dict.

@@ -1,9 +1,28 @@
-"""Reproducible parallel augmentation: seeds that travel with the elements of a dataset."""
+"""Reproducible draws: from seeds alone, and seeds that travel with the elements of a dataset."""
 
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+from sassl_tf.typing import Array
+
+
+def uniform(
+    shape: tuple[int | tf.Tensor, ...], seed: Array, low: float = 0.0, high: float = 1.0
+) -> tf.Tensor:
+    """Draws float32 from U(low, high), alike with and without XLA.
+
+    Args:
+        shape: of the result.
+        seed: int32 [2]; the same seed gives the same draws.
+    """
+    # Bits of a named algorithm: XLA chooses another one, and makes other floats of the bits.
+    bits = tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    )
+    unit = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32)
+    return low + (high - low) * unit * 2.0**-24
 
 
 def map_with_seeds(
@@ -11,16 +30,16 @@ def map_with_seeds(
 ) -> tf.data.Dataset:
     """Maps in parallel, giving each element an int32 [2] seed of its own.
 
-    The seed depends on `seed`, the element's position and how often the dataset was iterated, so
-    the result is the same with any number of parallel calls, and comes in order. Iterating again
-    (`repeat`, or another epoch of a loop) gives new seeds, the same ones in every run. A global
-    seed (`tf.random.set_seed`, `keras.utils.set_random_seed`), where one is set, takes part: keep
-    it the same too.
+    The seed depends on `seed`, the element's position and how often the dataset was iterated. So
+    the result is the same with any number of parallel calls, and keeps its order. Iterating again
+    (`repeat`, or another epoch of a loop) gives new seeds, which are the same in every run. Seeds
+    also depend on a global seed (`tf.random.set_seed`, `keras.utils.set_random_seed`), if one is
+    set: keep it the same too.
 
     Args:
         dataset: a `tf.data.Dataset`.
         function: called as `function(element, seed=s)`, or `function(*element, seed=s)` where
-            elements are tuples. `SASSLAugmentation` fits as it is where elements are images or
+            elements are tuples. It may be a `SASSLAugmentation` where elements are images or
             dicts; for (image, label) pairs write `lambda x, y, seed: (augment(x, seed=seed), y)`.
         seed: int.
 
@@ -36,7 +55,7 @@ def map_with_seeds(
     numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     seeds = numbers.batch(2, drop_remainder=True).map(lambda pair: tf.cast(pair, tf.int32))
 
-    def with_seed(element, seed):
+    def with_seed(element: Any, seed: tf.Tensor) -> Any:
         if isinstance(element, tuple):
             return function(*element, seed=seed)
         return function(element, seed=seed)

@@ -32,11 +32,11 @@ class StyleBank:
             beyond ±`LARGEST_CODE`.
     """
 
-    DEFAULTS = ("compact",)  # the stylizers that a bank in the package is for
-    LARGEST_CODE = 1e6  # in size; T squares numbers of some hundred times as much
+    DEFAULTS = ("compact",)  # stylizers that have a bank in the package
+    LARGEST_CODE = 1e6  # in absolute value; T squares numbers some hundred times as large
 
     def __init__(self, codes: ArrayLike, fingerprint: str) -> None:
-        with np.errstate(over="ignore"):  # infinite then, and refused as such
+        with np.errstate(over="ignore"):  # it becomes infinite, which is refused below
             codes = np.asarray(codes, np.float32)
         if codes.ndim != 2 or not codes.size:
             raise UserError(f"codes has shape {codes.shape}; expected [N, code_size], N > 0.")
@@ -68,16 +68,16 @@ class StyleBank:
     ) -> StyleBank:
         """Encodes style images.
 
-        Each image's shorter side is resized to the stylizer's `style_size` (bilinear, antialiased)
-        and its centre cut out.
+        Each image is resized so that its shorter side is the stylizer's `style_size` (bilinear,
+        antialiased), and its centre is cut out.
 
         Args:
-            images: uint8 or float-in-[0, 1] array [N, H, W, 3]; a `tf.data.Dataset` of such
-                images, batched or not (of dicts with "images" or "image", or of tuples that begin
-                with the image, too); an `ImageDataset` of `load_dataset`; or a folder, of which
-                every image file counts.
+            images: array [N, H, W, 3], uint8 or float in [0, 1]; a `tf.data.Dataset` of such
+                images, batched or not, which may be in dicts under "images" or "image", or first
+                in tuples; an `ImageDataset` of `load_dataset`; or a folder, with all image files
+                under it.
             stylizer: a `Stylizer`.
-            batch_size: images a call of F.
+            batch_size: number of images in a call of F.
 
         Raises:
             ValueError: there are no images, they are not of the form above, or image files were
@@ -102,7 +102,7 @@ class StyleBank:
 
     @classmethod
     def default(cls, name: str) -> StyleBank:
-        """The bank in the package that was made with a stylizer: only "compact" has one.
+        """Returns the bank in the package that a stylizer has; only "compact" has one.
 
         Raises:
             ValueError: the stylizer has no bank in the package.
@@ -118,7 +118,7 @@ class StyleBank:
         return cls.load(packaged("compact_styles.npz"))
 
     def save(self, path: PathLike) -> None:
-        """Writes an `.npz` file (beside the old one, if any, and then in its place)."""
+        """Writes an `.npz` file, beside any old one and then in its place."""
         with replacing(path) as beside, open(beside, "wb") as file:
             np.savez(file, codes=self.codes, fingerprint=self.fingerprint)
 
@@ -137,14 +137,14 @@ class StyleBank:
                 f"There is no style bank at {path}. Make one with StyleBank.from_images(...)."
                 "save(path) or `python -m training.build_style_bank`."
             ) from None
-        except Exception as error:  # of many types, as the damage may be
+        except Exception as error:  # its type depends on the damage
             raise UserError(
                 f"{path} holds no style bank: {reason(error)}. Expected the .npz file that "
                 "StyleBank.save writes."
             ) from None
 
     def check_made_by(self, stylizer: Stylizer) -> None:
-        """Raises a ValueError that names both, unless `stylizer` made this bank."""
+        """Raises a ValueError unless `stylizer` made this bank."""
         if self.fingerprint != stylizer.fingerprint:
             from sassl_tf.stylizers.compact import EARLIER_VERSIONS
 
@@ -158,7 +158,7 @@ class StyleBank:
             )
 
     def get_config(self) -> dict[str, Any]:
-        """JSON-ready, codes included, so that a saved layer needs no other file."""
+        """Returns a dict for JSON with the codes in it: a saved layer needs no other file."""
         return {
             "codes": base64.b64encode(self.codes.astype("<f4").tobytes()).decode(),
             "code_size": self.codes.shape[1],
@@ -167,7 +167,7 @@ class StyleBank:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> StyleBank:
-        """The bank that `get_config` described.
+        """Makes the bank that `get_config` described.
 
         Raises:
             ValueError: the config is damaged.
@@ -185,8 +185,8 @@ class StyleBank:
         return cls(codes, fingerprint)
 
 
-def _arrays(loaded):
-    """What `np.load` gave, if it is a file of several arrays."""
+def _arrays(loaded: Any) -> Any:
+    """Returns what `np.load` returned; raises a ValueError for a single array."""
     if isinstance(loaded, np.ndarray):
         raise UserError(
             f"it is a single array of shape {loaded.shape}, as of a .npy file, which does not say "
@@ -195,8 +195,8 @@ def _arrays(loaded):
     return loaded
 
 
-def _check_pixels(images, first):
-    """Images in [0, 1], the first of them number `first`, before F hides what is wrong in them."""
+def _check_pixels(images: np.ndarray, first: int) -> None:
+    """Raises a ValueError for images outside [0, 1], of which number `first` is the first."""
     finite = np.isfinite(images).all(axis=(1, 2, 3))
     if not finite.all():
         raise UserError(

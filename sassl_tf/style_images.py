@@ -1,6 +1,7 @@
-"""Style images, from wherever the user has them, at the size that a stylizer's F wants."""
+"""Style images, from arrays, datasets or folders, at the size for a stylizer's F."""
 
 import os
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -8,10 +9,13 @@ import tensorflow as tf
 from sassl_tf.datasets.dataset import ImageDataset
 from sassl_tf.datasets.folder import every_image
 from sassl_tf.errors import UserError
+from sassl_tf.typing import Array, PathLike
 
 
-def style_images(images, size):
-    """An unbatched dataset of float32 images [size, size, 3] in [0, 1].
+def style_images(
+    images: Array | tf.data.Dataset | ImageDataset | PathLike, size: int
+) -> tf.data.Dataset:
+    """Returns an unbatched dataset of float32 images [size, size, 3] in [0, 1].
 
     The shorter side is resized to `size` (bilinear, antialiased) and the centre cut out, so that
     textures keep their proportions.
@@ -49,8 +53,8 @@ def style_images(images, size):
     return dataset.map(lambda image: _fit(image, size), tf.data.AUTOTUNE)
 
 
-def _image_of_element(*element):
-    element = element[0]
+def _image_of_element(*components: Any) -> tf.Tensor:
+    element = components[0]
     if isinstance(element, dict):
         name = next((name for name in ("images", "image") if name in element), None)
         if name is None:
@@ -61,7 +65,7 @@ def _image_of_element(*element):
     return element
 
 
-def _fit(image, size):
+def _fit(image: tf.Tensor, size: int) -> tf.Tensor:
     if image.dtype == tf.uint8:
         image = tf.cast(image, tf.float32) / 255.0
     image = tf.cast(image, tf.float32)

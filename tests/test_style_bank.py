@@ -15,7 +15,7 @@ def stylizer():
 
 @pytest.fixture(scope="module")
 def images():
-    return np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (5, 256, 256, 3), np.uint8)
 
 
 def test_every_source_gives_the_same_codes(stylizer, images, tmp_path):

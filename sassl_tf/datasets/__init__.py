@@ -15,18 +15,18 @@ def load_dataset(spec: str, split: str = "train", data_dir: PathLike | None = No
             `sassl_tf.datasets.folder`) or `"tfds:NAME"` (TensorFlow Datasets, with `NAME/config`
             and `NAME:version` as there; see `sassl_tf.datasets.tfds`).
         split: `"train"`, `"test"`, or `"validation"`, the dataset's own.
-        data_dir: the folder of prepared TFDS datasets; of no meaning to the others.
+        data_dir: the folder of prepared TFDS datasets; the other forms ignore it.
 
     Returns:
         An `ImageDataset` of uint8 [H, W, 3] images in [0, 255].
 
     Raises:
-        MissingSplit: a ValueError; the dataset has no such split.
+        MissingSplit: the dataset has no such split; it is a ValueError.
         ValueError: an unknown spec or split, or a dataset that cannot be read.
     """
     kind, _, argument = str(spec).partition(":")
     check_split(split)
-    # Imported when asked for: each needs packages that the others do without.
+    # Imported when asked for: each needs packages that the others do not.
     if spec == "shapes":
         from sassl_tf.datasets.shapes import shapes
 

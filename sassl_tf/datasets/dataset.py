@@ -1,15 +1,15 @@
-"""What every dataset of images looks like to the rest of the package."""
+"""The interface of every dataset of images."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sassl_tf.errors import UserError
 from sassl_tf.typing import Array
@@ -19,30 +19,30 @@ UNLABELLED = -1
 
 
 class MissingSplit(UserError):
-    """The dataset is there, and has no such split."""
+    """The error for a dataset that exists, but has no such split."""
 
 
 class DamagedImages(UserError):
-    """Image files are gone or damaged that could be read when the dataset was loaded."""
+    """The error for image files that are gone or damaged since the dataset was loaded."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageDataset:
     """Images and labels with random access from inside a TensorFlow graph.
 
-    Random access is what lets an input pipeline be a pure function of (seed, step): it shuffles
-    numbers, and no buffer of images. `example` and `image` are TensorFlow operations only, so they
-    work under `tf.data.Dataset.map(dataset.example, num_parallel_calls=tf.data.AUTOTUNE)`.
+    Random access lets an input pipeline be a pure function of (seed, step): it shuffles numbers
+    instead of a buffer of images. `example` and `image` consist of TensorFlow operations alone, so
+    they work under `tf.data.Dataset.map(dataset.example, num_parallel_calls=tf.data.AUTOTUNE)`.
 
     Attributes:
-        name: what was loaded, such as `"shapes"` or `"folder:pets"`.
+        name: of the dataset, such as `"shapes"` or `"folder:pets"`.
         split: `"train"`, `"test"` or `"validation"`.
         class_names: one name per label, in the order of the labels; empty when unlabelled.
         labels: int64 [N], indices into `class_names`; -1 where there is no label.
-        fingerprint: short hexadecimal hash of what the dataset holds.
-        read: int64 [] tensor to uint8 [H, W, 3] tensor; what `image` calls.
-        listing: short hexadecimal hash of which image has which number, the same for every copy of
-            the data; of files the names and sizes, while `fingerprint` has their times too.
+        fingerprint: short hexadecimal hash of the content; of files also of their times.
+        read: int64 [] tensor to uint8 [H, W, 3] tensor; `image` calls it.
+        listing: short hexadecimal hash of the order of the images, the same for every copy of the
+            data. Of files it has names and sizes, and not their times.
         damaged: returns the paths of the files that could be read once and cannot now.
     """
 
@@ -60,7 +60,7 @@ class ImageDataset:
         object.__setattr__(self, "listing", self.listing or self.fingerprint)
         labels = np.asarray(self.labels, np.int64)
         object.__setattr__(self, "labels", labels)
-        # Made here and captured by `example`: made there, it would be written into every graph.
+        # `example` captures this tensor. One made there would be written into every graph.
         object.__setattr__(self, "_labels", on_host(labels))
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class ImageDataset:
         Raises:
             tf.errors.InvalidArgumentError: `index` is outside [0, N).
         """
-        with tf.device("/CPU:0"):  # where an index out of range is an error, not zeros
+        with tf.device("/CPU:0"):  # there an index out of range is an error, not zeros
             image = self.read(tf.cast(index, tf.int64))
             return tf.ensure_shape(image, [None, None, 3])
 
@@ -113,10 +113,10 @@ class ImageDataset:
 
 
 @contextlib.contextmanager
-def naming_damaged(*datasets):
-    """Within it, an error of TensorFlow that damaged images are behind names them.
+def naming_damaged(*datasets: ImageDataset) -> Iterator[None]:
+    """Adds the names of damaged images to an error of TensorFlow that they caused.
 
-    TensorFlow's own message says what is wrong with an image, and not which it is.
+    TensorFlow's own message says what is wrong with an image, but not with which image.
 
     Raises:
         DamagedImages: files of the datasets are gone or damaged.
@@ -124,7 +124,7 @@ def naming_damaged(*datasets):
     try:
         yield
     except Exception as error:
-        if not _is_of_tensorflow(error):
+        if not _is_from_tensorflow(error):
             raise
         paths = sorted({path for dataset in datasets for path in dataset.damaged()})
         if not paths:
@@ -137,13 +137,13 @@ def naming_damaged(*datasets):
         ) from error
 
 
-def _is_of_tensorflow(error):
-    """Whether it is, or was raised from, an error of an operation."""
+def _is_from_tensorflow(error: Exception) -> bool:
+    """Returns whether an error is, or was raised from, the error of an operation."""
     return isinstance(error, tf.errors.OpError) or isinstance(error.__cause__, tf.errors.OpError)
 
 
-def joined(first, second):
-    """Returns the `ImageDataset` of the images of two, which have the same classes.
+def joined(first: ImageDataset, second: ImageDataset) -> ImageDataset:
+    """Returns an `ImageDataset` of the images of two, which have the same classes.
 
     Raises:
         ValueError: their classes differ.
@@ -152,7 +152,7 @@ def joined(first, second):
         raise UserError(f"{first.name} and {second.name} have different classes.")
     count = len(first)
 
-    def read(index):
+    def read(index: tf.Tensor) -> tf.Tensor:
         return tf.cond(index < count, lambda: first.read(index), lambda: second.read(index - count))
 
     return dataclasses.replace(
@@ -165,8 +165,8 @@ def joined(first, second):
     )
 
 
-def fingerprint_of(*parts):
-    """Returns 16 hexadecimal digits of the SHA-256 of `parts` (str, int or bytes), in order."""
+def fingerprint_of(*parts: object) -> str:
+    """Returns 16 hexadecimal digits of the SHA-256 of `parts`, in order: bytes, or their `str`."""
     digest = hashlib.sha256()
     for part in parts:
         data = part if isinstance(part, bytes) else os_bytes(str(part))
@@ -174,25 +174,25 @@ def fingerprint_of(*parts):
     return digest.hexdigest()[:16]
 
 
-def os_bytes(text):
+def os_bytes(text: str) -> bytes:
     """Returns `text` as bytes; file names that are not UTF-8 keep the bytes they have on disk."""
     return text.encode("utf-8", "surrogateescape")
 
 
-def on_host(values):
+def on_host(values: ArrayLike) -> tf.Tensor:
     """Returns `values` as a tensor in host memory, where tf.data reads it without a copy."""
     with tf.device("/CPU:0"):
         return tf.constant(values)
 
 
-def check_split(split):
+def check_split(split: str) -> None:
     """Raises ValueError unless `split` is "train", "test" or "validation"."""
     if split not in SPLITS:
         raise UserError(f"The split is {split!r}; the splits are {', '.join(SPLITS)}.")
 
 
-def _checked_indices(indices, count):
-    indices = np.asarray(indices)
+def _checked_indices(values: ArrayLike, count: int) -> NDArray[np.int64]:
+    indices = np.asarray(values)
     if indices.size == 0:
         indices = indices.astype(np.int64)
     if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):

@@ -1,14 +1,14 @@
-"""Bytes of an image file to pixels, the same for every kind of file."""
+"""Decoding of image files, alike for every format."""
 
 import tensorflow as tf
 
 
-def decode_image(data):
+def decode_image(data: tf.Tensor) -> tf.Tensor:
     """Decodes a JPEG, PNG, GIF (its first frame), BMP or WebP file to uint8 [H, W, 3] RGB.
 
     Gray and palette images become RGB and 16-bit values lose their lower byte. Alpha is dropped,
-    not composited: transparent pixels show the colour stored under them (in a GIF, which stores
-    none, black). EXIF rotation is ignored. All this is what PIL's `convert("RGB")` does.
+    not composited: transparent pixels show the colour stored under them (black in a GIF, which
+    stores none). EXIF rotation is ignored. All this is as PIL's `convert("RGB")` does it.
 
     Args:
         data: string [], the bytes of the file.
@@ -27,18 +27,18 @@ def decode_image(data):
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def _decode_jpeg(data):
+def _decode_jpeg(data: tf.Tensor) -> tf.Tensor:
     # TensorFlow's default transform is off by up to 4 gray levels; this one gives PIL's pixels.
     return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def _is_palette_bmp(data):
+def _is_palette_bmp(data: tf.Tensor) -> tf.Tensor:
     is_bmp = tf.strings.substr(data, 0, 2) == "BM"
     return is_bmp & (tf.strings.substr(data, 28, 2) == b"\x08\x00")  # 8 bits per pixel
 
 
-def _decode_palette_bmp(data):
-    """TensorFlow takes a palette's indices for gray levels, so look the colours up here."""
+def _decode_palette_bmp(data: tf.Tensor) -> tf.Tensor:
+    """Looks up a palette's colours, because TensorFlow takes its indices for gray levels."""
     pixels = _uint32(data, 10)
     palette = 14 + _uint32(data, 14)  # behind the file header and the information header
     entries = tf.strings.substr(data, palette, (pixels - palette) // 4 * 4)
@@ -47,14 +47,14 @@ def _decode_palette_bmp(data):
     return tf.gather(blue_green_red[:, 2::-1], tf.cast(indices, tf.int32))
 
 
-def _is_webp(data):
+def _is_webp(data: tf.Tensor) -> tf.Tensor:
     return tf.strings.substr(data, 8, 4) == "WEBP"
 
 
-def _decode_webp(data):
-    # Asked for 3 channels, TensorFlow refuses a file of 4.
+def _decode_webp(data: tf.Tensor) -> tf.Tensor:
+    # With channels=3, TensorFlow refuses a file of 4.
     return tf.io.decode_image(data, expand_animations=False)[..., :3]
 
 
-def _uint32(data, offset):
+def _uint32(data: tf.Tensor, offset: int) -> tf.Tensor:
     return tf.io.decode_raw(tf.strings.substr(data, offset, 4), tf.int32)[0]

@@ -7,9 +7,12 @@ import itertools
 import os
 import pathlib
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from sassl_tf.checked import cached, read_json, write_json
 from sassl_tf.datasets.dataset import (
@@ -23,11 +26,12 @@ from sassl_tf.datasets.dataset import (
 from sassl_tf.datasets.decoding import decode_image
 from sassl_tf.datasets.listing import files_under, listing
 from sassl_tf.errors import UserError
+from sassl_tf.typing import PathLike
 
-PROGRESS_FROM = 20_000  # files: about the number that takes longer than one likes to wait
+PROGRESS_FROM = 20_000  # files: from here on, checking them takes long enough for a progress bar
 
 
-def folder(path, split="train"):
+def folder(path: PathLike, split: str = "train") -> ImageDataset:
     """Loads a folder of class folders (or of plain images) as an `ImageDataset`.
 
     - `path/train/<class>/...` and `path/test/<class>/...` or `path/val/<class>/...`: the split
@@ -44,27 +48,27 @@ def folder(path, split="train"):
     decoded as `sassl_tf.datasets.decoding.decode_image` says: JPEG, PNG, GIF, BMP and WebP to RGB,
     alpha dropped and EXIF rotation ignored.
 
-    Every file is decoded once, the first time that it is seen, because an unreadable one would
-    otherwise stop a training in the middle. Unreadable files are left out with a warning. What was
-    found is remembered in `$SASSL_CACHE` (else `~/.cache/sassl_tf`) until a file changes.
+    Every file is decoded once, when it is first seen, because an unreadable one would otherwise
+    stop a training in the middle. Unreadable files are left out with a warning. The result is kept
+    in `$SASSL_CACHE` (else `~/.cache/sassl_tf`) until a file changes.
 
     Raises:
         ValueError: no such folder, split or image; a folder that cannot be read, or that may be a
-            split or a class; or more unreadable files than 1 % (and than 1).
+            split or a class; or more unreadable files than 1 % (one is always allowed).
     """
     check_split(split)
     root = _existing(path)
     return _dataset(path, root, split, *listing(root, split))
 
 
-def every_image(path):
+def every_image(path: PathLike) -> ImageDataset:
     """Loads all images under a folder, whatever its subfolders are called, without labels.
 
-    Files are checked and hidden ones ignored as by `folder`.
+    Files are checked, and hidden ones ignored, as `folder` does.
 
     Raises:
         ValueError: no such folder or image; a folder that cannot be read; or more unreadable files
-            than 1 % (and than 1).
+            than 1 % (one is always allowed).
     """
     root = _existing(path)
     files = sorted(files_under(root))
@@ -73,14 +77,21 @@ def every_image(path):
     return _dataset(path, root, "train", files, np.full(len(files), UNLABELLED), [])
 
 
-def _existing(path):
+def _existing(path: PathLike) -> pathlib.Path:
     root = pathlib.Path(path).expanduser().absolute()
     if not root.is_dir():
         raise UserError(f"The dataset folder {root} does not exist (or is no folder).")
     return root
 
 
-def _dataset(path, root, split, files, labels, class_names):
+def _dataset(
+    path: PathLike,
+    root: pathlib.Path,
+    split: str,
+    files: Sequence[str],
+    labels: NDArray[np.integer],
+    class_names: list[str],
+) -> ImageDataset:
     names = [file[len(str(root)) + 1 :] for file in files]
     stats = [_size_and_time(file) for file in files]
     bad = _bad_files(root, split, names, _paths(files), stats)
@@ -88,47 +99,60 @@ def _dataset(path, root, split, files, labels, class_names):
     good = np.setdiff1d(np.arange(len(files)), bad)
     paths = _paths([files[i] for i in good])
     # Times too: an image replaced by one of the same size is another image.
-    held = itertools.chain.from_iterable((names[i], *stats[i]) for i in good)
-    listed = itertools.chain.from_iterable((names[i], stats[i][0]) for i in good)
+    names_sizes_times = itertools.chain.from_iterable((names[i], *stats[i]) for i in good)
+    names_sizes = itertools.chain.from_iterable((names[i], stats[i][0]) for i in good)
     return ImageDataset(
         name=f"folder:{path}",
         split=split,
         class_names=class_names,
         labels=labels[good],
-        fingerprint=fingerprint_of(*class_names, *held),
+        fingerprint=fingerprint_of(*class_names, *names_sizes_times),
         read=lambda index: _read(paths, index),
-        listing=fingerprint_of(*class_names, *listed),
-        damaged=functools.partial(_damaged, paths, np.array([stats[i] for i in good], np.int64)),
+        listing=fingerprint_of(*class_names, *names_sizes),
+        damaged=functools.partial(
+            damaged_files, paths, np.array([stats[i] for i in good], np.int64)
+        ),
     )
 
 
-def _damaged(paths, stats):
-    """The paths, of those whose size or time [N, 2] are no longer these, that cannot be read."""
+def damaged_files(paths: tf.Tensor, stats: NDArray[np.int64]) -> list[str]:
+    """Returns the paths of files that have changed and cannot be read.
+
+    Args:
+        paths: string [N].
+        stats: size and time [N, 2] that the files had when they could be read.
+    """
     files = [os.fsdecode(path) for path in paths.numpy()]
     now = np.array([_size_and_time(file) for file in files], np.int64)
     changed = np.flatnonzero((now != stats).any(axis=1))
     if not changed.size:
         return []
-    bad = _undecodable(tf.gather(paths, changed))
+    bad = undecodable(tf.gather(paths, changed))
     return [files[i] for i in changed[bad]]
 
 
-def _paths(files):
+def _paths(files: Sequence[str]) -> tf.Tensor:
     return on_host(np.array([os_bytes(file) for file in files], object))
 
 
-def _read(paths, index):
+def _read(paths: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     return decode_image(tf.io.read_file(tf.gather(paths, index)))
 
 
-# Which files cannot be read.
+# Files that cannot be read.
 
 
-def _bad_files(root, split, names, paths, stats):
+def _bad_files(
+    root: pathlib.Path,
+    split: str,
+    names: Sequence[str],
+    paths: tf.Tensor,
+    stats: Sequence[tuple[int, int]],
+) -> list[int]:
     """Returns the positions of unreadable files, after a warning; ValueError if too many."""
     key = _cache_key(root, names, stats)
     remembered = _load_cache(key)
-    bad = _undecodable(paths) if remembered is None else remembered
+    bad = undecodable(paths) if remembered is None else remembered
     some = ", ".join(names[i] for i in bad[:5]) + ", ..." * (len(bad) > 5)
     shown = f"{len(bad)} of {len(names)} files of the {split} split of {root}: {some}"
     if len(bad) == len(names):
@@ -141,13 +165,13 @@ def _bad_files(root, split, names, paths, stats):
             "Remove or repair them; up to 1 % are left out with a warning."
         )
     if bad:
-        warnings.warn(f"Left out as no readable images: {shown}", stacklevel=3)
+        warnings.warn(f"Left out, because they are no readable images: {shown}", stacklevel=3)
     if remembered is None:
         _save_cache(key, bad)
     return bad
 
 
-def _undecodable(paths):
+def undecodable(paths: tf.Tensor) -> list[int]:
     """Decodes every file, in parallel, and returns the positions of those that fail."""
     count = len(paths)
     decoded = (
@@ -166,24 +190,24 @@ def _undecodable(paths):
         for indices, _ in decoded.as_numpy_iterator():
             good[indices] = True
             progress.update(len(indices))
-    return np.flatnonzero(~good).tolist()
+    return [int(index) for index in np.flatnonzero(~good)]
 
 
-def _progress(count):
+def _progress(count: int) -> Any:
     from tqdm.auto import tqdm
 
     return tqdm(total=count, desc="Checking images", unit="", disable=count <= PROGRESS_FROM)
 
 
-def _size_and_time(file):
+def _size_and_time(file: str) -> tuple[int, int]:
     try:
         stat = os.stat(file)
-    except OSError:  # a dangling link: found unreadable later on
+    except OSError:  # a dangling link, which cannot be read later on
         return 0, 0
     return stat.st_size, stat.st_mtime_ns
 
 
-def _cache_key(root, names, stats):
+def _cache_key(root: pathlib.Path, names: Sequence[str], stats: Sequence[tuple[int, int]]) -> str:
     # Another TensorFlow may read more, or fewer, formats.
     digest = hashlib.sha256(os_bytes(f"{tf.__version__}\0{root.resolve()}\0"))
     for name, (size, time) in zip(names, stats, strict=True):
@@ -191,17 +215,18 @@ def _cache_key(root, names, stats):
     return digest.hexdigest()[:32]
 
 
-def _cache_folder():
+def _cache_folder() -> pathlib.Path:
     return pathlib.Path(os.environ.get("SASSL_CACHE") or "~/.cache/sassl_tf").expanduser()
 
 
-def _load_cache(key):
+def _load_cache(key: str) -> list[int] | None:
     try:
-        return cached(read_json, _cache_folder() / f"images-{key}.json")["bad"]
-    except (OSError, KeyError, TypeError):
+        content = cached(read_json, _cache_folder() / f"images-{key}.json")
+    except OSError:
         return None
+    return content.get("bad") if isinstance(content, dict) else None
 
 
-def _save_cache(key, bad):
-    with contextlib.suppress(OSError):  # without a cache the next start takes longer, that is all
+def _save_cache(key: str, bad: list[int]) -> None:
+    with contextlib.suppress(OSError):  # without a cache the next start only takes longer
         write_json(_cache_folder() / f"images-{key}.json", {"bad": bad})

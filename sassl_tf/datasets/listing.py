@@ -1,16 +1,19 @@
-"""Which files a folder of images holds, of which split and class."""
+"""Lists of the files of a folder of images, by split and class."""
 
 import itertools
 import os
 import pathlib
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sassl_tf.datasets.dataset import UNLABELLED, MissingSplit
 from sassl_tf.errors import UserError
+from sassl_tf.typing import PathLike
 
-# What a split's folder may be called, in any case.
+# Names of a split's folder, in any case.
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
@@ -21,24 +24,24 @@ TEST_EVERY = 5
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 
 
-def listing(root, split):
+def listing(root: pathlib.Path, split: str) -> tuple[list[str], NDArray[np.int64], list[str]]:
     """Returns the split's files (str, sorted by class and name), labels [N] and class names.
 
     Warns of images and folders that lie where they are not used.
 
     Raises:
-        ValueError: no such split or image, a folder that cannot be read, or one that may be meant
-            as a split or as a class.
+        ValueError: no such split or image, a folder that cannot be read, or one that may be either
+            a split or a class.
     """
     folders = split_folders(root)
     if split == "validation" and not {"val", "test"} <= folders.keys():
         raise MissingSplit(f"{root} has no validation split: a folder val beside a folder test.")
     if folders:
         home = root / _split_folder(root, split, folders)
+        keep = None
         # The classes of all splits, so that a class missing from one does not shift its labels.
         known = {name for folder in folders.values() for name in _class_names(root / folder)}
         class_names = sorted(known) if _class_names(home) else []
-        keep = None
         others = [name for name in _folders(root) if name not in folders.values()]
         unused = [name for name in others if any(map(_is_image, files_under(root / name)))]
         _warn_of_unused(root, "split folders", unused, "folders")
@@ -50,8 +53,8 @@ def listing(root, split):
         files = _unlabelled_files(home, keep)
         return files, np.full(len(files), UNLABELLED), []
     _warn_of_unused(home, "class folders", _loose_images(home), "images")
-    held = {name: sorted(files_under(home / name)) for name in _class_names(home)}
-    by_class = [_every_fifth(held.get(name, []), keep) for name in class_names]
+    all_files = {name: sorted(files_under(home / name)) for name in _class_names(home)}
+    by_class = [_every_fifth(all_files.get(name, []), keep) for name in class_names]
     labels = np.repeat(np.arange(len(class_names)), [len(files) for files in by_class])
     files = list(itertools.chain.from_iterable(by_class))
     if not files:
@@ -65,48 +68,48 @@ def listing(root, split):
 # Splits.
 
 
-def split_folders(root):
+def split_folders(root: pathlib.Path) -> dict[str, str]:
     """Returns {"train", "val" or "test": name of its folder}; {} where the folders are classes.
 
     Raises:
         ValueError: two folders are of one split, or a folder may be a split or a class.
     """
     present = _folders(root)
-    found = {}
+    by_split: dict[str, list[str]] = {}
     for name in present:
         if kind := _split_of(name):
-            found.setdefault(kind, []).append(name)
+            by_split.setdefault(kind, []).append(name)
     others = [name for name in present if not _split_of(name)]
     # One such name among others is a class: there are datasets of trains.
-    if len(found) == 1 and others:
-        _check_is_class(root, *found.values(), others)
+    if len(by_split) == 1 and others:
+        _check_is_class(root, next(iter(by_split.values())), others)
         return {}
-    for kind, names in found.items():
+    for kind, names in by_split.items():
         if len(names) > 1:
             raise UserError(
                 f"{root} has several folders for the {kind} split: {_some(names)}. Keep one of "
                 "them, and rename or move the others."
             )
-    return {kind: names[0] for kind, names in found.items()}
+    return {kind: names[0] for kind, names in by_split.items()}
 
 
-def _split_of(name):
+def _split_of(name: str) -> str | None:
     folded = name.casefold()
     return next((kind for kind, names in SPLIT_NAMES.items() if folded in names), None)
 
 
-def _check_is_class(root, names, others):
+def _check_is_class(root: pathlib.Path, names: Sequence[str], others: Sequence[str]) -> None:
     """Raises a ValueError where a folder of a split's name holds class folders, as a split does."""
     for name in names:
         if _class_names(root / name) and not _loose_images(root / name):
             raise UserError(
-                f"{root} has a folder {name} that holds class folders, as a split does, beside "
-                f"others ({_some(others)}), as a class has. For a split, move the others away, or "
-                f"add a second split; for a class, rename {name}."
+                f"{root} has a folder {name} that holds class folders, so it may be a split. It "
+                f"lies beside others ({_some(others)}), so it may be a class. For a split, move "
+                f"the others away, or add a second split; for a class, rename {name}."
             )
 
 
-def _split_folder(root, split, folders):
+def _split_folder(root: pathlib.Path, split: str, folders: Mapping[str, str]) -> str:
     for kind in SPLIT_FOLDERS[split]:
         if kind in folders:
             return folders[kind]
@@ -116,17 +119,18 @@ def _split_folder(root, split, folders):
     )
 
 
-def _every_fifth(files, split):
+def _every_fifth(files: list[str], split: str | None) -> list[str]:
+    """Returns the files of a split: every fifth is "test", the others "train"; None: all."""
     if split is None:
         return files
     is_test = [i % TEST_EVERY == TEST_EVERY - 1 for i in range(len(files))]
     return [file for file, test in zip(files, is_test, strict=True) if test == (split == "test")]
 
 
-# What lies where.
+# Contents of folders.
 
 
-def _unlabelled_files(home, split):
+def _unlabelled_files(home: pathlib.Path, split: str | None) -> list[str]:
     if split == "test":
         raise UserError(
             f"{home} holds no class folders and no split folders, so all of it is train; "
@@ -141,7 +145,7 @@ def _unlabelled_files(home, split):
     return files
 
 
-def _warn_of_unused(home, beside, names, what):
+def _warn_of_unused(home: pathlib.Path, beside: str, names: Sequence[str], what: str) -> None:
     if names:
         warnings.warn(
             f"Not used, as they lie beside the {beside} of {home}: {len(names)} {what}: "
@@ -150,23 +154,23 @@ def _warn_of_unused(home, beside, names, what):
         )
 
 
-def _some(names):
+def _some(names: Sequence[str]) -> str:
     return ", ".join(sorted(names)[:5]) + ", ..." * (len(names) > 5)
 
 
-def _loose_images(home):
+def _loose_images(home: pathlib.Path) -> list[str]:
     return [entry.name for entry in _visible(home) if _is_image(entry.name) and _is_file(entry)]
 
 
-def _is_image(name):
+def _is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def _folders(home):
+def _folders(home: pathlib.Path) -> list[str]:
     """Returns the names of the folders in `home`, sorted.
 
     Raises:
-        ValueError: one is a link that leads nowhere: of a class folder, say, on another disk.
+        ValueError: one is a link that leads nowhere, such as to a class folder on another disk.
     """
     entries = _visible(home)
     for entry in entries:
@@ -178,20 +182,20 @@ def _folders(home):
     return sorted(entry.name for entry in entries if _is_folder(entry))
 
 
-def _class_names(home):
+def _class_names(home: pathlib.Path) -> list[str]:
     """Returns the names of the folders in `home` that hold a file, at whatever depth."""
     return [name for name in _folders(home) if _holds_files(home / name)]
 
 
-def _holds_files(folder):
+def _holds_files(folder: pathlib.Path) -> bool:
     return next(files_under(folder), None) is not None
 
 
-def files_under(folder):
+def files_under(folder: PathLike) -> Iterator[str]:
     """Yields the paths of all files under a folder, at whatever depth, in no order.
 
-    Links are followed, but not back: to a folder in which one is already. Hidden files and folders
-    are left out, and so is what is no file (pipes, devices).
+    Links are followed, except back to a folder that contains them. Hidden files and folders are
+    left out, and so are pipes and devices.
 
     Raises:
         ValueError: a folder cannot be read.
@@ -199,8 +203,13 @@ def files_under(folder):
     yield from _walk(str(folder), [os.path.realpath(folder)])
 
 
-def _walk(folder, path):
-    """`path` holds the real folders on the way to this one, itself the last."""
+def _walk(folder: str, path: list[str]) -> Iterator[str]:
+    """Yields the files under a folder.
+
+    Args:
+        folder: as it was reached.
+        path: the real folders on the way to this one, which is the last.
+    """
     for entry in _visible(folder):
         if _is_folder(entry):
             real = os.path.realpath(entry.path)
@@ -210,11 +219,11 @@ def _walk(folder, path):
             yield entry.path
 
 
-def _is_inside(path, folder):
+def _is_inside(path: str, folder: str) -> bool:
     return pathlib.PurePath(path).is_relative_to(folder)
 
 
-def _visible(folder):
+def _visible(folder: PathLike) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
@@ -225,17 +234,17 @@ def _visible(folder):
         ) from error
 
 
-def _is_folder(entry):
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
 
 
-def _is_file(entry):
-    """A regular file, or a link that leads nowhere: which is found unreadable later on."""
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Returns whether it is a file, or a link that leads nowhere: reading finds that out later."""
     return _leads_nowhere(entry) or (not _is_folder(entry) and entry.is_file())
 
 
-def _leads_nowhere(entry):
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and not os.path.exists(entry.path)

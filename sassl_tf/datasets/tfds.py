@@ -2,6 +2,8 @@
 
 import socket
 import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +18,7 @@ from sassl_tf.datasets.dataset import (
 )
 from sassl_tf.datasets.decoding import decode_image
 from sassl_tf.errors import UserError
+from sassl_tf.typing import PathLike
 
 SPLIT_NAMES = {
     "train": ("train",),
@@ -27,18 +30,18 @@ HOST = ("storage.googleapis.com", 443)
 PATIENCE = 5  # seconds
 
 
-def tfds(name, split="train", data_dir=None):
+def tfds(name: str, split: str = "train", data_dir: PathLike | None = None) -> ImageDataset:
     """Loads a split of a TFDS image dataset as an `ImageDataset`.
 
-    Random access comes from keeping the split in memory, in its encoded (JPEG or PNG) form. The
-    feature `image` is the image; the feature `label`, where it is a ClassLabel, the label.
-    A data set that is not prepared yet is downloaded and prepared.
+    The split is kept in memory, in its encoded (JPEG or PNG) form, for random access. The feature
+    `image` is the image; the feature `label`, where it is a ClassLabel, is the label. A dataset
+    that is not prepared yet is downloaded and prepared.
 
     Args:
-        name: as TFDS has it: `cifar10`, `imagenette/160px-v2`, `cifar10:3.0.2`.
-        split: "train"; "test": `test` where it is present and labelled, else `validation`; or
-            "validation": `validation` where it is not the test split.
-        data_dir: where prepared datasets lie; by default where TFDS keeps them.
+        name: of the dataset in TFDS: `cifar10`, `imagenette/160px-v2`, `cifar10:3.0.2`.
+        split: "train"; "test", which is `test` where it is present and labelled, else
+            `validation`; or "validation", which is `validation` where that is not the test split.
+        data_dir: folder of prepared datasets; by default TFDS's own.
 
     Raises:
         ValueError: an unknown dataset or split, no image feature, a split of more than 8 GiB, or
@@ -47,29 +50,32 @@ def tfds(name, split="train", data_dir=None):
     check_split(split)
     builder = _prepared_builder(name, data_dir)
     features = builder.info.features
-    wanted = ["image"] + ["label"] * _has_label(builder)
+    columns = ["image", "label"] if _has_label(builder) else ["image"]
     _check_image(name, features)
-    source = _source_split(builder, split, wanted)
+    source = _source_split(builder, split, columns)
 
-    columns = _read_all(builder, source, wanted)
-    encoded = columns["image"]
+    tensors = _read_all(builder, source, columns)
+    encoded = tensors["image"]
+    unlabelled = np.full(len(encoded), UNLABELLED)
     return ImageDataset(
         name=f"tfds:{name}",
         split=split,
-        class_names=list(features["label"].names or []) if "label" in wanted else [],
-        labels=columns["label"].numpy() if "label" in wanted else np.full(len(encoded), UNLABELLED),
+        class_names=list(features["label"].names or []) if "label" in tensors else [],
+        labels=tensors["label"].numpy() if "label" in tensors else unlabelled,
         fingerprint=fingerprint_of("tfds", builder.info.full_name, source, len(encoded)),
         read=lambda index: decode_image(tf.gather(encoded, index)),
     )
 
 
-def encoded_examples(name, splits, data_dir=None):
+def encoded_examples(
+    name: str, splits: Sequence[str], data_dir: PathLike | None = None
+) -> Iterator[tuple[str, str, bytes]]:
     """Yields (split, class name, encoded image) of all labelled images, one at a time.
 
     Args:
         name: as for `tfds`.
-        splits: those that are wanted, as TFDS names them; what the dataset lacks is left out, and
-            so is a split without labels.
+        splits: names of splits in TFDS. Those that the dataset lacks are left out, and so are
+            splits without labels.
         data_dir: as for `tfds`.
 
     Raises:
@@ -95,7 +101,7 @@ def encoded_examples(name, splits, data_dir=None):
 # Finding the data.
 
 
-def _prepared_builder(name, data_dir):
+def _prepared_builder(name: str, data_dir: PathLike | None) -> Any:
     import tensorflow_datasets
 
     try:
@@ -120,8 +126,8 @@ def _prepared_builder(name, data_dir):
     return builder
 
 
-def _check_network(name, builder):
-    """Offline, TFDS takes minutes to fail; this takes seconds."""
+def _check_network(name: str, builder: Any) -> None:
+    """Raises an error within seconds where there is no network; TFDS takes minutes to fail."""
     if not _can_connect():
         raise UserError(
             f"The dataset tfds:{name} is not prepared (looked for {builder.data_path}) and "
@@ -131,10 +137,10 @@ def _check_network(name, builder):
         )
 
 
-def _can_connect():
+def _can_connect() -> bool:
     connected = []
 
-    def connect():
+    def connect() -> None:
         try:
             socket.create_connection(HOST, timeout=PATIENCE).close()
             connected.append(True)
@@ -148,10 +154,10 @@ def _can_connect():
     return bool(connected)
 
 
-# Which parts of it to read.
+# Choosing what to read.
 
 
-def _has_label(builder):
+def _has_label(builder: Any) -> bool:
     import tensorflow_datasets
 
     features = builder.info.features
@@ -160,7 +166,7 @@ def _has_label(builder):
     )
 
 
-def _check_image(name, features):
+def _check_image(name: str, features: Any) -> None:
     import tensorflow_datasets
 
     image = features["image"] if "image" in features else None  # noqa: SIM401 (no dict)
@@ -176,10 +182,10 @@ def _check_image(name, features):
         )
 
 
-def _source_split(builder, split, wanted):
-    """Returns the first fitting split; one without labels (ImageNet's test) only if it must."""
+def _source_split(builder: Any, split: str, columns: Sequence[str]) -> str:
+    """Returns the first split of TFDS that has labels, else the last (ImageNet's test has none)."""
     present = [name for name in SPLIT_NAMES[split] if name in builder.info.splits]
-    if split == "validation" and _source_split(builder, "test", wanted) in present:
+    if split == "validation" and _source_split(builder, "test", columns) in present:
         present = []
     if not present:
         raise MissingSplit(
@@ -187,15 +193,17 @@ def _source_split(builder, split, wanted):
             f"({' or '.join(SPLIT_NAMES[split])}); it has {', '.join(builder.info.splits)}."
         )
     for name in present[:-1]:
-        if "label" not in wanted or _read_all(builder, name, ["label"], 1)["label"][0] >= 0:
+        if "label" not in columns or _read_all(builder, name, ["label"], 1)["label"][0] >= 0:
             return name
     return present[-1]
 
 
-def _read_all(builder, source, wanted, count=None):
+def _read_all(
+    builder: Any, source: str, columns: Sequence[str], count: int | None = None
+) -> dict[str, tf.Tensor]:
     """Returns {feature: tensor [N]} of the first `count` (or all) examples; images encoded."""
     split = builder.info.splits[source]
-    if "image" in wanted and split.num_bytes > MOST_BYTES:
+    if "image" in columns and split.num_bytes > MOST_BYTES:
         raise UserError(
             f"The split {source} of tfds:{builder.name} has {split.num_bytes / 2**30:.0f} GiB, "
             f"more than the {MOST_BYTES / 2**30:.0f} GiB that are kept in memory. Write its images "
@@ -203,19 +211,19 @@ def _read_all(builder, source, wanted, count=None):
             "reads them from disk."
         )
     # One batch of all: tf.data moves the bytes into it, where Python would hold them twice.
-    examples = _encoded(builder, source, wanted)
+    examples = _encoded(builder, source, columns)
     return examples.batch(count or split.num_examples).take(1).get_single_element()
 
 
-def _encoded(builder, source, wanted):
-    """A `tf.data.Dataset` of {feature: tensor}, in order; images as they are stored."""
+def _encoded(builder: Any, source: str, columns: Sequence[str]) -> tf.data.Dataset:
+    """Returns a `tf.data.Dataset` of {feature: tensor}, in order; images as they are stored."""
     import tensorflow_datasets
 
     decode = tensorflow_datasets.decode
-    decoders = {"image": decode.SkipDecoding()} if "image" in wanted else None
+    decoders = {"image": decode.SkipDecoding()} if "image" in columns else None
     return builder.as_dataset(
         split=source,
         shuffle_files=False,
-        decoders=decode.PartialDecoding(dict.fromkeys(wanted, True), decoders=decoders),
+        decoders=decode.PartialDecoding(dict.fromkeys(columns, True), decoders=decoders),
         read_config=tensorflow_datasets.ReadConfig(interleave_cycle_length=1, try_autocache=False),
     )

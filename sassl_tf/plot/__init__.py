@@ -1,8 +1,8 @@
-"""Pictures for people, the same in notebooks, TensorBoard, reports and the demo.
+"""Figures of images and results, the same in notebooks, TensorBoard, reports and the demo.
 
-Grids of images (`grids`), charts (`charts`), and what they are drawn on (`canvas`). Functions that
-are called with data return a figure, which notebooks show, `save` writes and `pixels` turns into an
-array; those that take a Matplotlib axis draw on it.
+Grids of images (`grids`), charts (`charts`), and figures to draw them on (`canvas`). Functions that
+take data alone return a figure: notebooks show it, `save` writes it, and `pixels` turns it into an
+array. Functions that take a Matplotlib axis draw on it.
 """
 
 from sassl_tf.plot.canvas import figure, pixels, save

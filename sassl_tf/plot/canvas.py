@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 import io
-import os
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sassl_tf.files import replacing
+from sassl_tf.typing import PathLike
 
 
 class Picture(Figure):
-    """A Matplotlib figure that notebooks show without being told to."""
+    """A Matplotlib figure that notebooks show by themselves."""
 
     def _repr_png_(self) -> bytes:
         return _encoded(self, "png", dpi=100)
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
-    made = Picture(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(made)
-    return made
+    """Returns an empty figure; width and height are in inches."""
+    empty = Picture(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(empty)
+    return empty
 
 
-def save(made: Figure, path: str | os.PathLike[str]) -> None:
+def save(drawn: Figure, path: PathLike) -> None:
     """Writes a figure as PNG, beside the old file and then in its place."""
     with replacing(path) as beside:
-        made.savefig(beside, format="png", dpi=120)
+        drawn.savefig(beside, format="png", dpi=120)
 
 
-def pixels(made: Figure) -> np.ndarray:
-    """A figure as a uint8 picture [H, W, 3]."""
-    raw = _encoded(made, "rgba", dpi=100)
-    width, height = (int(side) for side in made.canvas.get_width_height())
-    scale = 100 / made.dpi
+def pixels(drawn: Figure) -> np.ndarray:
+    """Returns a figure as a picture, uint8 [H, W, 3]."""
+    raw = _encoded(drawn, "rgba", dpi=100)
+    width, height = (int(side) for side in drawn.canvas.get_width_height())
+    scale = 100 / drawn.dpi
     shape = (round(height * scale), round(width * scale), 4)
     return np.frombuffer(raw, np.uint8).reshape(shape)[..., :3]
 
 
-def _encoded(made, form, dpi):
+def _encoded(drawn: Figure, form: str, dpi: float) -> bytes:
     buffer = io.BytesIO()
-    made.savefig(buffer, format=form, dpi=dpi)
+    drawn.savefig(buffer, format=form, dpi=dpi)
     return buffer.getvalue()

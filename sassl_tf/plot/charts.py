@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from sassl_tf.plot.canvas import figure
@@ -16,31 +17,31 @@ def metric_curves(
     rows_by_run: Mapping[str, Sequence[Mapping[str, float]]],
     names: Sequence[str] = ("loss", "knn_accuracy"),
 ) -> Figure:
-    """Metrics of several runs against the step, a panel for each metric.
+    """Draws metrics of several runs over the steps, a panel for each metric.
 
     Args:
         rows_by_run: {run: rows of its metrics.jsonl}.
         names: of the metrics.
     """
-    made = figure(4.0 * len(names), 3.0)
-    for axis, name in zip(made.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    chart = figure(4.0 * len(names), 3.0)
+    for axis, name in zip(chart.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         curves(axis, rows_by_run, name, name.replace("_", " "))
-    return made
+    return chart
 
 
 def style_map(planes: Mapping[str, Mapping[str, Array]]) -> Figure:
-    """Style codes on a plane, a panel for each plane.
+    """Draws style codes on planes, a panel for each plane.
 
     Args:
         planes: {plane, such as "t-SNE": {dataset: float [N, 2]}}.
     """
-    made = figure(5.5 * len(planes), 5)
+    chart = figure(5.5 * len(planes), 5)
     for axis, (name, groups) in zip(
-        made.subplots(1, len(planes), squeeze=False)[0], planes.items(), strict=True
+        chart.subplots(1, len(planes), squeeze=False)[0], planes.items(), strict=True
     ):
         scatter(axis, groups)
         axis.set_title(name)
-    return made
+    return chart
 
 
 def curves(
@@ -49,13 +50,13 @@ def curves(
     name: str,
     label: str | None = None,
 ) -> None:
-    """One metric of several runs against the step.
+    """Draws one metric of several runs over the steps.
 
     Args:
         axis: a Matplotlib axis.
         rows_by_run: {run: rows of its metrics.jsonl}.
-        name: of the metric; rows without it are passed over.
-        label: of the vertical axis; the name, if None.
+        name: of the metric; rows without it are left out.
+        label: of the vertical axis; None takes the name.
     """
     for run, rows in rows_by_run.items():
         points = [(row["step"], row[name]) for row in rows if name in row]
@@ -68,7 +69,7 @@ def curves(
 
 
 def bars(axis: Axes, groups: Mapping[str, Mapping[str, float]], label: str) -> None:
-    """Grouped bars with their values: {group: {bar: percent}}."""
+    """Draws grouped bars with their values: {group: {bar: percent}}."""
     names = list(next(iter(groups.values())))
     width = 0.8 / len(names)
     for number, name in enumerate(names):
@@ -86,7 +87,7 @@ def bars_of_values(
     names: Sequence[str],
     label: str,
 ) -> None:
-    """Grouped bars of means, with the standard deviation and a dot for each value.
+    """Draws grouped bars of means, with the standard deviation and a dot for each value.
 
     Args:
         axis: a Matplotlib axis.
@@ -97,13 +98,13 @@ def bars_of_values(
     width = 0.8 / len(names)
     for number, name in enumerate(names):
         shift = (number - (len(names) - 1) / 2) * width
-        found = [(i, group[name]) for i, group in enumerate(values.values()) if name in group]
-        places = np.array([i + shift for i, _ in found])
-        means = [np.mean(v) for _, v in found]
-        spread = [np.std(v, ddof=1) if len(v) > 1 else 0 for _, v in found]
+        held = [(i, group[name]) for i, group in enumerate(values.values()) if name in group]
+        places = np.array([i + shift for i, _ in held])
+        means = [np.mean(v) for _, v in held]
+        spread = [np.std(v, ddof=1) if len(v) > 1 else 0 for _, v in held]
         drawn = axis.bar(places, means, width, yerr=spread, capsize=3, label=name, alpha=0.75)
         axis.bar_label(drawn, fmt="%.1f", fontsize=8, label_type="center")
-        for place, (_, dots) in zip(places, found, strict=True):
+        for place, (_, dots) in zip(places, held, strict=True):
             axis.plot([place] * len(dots), dots, "k.", markersize=3)
     axis.set_xticks(range(len(values)), list(values))
     axis.set_ylabel(label)
@@ -114,9 +115,9 @@ def bars_of_values(
 
 
 def scatter(axis: Axes, groups: Mapping[str, Array]) -> None:
-    """Points by group, {group: float [N, 2]}, in colours of their own; without ticks.
+    """Draws points, {group: float [N, 2]}, in a colour for each group and without ticks.
 
-    The fewer points a group has, the larger they are, and the further in front.
+    Points of smaller groups are larger and in front.
     """
     for name, points in groups.items():
         x, y = np.asarray(points).T
@@ -125,4 +126,5 @@ def scatter(axis: Axes, groups: Mapping[str, Array]) -> None:
     axis.set_xticks([])
     axis.set_yticks([])
     for handle in axis.legend(fontsize=7).legend_handles:
-        handle.set_sizes([20])
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([20])

@@ -20,45 +20,44 @@ FACTORS = (0.0, 0.1, 0.3, 0.6, 1.0)  # the paper draws both α and β from 0.1 t
 
 
 def show_image(axis: Axes, image: Array) -> None:
-    """An image, uint8 or float in [0, 1], without ticks; values outside the range are clipped."""
+    """Draws an image, uint8 or float, without ticks; floats are clipped to [0, 1]."""
     image = np.asarray(image)
     axis.imshow(image if image.dtype == np.uint8 else np.clip(image, 0, 1))
     axis.set_axis_off()
 
 
 def image_grid(columns: Mapping[str, Array], title: str | None = None) -> Figure:
-    """Images side by side, a titled column each.
+    """Draws images side by side, in titled columns.
 
     Args:
-        columns: {title: images}, images float [N, H, W, 3] in [0, 1] or uint8; a row for each of
-            the N.
-        title: above it all.
+        columns: {title: images}, images float [N, H, W, 3] in [0, 1] or uint8. There are N rows.
+        title: of the figure.
     """
     rows = len(next(iter(columns.values())))
-    made = figure(1.3 * len(columns) + 0.2, 1.3 * rows + 0.5)
-    axes = made.subplots(rows, len(columns), squeeze=False)
+    grid = figure(1.3 * len(columns) + 0.2, 1.3 * rows + 0.5)
+    axes = grid.subplots(rows, len(columns), squeeze=False)
     for column, (name, images) in enumerate(columns.items()):
         axes[0, column].set_title(name, fontsize=9)
         for row in range(rows):
             show_image(axes[row, column], images[row])
     if title:
-        made.suptitle(title)
-    return made
+        grid.suptitle(title)
+    return grid
 
 
 def view_grid(images: Array, augment: SASSLAugmentation, count: int = 5, seed: int = 0) -> Figure:
-    """Images and what the layer makes of them: a row for each image, `count` views in it.
+    """Draws images and views of them by the layer: a row for each image, with `count` views.
 
     Args:
         images: uint8 [N, H, W, 3], or float in the layer's `value_range`.
         augment: the layer.
         count: views of each image.
-        seed: of their draws: the same one draws the same picture.
+        seed: of the draws; the same seed gives the same picture.
     """
     low, high = augment.value_range
     images = np.asarray(images)
 
-    def shown(batch):
+    def shown(batch: np.ndarray) -> np.ndarray:
         return batch if batch.dtype == np.uint8 else (batch - low) / (high - low)
 
     columns = {"image": shown(images)}
@@ -69,9 +68,10 @@ def view_grid(images: Array, augment: SASSLAugmentation, count: int = 5, seed: i
 
 
 def style_grid(images: Array, styles: Array, stylizer: Stylizer) -> Figure:
-    """Every image in every style: images downwards, styles to the right, α = β = 1.
+    """Draws every image in every style with α = β = 1.
 
-    That is what a style can do to an image; a view holds a small part of it.
+    There is a row for each image and a column for each style. This is the strongest effect of a
+    style on an image; a view has a small part of it.
 
     Args:
         images: float [N, H, W, 3] in [0, 1], or uint8.
@@ -80,8 +80,8 @@ def style_grid(images: Array, styles: Array, stylizer: Stylizer) -> Figure:
     """
     images, styles = _unit(images), _unit(styles)
     codes = stylizer.encode_style(styles)
-    made = figure(1.3 * (len(styles) + 1) + 0.2, 1.3 * (len(images) + 1) + 0.2)
-    axes = made.subplots(len(images) + 1, len(styles) + 1, squeeze=False)
+    grid = figure(1.3 * (len(styles) + 1) + 0.2, 1.3 * (len(images) + 1) + 0.2)
+    axes = grid.subplots(len(images) + 1, len(styles) + 1, squeeze=False)
     axes[0, 0].set_axis_off()
     for axis, style in zip(axes[0, 1:], styles, strict=True):
         show_image(axis, style)
@@ -90,7 +90,7 @@ def style_grid(images: Array, styles: Array, stylizer: Stylizer) -> Figure:
         content = np.repeat(image[None], len(styles), axis=0)
         for axis, stylized in zip(row[1:], stylizer.stylize(content, codes), strict=True):
             show_image(axis, stylized)
-    return made
+    return grid
 
 
 def alpha_beta_grid(
@@ -100,18 +100,18 @@ def alpha_beta_grid(
     alphas: Sequence[float] = FACTORS,
     betas: Sequence[float] = FACTORS,
 ) -> Figure:
-    """Algorithm 1 with every α and every β: α downwards, β to the right, a block for each image.
+    """Draws Algorithm 1 for every α (downwards) and β (to the right), in a block for each image.
 
     Args:
         images: float [N, H, W, 3] in [0, 1], or uint8: the contents i_c.
         codes: float [N, code_size]: a style's z_s for each.
         stylizer: F and T.
-        alphas: how far the code goes from the image's own to the style's, in [0, 1].
-        betas: how much of the stylized image goes into the view, in [0, 1].
+        alphas: values of α in [0, 1]: 0 is the code of the image, 1 that of the style.
+        betas: values of β in [0, 1]: 0 is the image, 1 the stylized image.
     """
     images = _unit(images)
-    made = figure(1.2 * len(betas) + 0.8, 1.2 * len(alphas) * len(images) + 0.4)
-    axes = made.subplots(len(alphas) * len(images), len(betas), squeeze=False)
+    grid = figure(1.2 * len(betas) + 0.8, 1.2 * len(alphas) * len(images) + 0.4)
+    axes = grid.subplots(len(alphas) * len(images), len(betas), squeeze=False)
     for number, (image, code) in enumerate(zip(images, np.asarray(codes), strict=True)):
         rows = axes[number * len(alphas) : (number + 1) * len(alphas)]
         views = blended(image, code, stylizer, alphas, betas)
@@ -122,7 +122,7 @@ def alpha_beta_grid(
     for axis, beta in zip(axes[0], betas, strict=True):
         before = axis.get_title(loc="left")
         axis.set_title(f"{before}  β = {beta:g}".strip(), loc="left", fontsize=7)
-    return made
+    return grid
 
 
 def blended(
@@ -132,7 +132,7 @@ def blended(
     alphas: Sequence[float] = FACTORS,
     betas: Sequence[float] = FACTORS,
 ) -> np.ndarray:
-    """The views of `alpha_beta_grid`, of one image and code: float32 [A, B, H, W, 3] in [0, 1]."""
+    """Returns the views of `alpha_beta_grid` of one image: float32 [A, B, H, W, 3] in [0, 1]."""
     content = tf.cast(image, tf.float32)[None]
     z_c = stylizer.encode_style(content)
     code = tf.convert_to_tensor(code, tf.float32)
@@ -143,6 +143,6 @@ def blended(
     return np.array(views, np.float32)
 
 
-def _unit(images):
+def _unit(images: Array) -> np.ndarray:
     images = np.asarray(images)
     return images.astype(np.float32) / 255 if images.dtype == np.uint8 else images

@@ -1,1 +1,1 @@
-"""How good features are: extraction, nearest neighbours, rank and spread."""
+"""Measures of features: extraction, nearest neighbours, rank and spread."""

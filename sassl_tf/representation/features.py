@@ -2,20 +2,26 @@
 
 import functools
 import pathlib
+from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from sassl_tf.checked import cached, new_array, read_array
-from sassl_tf.datasets.dataset import fingerprint_of, naming_damaged
+from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of, naming_damaged
 from sassl_tf.errors import UserError
+from sassl_tf.typing import PathLike
 
-PREPARATION = 3  # part of the cache's key: raise it whenever `prepare_image` changes its output
+PREPARATION = 3  # part of the cache's key: raise it where the output of `prepare_image` changes
 CROP_PROPORTION = 224 / 256
 
 
-def prepare_image(image, image_size, crop_proportion=CROP_PROPORTION):
+def prepare_image(
+    image: tf.Tensor, image_size: int, crop_proportion: float = CROP_PROPORTION
+) -> tf.Tensor:
     """Resizes the shorter side (bicubic, antialiased) and crops the centre.
 
     Images that are already `image_size` wide and high (CIFAR, shapes) are taken whole.
@@ -23,8 +29,9 @@ def prepare_image(image, image_size, crop_proportion=CROP_PROPORTION):
     Args:
         image: uint8 [H, W, 3] in [0, 255].
         image_size: int, the side of the result.
-        crop_proportion: in (0, 1], of the resized shorter side: 224/256 is usual for ImageNet
-            (SimCLR's name for it); 1 for transfer (SimCLR's appendix B.8, ssl-transfer).
+        crop_proportion: share of the resized shorter side that is kept, in (0, 1]; SimCLR's name
+            for it. 224/256 is usual for ImageNet, 1 for transfer (SimCLR's appendix B.8,
+            ssl-transfer).
 
     Returns:
         float32 [image_size, image_size, 3] in [0, 1].
@@ -40,25 +47,25 @@ def prepare_image(image, image_size, crop_proportion=CROP_PROPORTION):
 
 
 def extract_features(
-    encoder,
-    dataset,
-    image_size,
-    batch_size=128,
-    cache_dir=None,
-    progress=True,
-    crop_proportion=CROP_PROPORTION,
-):
+    encoder: keras.Model,
+    dataset: ImageDataset,
+    image_size: int,
+    batch_size: int = 128,
+    cache_dir: PathLike | None = None,
+    progress: bool = True,
+    crop_proportion: float = CROP_PROPORTION,
+) -> NDArray[np.float32]:
     """Computes the features of all images, in the dataset's order, in inference mode.
 
     Args:
         encoder: Keras model, float32 [B, H, W, 3] in [0, 1] to [B, D].
         dataset: an `ImageDataset` of N images.
         image_size: int, the side of the images that the encoder sees; see `prepare_image`.
-        batch_size: int, how many images the encoder sees at a time.
+        batch_size: int, the number of images that the encoder sees at a time.
         cache_dir: a folder that keeps the features, so that the next call with the same encoder
-            weights, dataset and image size reads them; None keeps nothing. Damaged ones are
+            weights, dataset and image size reads them; None keeps nothing. Damaged features are
             computed again, with a warning.
-        progress: shows a progress bar on stderr.
+        progress: True shows a progress bar on stderr.
         crop_proportion: as for `prepare_image`.
 
     Returns:
@@ -66,7 +73,7 @@ def extract_features(
 
     Raises:
         ValueError: an image size that the encoder does not take, a batch size below 1, a dataset
-            without images, a proportion outside of (0, 1], features that are NaN or infinite, or
+            without images, a proportion outside (0, 1], features that are NaN or infinite, or
             images that were damaged meanwhile.
     """
     _check(encoder, dataset, image_size, batch_size, crop_proportion)
@@ -81,27 +88,29 @@ def extract_features(
         encoder_fingerprint(encoder), dataset.fingerprint, dataset.split, *preparation
     )
     file = pathlib.Path(cache_dir) / f"{key}.npy"
-    found = cached(read_array, file)
-    if found is not None:
-        return found
+    stored = cached(read_array, file)
+    if stored is not None:
+        return stored
     # On disk from the start: features of a large dataset may not fit in memory.
     with new_array(file, shape) as features:
         _extract(encoder, dataset, batches, progress, features)
     return read_array(file)
 
 
-def encoder_fingerprint(encoder):
+def encoder_fingerprint(encoder: keras.Model) -> str:
     """Returns a short hexadecimal hash of an encoder's architecture and weights."""
     weights = (part for w in encoder.get_weights() for part in (w.dtype, w.shape, w.tobytes()))
     return fingerprint_of(encoder.to_json(), *weights)
 
 
-def _resize_and_crop(pixels, shape, image_size, crop_proportion):
+def _resize_and_crop(
+    pixels: tf.Tensor, shape: tf.Tensor, image_size: int, crop_proportion: float
+) -> tf.Tensor:
     shorter = round(image_size / crop_proportion)
     shape = tf.cast(shape, tf.float32)
     resized_shape = tf.round(shorter / tf.reduce_min(shape) * shape)
     corner = tf.floor((resized_shape - image_size) / 2)
-    # What tf.image.resize calls, told to compute the crop alone: half the time at 224 px.
+    # tf.image.resize calls this too. Computing only the crop takes half the time at 224 px.
     crop = tf.raw_ops.ScaleAndTranslate(
         images=pixels[None],
         size=[image_size, image_size],
@@ -113,7 +122,13 @@ def _resize_and_crop(pixels, shape, image_size, crop_proportion):
     return tf.clip_by_value(crop[0], 0.0, 255.0)  # bicubic overshoots at edges
 
 
-def _extract(encoder, dataset, batches, progress, features):
+def _extract(
+    encoder: keras.Model,
+    dataset: ImageDataset,
+    batches: tf.data.Dataset,
+    progress: bool,
+    features: NDArray[np.float32],
+) -> None:
     """Fills `features`, an array [N, D]."""
     encode = _encode_function(encoder, batches.element_spec)
     done = 0
@@ -129,17 +144,19 @@ def _extract(encoder, dataset, batches, progress, features):
             bar.update(len(batch))
 
 
-@functools.lru_cache(maxsize=1)  # both splits, and every look during a training, share one trace
-def _encode_function(encoder, spec):
+@functools.lru_cache(maxsize=1)  # both splits, and all evaluations of a training, share a trace
+def _encode_function(encoder: keras.Model, spec: tf.TensorSpec) -> Callable[[tf.Tensor], tf.Tensor]:
     # One trace for all batches, the smaller last one included.
     @tf.function(input_signature=[spec], autograph=False)
-    def encode(images):
+    def encode(images: tf.Tensor) -> tf.Tensor:
         return tf.cast(encoder(images, training=False), tf.float32)
 
     return encode
 
 
-def _batches(dataset, image_size, batch_size, crop_proportion):
+def _batches(
+    dataset: ImageDataset, image_size: int, batch_size: int, crop_proportion: float
+) -> tf.data.Dataset:
     return (
         tf.data.Dataset.range(len(dataset))
         .map(
@@ -151,7 +168,13 @@ def _batches(dataset, image_size, batch_size, crop_proportion):
     )
 
 
-def _check(encoder, dataset, image_size, batch_size, crop_proportion):
+def _check(
+    encoder: keras.Model,
+    dataset: ImageDataset,
+    image_size: int,
+    batch_size: int,
+    crop_proportion: float,
+) -> None:
     _, height, width, _ = encoder.inputs[0].shape
     if image_size < 1 or {height, width} - {None, image_size}:
         raise UserError(
@@ -169,7 +192,7 @@ def _check(encoder, dataset, image_size, batch_size, crop_proportion):
         raise UserError(f"The {dataset.split} split of {dataset.name} has no images; add some.")
 
 
-def _check_finite(batch, dataset, first):
+def _check_finite(batch: NDArray[np.float32], dataset: ImageDataset, first: int) -> None:
     bad = np.flatnonzero(~np.isfinite(batch).all(axis=1))
     if bad.size:
         raise UserError(

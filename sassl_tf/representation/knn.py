@@ -7,6 +7,7 @@ cosine similarity s votes for its class with weight exp(s / T).
 import warnings
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sassl_tf.errors import UserError
 
@@ -14,51 +15,59 @@ SMALL_SET = 10_000
 CHUNK_ELEMENTS = 2**25  # of the similarity matrix at a time: 128 MB of float32
 
 
-def default_k(train_count):
+def default_k(train_count: int) -> int:
     """Returns 200, the literature's k, or 20 where the train split is smaller than 10,000."""
     return 200 if train_count >= SMALL_SET else 20
 
 
-def knn_predict(train_features, train_labels, test_features, num_classes, k=200, temperature=0.1):
+def knn_predict(
+    train_features: ArrayLike,
+    train_labels: ArrayLike,
+    test_features: ArrayLike,
+    num_classes: int,
+    k: int = 200,
+    temperature: float = 0.1,
+) -> NDArray[np.int64]:
     """Predicts labels by a weighted vote of the nearest neighbours.
 
     Args:
-        train_features: float [N, D]; of any length, they are normalized here.
+        train_features: float [N, D]; rows may have any length, as they are normalized here.
         train_labels: int [N] in [0, num_classes).
         test_features: float [M, D].
         num_classes: int.
-        k: the number of neighbours; if larger than N, N with a warning.
-        temperature: positive; the lower, the more the nearest count.
+        k: the number of neighbours; if larger than N, N is taken, with a warning.
+        temperature: positive; the lower it is, the more weight the nearest neighbours have.
 
     Returns:
-        int64 [M]; of classes with equal votes the lowest.
+        int64 [M]; the lowest of classes with equal votes.
 
     Raises:
         ValueError: k below 1, a temperature that is not positive, arrays that do not fit together,
             or labels outside [0, num_classes).
     """
-    _check(train_features, train_labels, test_features, num_classes, k, temperature)
-    k = capped(k, len(train_features))
-    train = _normalized(train_features).T
-    test = _normalized(test_features)
+    labels = np.asarray(train_labels)
+    train, test = np.asarray(train_features, np.float32), np.asarray(test_features, np.float32)
+    _check(train, labels, test, num_classes, k, temperature)
+    k = capped(k, len(train))
+    train, test = _normalized(train).T, _normalized(test)
     chunk = max(1, CHUNK_ELEMENTS // train.shape[1])
     predictions = np.empty(len(test), np.int64)
     for start in range(0, len(test), chunk):
         similarity = test[start : start + chunk] @ train
-        votes = _votes(similarity, train_labels, num_classes, k, temperature)
+        votes = _votes(similarity, labels, num_classes, k, temperature)
         predictions[start : start + chunk] = votes.argmax(axis=1)
     return predictions
 
 
 def knn_accuracy(
-    train_features,
-    train_labels,
-    test_features,
-    test_labels,
-    num_classes,
-    k=200,
-    temperature=0.1,
-):
+    train_features: ArrayLike,
+    train_labels: ArrayLike,
+    test_features: ArrayLike,
+    test_labels: ArrayLike,
+    num_classes: int,
+    k: int = 200,
+    temperature: float = 0.1,
+) -> float:
     """Returns the share in [0, 1] of test labels [M] that `knn_predict` predicts."""
     predictions = knn_predict(
         train_features, train_labels, test_features, num_classes, k, temperature
@@ -66,24 +75,29 @@ def knn_accuracy(
     return float(np.mean(predictions == np.asarray(test_labels)))
 
 
-def _votes(similarity, labels, num_classes, k, temperature):
+def _votes(
+    similarity: NDArray[np.float32],
+    labels: NDArray[np.integer],
+    num_classes: int,
+    k: int,
+    temperature: float,
+) -> np.ndarray:
     """Returns float64 [B, num_classes] from similarities [B, N] and labels [N]."""
     nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]  # B x k
-    similarity = np.take_along_axis(similarity, nearest, axis=1).astype(np.float64)
+    highest = np.take_along_axis(similarity, nearest, axis=1).astype(np.float64)
     # Relative to the nearest: the same winner, and no overflow at a low temperature.
-    weights = np.exp((similarity - similarity.max(axis=1, keepdims=True)) / temperature)
+    weights = np.exp((highest - highest.max(axis=1, keepdims=True)) / temperature)
     cells = np.arange(len(nearest))[:, None] * num_classes + labels[nearest]
     votes = np.bincount(cells.ravel(), weights.ravel(), minlength=len(nearest) * num_classes)
     return votes.reshape(len(nearest), num_classes)
 
 
-def _normalized(features):
-    features = np.asarray(features, np.float32)
+def _normalized(features: NDArray[np.float32]) -> NDArray[np.float32]:
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.maximum(norms, np.finfo(np.float32).tiny)
 
 
-def capped(k, train_count):
+def capped(k: int, train_count: int) -> int:
     """Returns k, or the number of train images where that is smaller, with a warning."""
     if k > train_count:
         warnings.warn(
@@ -93,8 +107,15 @@ def capped(k, train_count):
     return min(k, train_count)
 
 
-def _check(train_features, train_labels, test_features, num_classes, k, temperature):
-    train_shape, test_shape = np.shape(train_features), np.shape(test_features)
+def _check(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    num_classes: int,
+    k: int,
+    temperature: float,
+) -> None:
+    train_shape, test_shape = train_features.shape, test_features.shape
     fit = len(train_shape) == len(test_shape) == 2 and train_shape[1] == test_shape[1]
     if not fit or train_shape[0] != len(train_labels) or not len(train_labels):
         raise UserError(

@@ -10,19 +10,19 @@ FOLDER = pathlib.Path(__file__).parent
 
 
 def photographs(size: int = 224) -> np.ndarray:
-    """Four photographs, uint8 [4, size, size, 3] in [0, 255]; stored at 256 px."""
+    """Returns four photographs, uint8 [4, size, size, 3] in [0, 255]; stored at 256 px."""
     return _squares("photographs", size)
 
 
 def styles(size: int = 256) -> np.ndarray:
-    """Four paintings and two patterns, uint8 [6, size, size, 3] in [0, 255]."""
+    """Returns four paintings and two patterns, uint8 [6, size, size, 3] in [0, 255]."""
     return _squares("styles", size)
 
 
-def _squares(folder, size):
-    import tensorflow as tf  # an import of the package costs nothing
+def _squares(folder: str, size: int) -> np.ndarray:
+    import tensorflow as tf  # here, so that an import of the package costs nothing
 
-    def read(path):
+    def read(path: pathlib.Path) -> np.ndarray:
         pixels = tf.io.decode_jpeg(tf.io.read_file(str(path)), channels=3)
         resized = tf.image.resize(pixels, (size, size), "area")
         return tf.saturate_cast(tf.round(resized), tf.uint8).numpy()

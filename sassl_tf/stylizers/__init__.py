@@ -8,7 +8,8 @@ import numpy as np
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from sassl_tf.saved_config import fields
-from sassl_tf.stylizers.stylizer import Stylizer, find_alive
+from sassl_tf.stylizers.fingerprint import find_in_memory
+from sassl_tf.stylizers.stylizer import Stylizer
 from sassl_tf.typing import PathLike
 
 __all__ = ["Stylizer", "load_stylizer", "stylizer_from_config", "stylizer_from_variables"]
@@ -25,13 +26,13 @@ def load_stylizer(name: str, weights: PathLike | None = None) -> Stylizer:
     Args:
         name: "compact" (own weights, inside the package), "magenta" (the model of the paper,
             arbitrary-image-stylization v1-256) or "magenta-mobile" (its small sibling).
-        weights: where they are. For "magenta" a TF Hub or Kaggle handle, a SavedModel folder or
-            Magenta's checkpoint; by default Kaggle Models or TF Hub (44 MB, downloaded once). For
-            "magenta-mobile" the folder of Magenta's two TensorFlow Lite files; by default Kaggle
-            Models or TF Hub (3 MB, downloaded once). For "compact" the package by default. For
-            each of them a `.safetensors` file of `Stylizer.save`.
+        weights: source of the weights. For "magenta" a TF Hub or Kaggle handle, a SavedModel
+            folder or Magenta's checkpoint; by default Kaggle Models or TF Hub (44 MB, downloaded
+            once). For "magenta-mobile" the folder of Magenta's two TensorFlow Lite files; by
+            default Kaggle Models or TF Hub (3 MB, downloaded once). For "compact" by default the
+            package. Each of them also takes a `.safetensors` file of `Stylizer.save`.
 
-    A SavedModel, fetched or local, is run once, to compare our networks with it: give only one
+    A SavedModel, fetched or local, is run once, to compare our networks with it. Give only one
     that you trust. All other forms hold numbers alone.
 
     Returns:
@@ -60,7 +61,7 @@ def load_stylizer(name: str, weights: PathLike | None = None) -> Stylizer:
 
 
 def stylizer_from_variables(arrays: Mapping[str, np.ndarray]) -> Stylizer:
-    """The "magenta" stylizer from `{name: array}`: the 359 variables of v1-256.
+    """Makes the "magenta" stylizer from `{name: array}`: the 359 variables of v1-256.
 
     See `sassl_tf.stylizers.magenta.stylizer_from_variables`.
     """
@@ -70,22 +71,22 @@ def stylizer_from_variables(arrays: Mapping[str, np.ndarray]) -> Stylizer:
 
 
 def stylizer_from_config(config: dict[str, Any]) -> Stylizer:
-    """The stylizer that `Stylizer.get_config` described.
+    """Returns the stylizer that `Stylizer.get_config` described.
 
-    The config may come from a file of anybody's, so for it nothing is downloaded and no model is
-    run. The stylizer is, in this order, one of the same fingerprint that is in memory; that of the
-    package; or that of a local `.safetensors` file, which holds numbers alone.
+    The config may come from an untrusted file, so this downloads nothing and runs no model. The
+    stylizer is, in this order, one in memory with the same fingerprint; that of the package; or
+    that of a local `.safetensors` file, which holds numbers alone.
 
     Raises:
-        ValueError: it is none of these, its weights are others than they were, or the config is
-            damaged. The message says how to make the stylizer first.
+        ValueError: it is none of these, its weights have changed, or the config is damaged. The
+            message says how to make the stylizer first.
     """
     name, weights, fingerprint = fields(
         config,
         {"name": str, "weights": (str, type(None)), "fingerprint": str},
         "a stylizer",
     )
-    if stylizer := find_alive(fingerprint):
+    if stylizer := find_in_memory(fingerprint):
         return stylizer
     saved = f"The saved layer's stylizer, {name!r} with the fingerprint {fingerprint},"
     if not _can_be_opened(name, weights):
@@ -105,8 +106,8 @@ def stylizer_from_config(config: dict[str, Any]) -> Stylizer:
     return stylizer
 
 
-def _can_be_opened(name, weights):
-    """Whether the weights that a config names may be opened without anybody's word for them."""
+def _can_be_opened(name: str, weights: str | None) -> bool:
+    """Returns whether the weights that a config names are safe to open: they are only numbers."""
     if weights is None:
         return name == "compact"
     # Two slashes or backslashes at the start name a computer in the network on Windows.

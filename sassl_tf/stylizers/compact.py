@@ -3,14 +3,16 @@
 T has its teacher's shape, worked out in patches of 4×4 pixels: dense convolutions at a quarter of
 the resolution throughout. Its trunk is the teacher's, five residual blocks of 32 channels that are
 normalised by the style twice each; only the expansion to full size is shorter, and ends in a matrix
-that is linear in the style. F is the teacher's MobileNetV2, trained to see in an image of 192 px
-what the teacher sees in one of 256. `training/distill_stylizer.py` trains both; `MODEL_CARD.md`
-beside the weights says with what and how well.
+that is linear in the style. F is the teacher's MobileNetV2, trained to give for an image of 192 px
+the code that the teacher gives for one of 256 px. `training/distill_stylizer.py` trains both;
+`MODEL_CARD.md` beside the weights has the data and the results.
 """
 
-import importlib.resources
+import pathlib
+from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from sassl_tf.errors import UserError
@@ -23,32 +25,36 @@ from sassl_tf.stylizers.layers import (
     StyleMatrix,
     StyleNorm,
 )
-from sassl_tf.stylizers.mobile import mobilenet_style_network
-from sassl_tf.stylizers.stylizer import Stylizer, float32_policy
+from sassl_tf.stylizers.mobile import FLOAT32_LAYERS, mobilenet_style_network
+from sassl_tf.stylizers.precision import float32_policy
+from sassl_tf.stylizers.stylizer import Stylizer
 from sassl_tf.stylizers.transfer_network import RESIDUAL_BLOCKS, STYLE_CODE_SIZE
 from sassl_tf.stylizers.weights_file import load_weights
+from sassl_tf.typing import PathLike
 
-# Fingerprints of what "compact" was before, for those who meet them in a bank or a workdir.
+# Fingerprints of earlier versions of "compact", which banks and workdirs may still have.
 EARLIER_VERSIONS = {
     "e9593e7e34bf8b5f": 'version 1 of "compact"',
     "719841f231f78d1b": 'version 2 of "compact"',
+    "5e28ece54f4fbdea": 'version 3.0 of "compact"',
 }
 CHANNELS = 32  # of the trunk, at a quarter of the resolution
-STYLE_SIZE = 192
+STYLE_SIZE = 256  # of the images that F was trained on, resized to its input without antialiasing
+INPUT_SIZE = 192
 
 
-def compact_transfer_network(code_size=STYLE_CODE_SIZE):
-    """T: `[content, code]` to the stylized image, as `transfer_network`."""
+def compact_transfer_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
+    """Builds T: `[content, code]` to the stylized image, as `transfer_network`."""
     content = keras.Input((None, None, 3), name="content")
     code = keras.Input((code_size,), name="code")
 
-    def conv(x, name, filters, size=3, **options):
+    def conv(x: tf.Tensor, name: str, filters: int, size: int = 3, **options: Any) -> tf.Tensor:
         layer = keras.layers.Conv2D(
             filters, size, data_format="channels_last", name=name, **options
         )
         return layer(x)
 
-    def styled(x, name):
+    def styled(x: tf.Tensor, name: str) -> tf.Tensor:
         return StyleNorm(name=f"{name}_style")([x, code])
 
     x = SpaceToDepth(name="patches")(ReflectPadding(PATCH)(content))
@@ -72,35 +78,37 @@ def compact_transfer_network(code_size=STYLE_CODE_SIZE):
     return keras.Model([content, code], stylized, name="compact_transfer_network")
 
 
-def compact_style_network(code_size=STYLE_CODE_SIZE):
-    """F: images [B, 192, 192, 3] in [0, 1] to codes; MobileNetV2 as `mobilenet_style_network`."""
-    return mobilenet_style_network(code_size, STYLE_SIZE, name="compact_style_network")
+def compact_style_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
+    """Builds F: images [B, 192, 192, 3] in [0, 1] to codes; see `mobilenet_style_network`."""
+    return mobilenet_style_network(code_size, INPUT_SIZE, name="compact_style_network")
 
 
-def packaged(name):
-    """A file that is installed with the compact stylizer's weights."""
-    return importlib.resources.files("sassl_tf.stylizers") / "weights" / name
+def packaged(name: str) -> pathlib.Path:
+    """Returns a file that is installed with the compact stylizer's weights."""
+    return pathlib.Path(__file__).parent / "weights" / name
 
 
-def load_compact_stylizer(path=None):
-    """The compact stylizer, from the package or from a safetensors file.
+def load_compact_stylizer(path: PathLike | None = None) -> Stylizer:
+    """Loads the compact stylizer, from the package or from a safetensors file.
 
     Raises:
-        ValueError: the file is not there, or its tensors do not fit; or the package's own file is
-            not the one that its style bank was made with.
+        ValueError: the file is not there, or its tensors do not fit; or the package's style bank
+            was made with other weights than those in the package.
     """
     with float32_policy():
         networks = compact_style_network(), compact_transfer_network()
     load_weights(path or packaged("compact.safetensors"), "compact", networks)
-    if path is not None:
-        return Stylizer("compact", *networks, STYLE_SIZE, source=str(path))
-    stylizer = Stylizer("compact", *networks, STYLE_SIZE)
-    _check_packaged(stylizer)
+    source = None if path is None else str(path)
+    stylizer = Stylizer(
+        "compact", *networks, STYLE_SIZE, source=source, float32_layers=FLOAT32_LAYERS
+    )
+    if path is None:
+        _check_packaged(stylizer)
     return stylizer
 
 
-def _check_packaged(stylizer):
-    """The bank beside the weights has their fingerprint: a checksum that is renewed with them."""
+def _check_packaged(stylizer: Stylizer) -> None:
+    """Checks the weights by the fingerprint that the style bank beside them has."""
     from sassl_tf.style_bank import StyleBank
 
     expected = StyleBank.default("compact").fingerprint

@@ -1,11 +1,11 @@
-"""From a TF Hub or Kaggle handle to a local SavedModel folder, or else soon to a message.
+"""Downloads from TF Hub or Kaggle into TF Hub's cache, with a time limit and clear errors.
 
-`tensorflow_hub` downloads, unpacks and caches. It knows no time limit, takes any page for an
-archive, and a download that breaks off between two files for a whole one. So we open the
-connection for it, within a limit and with a look at what comes, and hand it what arrives there.
+`tensorflow_hub` downloads, unpacks and caches. But it has no time limit, takes any page for an
+archive, and takes a download that breaks off between two files for a whole one. So this module
+opens the connection within a time limit, checks the response, and passes it on to `tensorflow_hub`.
 
 tfhub.dev forwards to Kaggle, which answers the same request (`?tf-hub-format=compressed`) for
-its own URLs: so Kaggle handles go the same way where `kagglehub` is not installed. The tests have a
+its own URLs. So Kaggle handles go the same way where `kagglehub` is not installed. The tests have a
 server of their own; nothing here was tried on tfhub.dev or Kaggle, nor on a real captive portal.
 """
 
@@ -20,13 +20,15 @@ import threading
 import time
 import urllib.request
 import warnings
+from typing import Any
 
 import tensorflow as tf
 
 from sassl_tf.errors import FileError, NetworkError, PackageError, UserError
 from sassl_tf.files import replacing
+from sassl_tf.typing import PathLike
 
-PATIENCE = 10  # seconds without a sign of life, of the server or of another process's download
+PATIENCE = 10  # seconds without an answer of the server, or growth of another process's download
 KAGGLE = "https://www.kaggle.com/models/"
 REMEDY = (
     "With a copy of the model no network is needed: on another machine, open the URL with "
@@ -40,22 +42,22 @@ REMEDY = (
 _KAGGLE_HANDLE = re.compile(r"[\w-]+/[\w.-]+/tensorflow[12]/[\w.-]+/\d+", re.IGNORECASE)
 
 
-def is_handle(text):
-    """Whether it is a URL, or a Kaggle handle "owner/model/tensorFlow1/variation/version".
+def is_handle(text: str) -> bool:
+    """Returns whether a text is a URL or a Kaggle handle.
 
-    What exists as a local path is none.
+    A Kaggle handle is "owner/model/tensorFlow1/variation/version", and no local path.
     """
     if text.startswith(("https://", "http://")):
         return True
     return bool(_KAGGLE_HANDLE.fullmatch(text)) and not os.path.exists(text)
 
 
-def fetch(handle):
-    """The local folder of a module: from TF Hub's cache, or else downloaded into it.
+def fetch(handle: str) -> pathlib.Path:
+    """Returns the local folder of a module, downloaded into TF Hub's cache unless it is there.
 
-    What is cached is used without a network. The cache is where `tensorflow_hub` has it:
-    TFHUB_CACHE_DIR, --tfhub_cache_dir or the system's temporary folder. A download by another
-    process is waited for as long as it grows.
+    A cached module needs no network. The cache is where `tensorflow_hub` has it: TFHUB_CACHE_DIR,
+    --tfhub_cache_dir or the system's temporary folder. Where another process downloads the same
+    module, this waits for as long as the download grows.
 
     Args:
         handle: a string that `is_handle`.
@@ -86,21 +88,21 @@ def fetch(handle):
     return folder
 
 
-def is_cached(handle):
-    """Whether `fetch` finds it in TF Hub's cache, and needs no network."""
+def is_cached(handle: str) -> bool:
+    """Returns whether `fetch` finds the module in TF Hub's cache, and needs no network."""
     try:
         return _is_cached(_cache_folder(handle if "://" in handle else KAGGLE + handle))
     except (ImportError, OSError):
         return False
 
 
-def fetch_file(url, query, remedy):
-    """The local copy of one file: from TF Hub's cache, or else downloaded into it.
+def fetch_file(url: str, query: str, remedy: str) -> pathlib.Path:
+    """Returns the local copy of one file, downloaded into TF Hub's cache unless it is there.
 
     Args:
         url: of the model, under which the file is cached.
-        query: what asks for the file itself, such as "lite-format=tflite".
-        remedy: what to do without it, for the error.
+        query: of the URL, that asks for the file itself, such as "lite-format=tflite".
+        remedy: advice for the error message, where the file cannot be had.
 
     Raises:
         ConnectionError: as `fetch`.
@@ -125,8 +127,8 @@ def fetch_file(url, query, remedy):
     return path
 
 
-def check_complete(folder):
-    """Raises a ValueError that names the files a SavedModel with variables should have and lacks.
+def check_complete(folder: PathLike) -> None:
+    """Raises a ValueError that names the files that a SavedModel with variables lacks.
 
     A file that is cut short is not noticed, unless it is empty.
     """
@@ -144,8 +146,8 @@ def check_complete(folder):
 # The cache.
 
 
-def _cache_folder(url):
-    """Where tensorflow_hub keeps the module of a URL."""
+def _cache_folder(url: str) -> pathlib.Path:
+    """Returns the folder where tensorflow_hub keeps the module of a URL."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
@@ -161,19 +163,19 @@ def _cache_folder(url):
     return pathlib.Path(cache, hashlib.sha1(url.encode()).hexdigest()).absolute()
 
 
-def _is_cached(folder):
-    """As tensorflow_hub sees it: an empty folder is not."""
+def _is_cached(folder: pathlib.Path) -> bool:
+    """Returns whether tensorflow_hub takes a folder for a module: it is there, and not empty."""
     return folder.is_dir() and any(folder.iterdir())
 
 
-def _check_cached(folder):
+def _check_cached(folder: pathlib.Path) -> None:
     try:
         check_complete(folder)
     except ValueError as error:
         raise FileError(f"{error} Delete this folder of the cache and try again") from error
 
 
-def _check_writable(cache):
+def _check_writable(cache: pathlib.Path) -> None:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cache).close()
@@ -184,8 +186,8 @@ def _check_writable(cache):
         ) from error
 
 
-def _wait_for_lock(folder):
-    """Returns when no other process downloads; an OSError if it does not get on."""
+def _wait_for_lock(folder: pathlib.Path) -> None:
+    """Waits until no other process downloads; raises an OSError if its download stands still."""
     from tensorflow_hub import resolver
 
     lock = folder.with_name(f"{folder.name}.lock")
@@ -209,10 +211,11 @@ def _wait_for_lock(folder):
 # The network.
 
 
-def _download(url):
-    """Several processes may get here at once: tensorflow_hub then lets one go first.
+def _download(url: str) -> None:
+    """Downloads a module into the cache.
 
-    Should that one be killed, another takes its place after 20 s or so, instead of 20 minutes.
+    Where several processes do so at once, tensorflow_hub lets one go first. If that one is killed,
+    another takes its place after about 20 s, instead of 20 minutes.
     """
     from tensorflow_hub import compressed_module_resolver
 
@@ -223,15 +226,15 @@ def _download(url):
         resolver(url)
 
 
-def _open(url, context):
-    """The response to a request for an archive; its reads have a time limit too.
+def _open(url: str, context: Any) -> Any:
+    """Returns the response to a request for an archive; its reads have a time limit too.
 
-    In a thread, because the time limit of a socket includes neither the look-up of the name nor
-    a chain of redirects.
+    It is asked for in a thread, because the time limit of a socket includes neither the look-up of
+    the name nor a chain of redirects.
     """
-    outcome = []
+    outcome: list[Any] = []
 
-    def attempt():
+    def attempt() -> None:
         try:
             response = urllib.request.urlopen(url, timeout=PATIENCE, context=context)
             _check_archive(response)
@@ -244,7 +247,7 @@ def _open(url, context):
     thread.join(PATIENCE)
     proxy = urllib.request.getproxies().get(url.partition(":")[0])
     tried = f"tried {url}{' (the environment names a proxy)' if proxy else ''}, but"
-    # Of the two limits either may be the first to be over.
+    # Either of the two time limits may end first.
     error = outcome[0] if outcome else TimeoutError()
     if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
         raise NetworkError(f"{tried} no answer came within {PATIENCE} s") from error
@@ -253,8 +256,8 @@ def _open(url, context):
     return outcome[0]
 
 
-def _check_archive(response):
-    """A proxy or a log-in page answers with success, too."""
+def _check_archive(response: Any) -> None:
+    """Raises a ConnectionError for a page, which a proxy or a log-in page sends with success."""
     kind = response.headers.get("Content-Type", "")
     if kind.startswith("text/") or "html" in kind or "json" in kind:
         page = response.read(2000).decode(errors="replace")
@@ -267,14 +270,15 @@ def _check_archive(response):
 
 
 class _Body:
-    """A response whose early end is an error: tarfile may take it for the end of the archive."""
+    """A response whose early end is an error. tarfile may take it for the end of the archive."""
 
-    def __init__(self, response):
+    def __init__(self, response: Any) -> None:
         self._response = response
 
-    def read(self, size):
+    def read(self, size: int = -1, /) -> bytes:
+        """Reads up to `size` bytes, or all."""
         try:
-            data = self._response.read(size)
+            data: bytes = self._response.read(size)
         except (OSError, http.client.HTTPException) as error:
             raise NetworkError(f"the download broke off ({error})") from error
         if not data and self._response.length:

@@ -1,13 +1,14 @@
 """The style extractor F of arbitrary-image-stylization v1-256: InceptionV3 as far as `Mixed_6e`.
 
 Source: magenta, `arbitrary_image_stylization_build_model.py`, on slim's `inception_v3.py` as it
-was then. It differs from the published InceptionV3 in ReLU6 and in the raw [0, 1] image for input.
+was then. Unlike the published InceptionV3 it has ReLU6, and takes images in [0, 1].
 The layers carry the scope names of the checkpoint, with a dot for the slash; two of these are
 slips of the original and stay: `Mixed_5c/Branch_1/Conv_1_0c_5x5`, and in `Mixed_6a` 3×3
 convolutions that are called `Conv2d_1a_1x1`.
 """
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE
@@ -15,8 +16,8 @@ from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE
 MIN_SIDE = 43  # px; a smaller image vanishes on the way to Mixed_6e
 
 
-def inception_style_network(code_size=STYLE_CODE_SIZE):
-    """F as a Keras model: float32 images [B, H, W, 3] in [0, 1] to codes [B, code_size].
+def inception_style_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
+    """Builds F: float32 images [B, H, W, 3] in [0, 1] to codes [B, code_size].
 
     H and W from 43. Every convolution has a bias, into which its batch normalisation (centre
     only) is folded.
@@ -39,7 +40,14 @@ def inception_style_network(code_size=STYLE_CODE_SIZE):
     return keras.Model(images, code, name="inception_style_network")
 
 
-def _convolution(x, name, filters, size=1, stride=1, padding="same"):
+def _convolution(
+    x: tf.Tensor,
+    name: str,
+    filters: int,
+    size: int | tuple[int, int] = 1,
+    stride: int = 1,
+    padding: str = "same",
+) -> tf.Tensor:
     conv = keras.layers.Conv2D(
         filters,
         size,
@@ -52,23 +60,23 @@ def _convolution(x, name, filters, size=1, stride=1, padding="same"):
     return conv(x)
 
 
-def _chain(x, scope, *steps):
-    """Convolutions one after the other; each step is (name, filters, size)."""
+def _chain(x: tf.Tensor, scope: str, *steps: tuple[str, int, int | tuple[int, int]]) -> tf.Tensor:
+    """Applies convolutions one after the other; each step is (name, filters, size)."""
     for name, filters, size in steps:
         x = _convolution(x, f"{scope}.{name}", filters, size)
     return x
 
 
-def _halve(x):
+def _halve(x: tf.Tensor) -> tf.Tensor:
     return ops.max_pool(x, 3, 2, padding="valid", data_format="channels_last")
 
 
-def _smooth(x):
+def _smooth(x: tf.Tensor) -> tf.Tensor:
     # Padding does not count.
     return ops.average_pool(x, 3, 1, padding="same", data_format="channels_last")
 
 
-def _stem(x):
+def _stem(x: tf.Tensor) -> tf.Tensor:
     x = _convolution(x, "Conv2d_1a_3x3", 32, 3, 2, "valid")
     x = _convolution(x, "Conv2d_2a_3x3", 32, 3, 1, "valid")
     x = _halve(_convolution(x, "Conv2d_2b_3x3", 64, 3))
@@ -76,7 +84,13 @@ def _stem(x):
     return _halve(_convolution(x, "Conv2d_4a_3x3", 192, 3, 1, "valid"))
 
 
-def _mixed_5(x, name, pooled, first="Conv2d_0a_1x1", second="Conv2d_0b_5x5"):
+def _mixed_5(
+    x: tf.Tensor,
+    name: str,
+    pooled: int,
+    first: str = "Conv2d_0a_1x1",
+    second: str = "Conv2d_0b_5x5",
+) -> tf.Tensor:
     branches = [
         _chain(x, f"{name}.Branch_0", ("Conv2d_0a_1x1", 64, 1)),
         _chain(x, f"{name}.Branch_1", (first, 48, 1), (second, 64, 5)),
@@ -92,7 +106,7 @@ def _mixed_5(x, name, pooled, first="Conv2d_0a_1x1", second="Conv2d_0b_5x5"):
     return ops.concatenate(branches, axis=-1)
 
 
-def _mixed_6a(x):
+def _mixed_6a(x: tf.Tensor) -> tf.Tensor:
     name = "Mixed_6a"
     h = _chain(x, f"{name}.Branch_1", ("Conv2d_0a_1x1", 64, 1), ("Conv2d_0b_3x3", 96, 3))
     branches = [
@@ -103,7 +117,7 @@ def _mixed_6a(x):
     return ops.concatenate(branches, axis=-1)
 
 
-def _mixed_6(x, name, narrow):
+def _mixed_6(x: tf.Tensor, name: str, narrow: int) -> tf.Tensor:
     branches = [
         _chain(x, f"{name}.Branch_0", ("Conv2d_0a_1x1", 192, 1)),
         _chain(

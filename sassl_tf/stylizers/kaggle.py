@@ -1,7 +1,7 @@
-"""Models by their Kaggle handle, through `kagglehub` where it is installed.
+"""Downloads of models by their Kaggle handle, through `kagglehub` where it is installed.
 
 `pip install kagglehub`; it caches what it downloads, in ~/.cache/kagglehub unless KAGGLEHUB_CACHE
-says otherwise. The tests have a stand-in for it; the real one was tried without a network alone.
+says otherwise. The tests have a stand-in for it; the real one was only tried without a network.
 """
 
 import importlib.util
@@ -10,17 +10,17 @@ import pathlib
 from sassl_tf.errors import NetworkError
 
 
-def is_installed():
+def is_installed() -> bool:
     """Returns whether `kagglehub` can be imported."""
     return importlib.util.find_spec("kagglehub") is not None
 
 
-def fetch(handle, remedy):
+def fetch(handle: str, remedy: str) -> pathlib.Path:
     """Returns the local folder of a model, downloaded unless it is cached.
 
     Args:
         handle: "owner/model/framework/variation/version".
-        remedy: what to do without it, for the error.
+        remedy: advice for the error message, where the model cannot be had.
 
     Raises:
         ConnectionError: it is not cached and cannot be downloaded.

@@ -1,6 +1,8 @@
-"""Where the weights of Magenta's v1-256 come from: a Hub handle, a folder or a file."""
+"""Sources of the weights of Magenta's v1-256: a Hub handle, a folder or a file."""
 
 import pathlib
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -8,21 +10,24 @@ import tensorflow as tf
 from sassl_tf.errors import UserError
 from sassl_tf.stylizers import hub, kaggle, magenta
 from sassl_tf.stylizers.saved_model import listed_variables
+from sassl_tf.stylizers.stylizer import Stylizer
+from sassl_tf.typing import PathLike
 
 HANDLE = "https://tfhub.dev/google/magenta/arbitrary-image-stylization-v1-256/2"
 KAGGLE_HANDLE = "google/arbitrary-image-stylization-v1/tensorFlow1/256/2"  # the same model
 PROBE_TOLERANCE = 1e-3
+_Content = TypeVar("_Content")
 _EXPECTED = (
     "expected a SavedModel folder of arbitrary-image-stylization-v1-256, Magenta's unpacked "
     "checkpoint, or a .safetensors file of Stylizer.save"
 )
 
 
-def load_magenta_stylizer(weights=None):
-    """The "magenta" stylizer, from wherever its weights are.
+def load_magenta_stylizer(weights: PathLike | None = None) -> Stylizer:
+    """Loads the "magenta" stylizer.
 
-    A SavedModel, fetched or local, is run once on a probe, to see that our networks compute what
-    it computes: so it has to be one that you trust. The other forms hold numbers alone.
+    A SavedModel, fetched or local, is run once on a probe, to check that our networks compute what
+    it computes. So give only one that you trust. The other forms hold numbers alone.
 
     Args:
         weights: a TF Hub or Kaggle handle (by default `KAGGLE_HANDLE` where kagglehub is
@@ -48,18 +53,18 @@ def load_magenta_stylizer(weights=None):
     raise UserError(f"{weights} {_what_is(path)}; {_EXPECTED}.")
 
 
-def _default_handle():
+def _default_handle() -> str:
     by_kaggle = kaggle.is_installed() and not hub.is_cached(HANDLE)
     return KAGGLE_HANDLE if by_kaggle else HANDLE
 
 
-def _fetch(handle):
-    """The local folder of a handle: from TF Hub's cache, by kagglehub, or by TF Hub."""
+def _fetch(handle: str) -> pathlib.Path:
+    """Returns the local folder of a handle: from TF Hub's cache, by kagglehub, or by TF Hub."""
     by_kaggle = "://" not in handle and kaggle.is_installed() and not hub.is_cached(handle)
     return kaggle.fetch(handle, hub.REMEDY) if by_kaggle else hub.fetch(handle)
 
 
-def _from_saved_model(folder, source):
+def _from_saved_model(folder: pathlib.Path, source: str) -> Stylizer:
     hub.check_complete(folder)
     arrays = _read(listed_variables, folder)
     if not arrays:
@@ -72,18 +77,22 @@ def _from_saved_model(folder, source):
     return stylizer
 
 
-def _read(read, folder):
-    """`read(folder)` of a SavedModel, or a ValueError that says what to do with a damaged one."""
+def _read(read: Callable[[pathlib.Path], _Content], folder: pathlib.Path) -> _Content:
+    """Returns `read(folder)` of a SavedModel.
+
+    Raises:
+        ValueError: it is damaged; says what to do.
+    """
     try:
         return read(folder)
-    except Exception as error:  # of many types, as the damage may be
+    except Exception as error:  # its type depends on the damage
         raise UserError(
             f"The SavedModel in {folder} cannot be loaded ({_first_line(error)}): it is damaged or "
             f"incomplete. If it lies in TF Hub's cache, delete it there and try again. {hub.REMEDY}"
         ) from error
 
 
-def _check_agreement(stylizer, folder):
+def _check_agreement(stylizer: Stylizer, folder: pathlib.Path) -> None:
     """Raises a ValueError unless both make the same picture of a probe. This runs the SavedModel.
 
     It comes last: only a model with all the right variables is run.
@@ -113,25 +122,25 @@ def _check_agreement(stylizer, folder):
         )
 
 
-def _checkpoint_prefix(path):
-    """The prefix of a TF1 checkpoint, given itself, its .index file or its folder; or None."""
+def _checkpoint_prefix(path: pathlib.Path) -> pathlib.Path | None:
+    """Returns the prefix of a TF1 checkpoint, given it, its .index file or its folder; or None."""
     if path.is_dir():
-        found = sorted(path.glob("*.index"))
-        if len(found) > 1:
-            names = ", ".join(file.stem for file in found)
+        indexes = sorted(path.glob("*.index"))
+        if len(indexes) > 1:
+            names = ", ".join(file.stem for file in indexes)
             raise UserError(f"{path} holds several checkpoints ({names}): name one of them.")
-        return found[0].with_suffix("") if found else None
+        return indexes[0].with_suffix("") if indexes else None
     if path.suffix == ".index":
         path = path.with_suffix("")
     return path if path.with_name(f"{path.name}.index").exists() else None
 
 
-def _from_checkpoint(prefix, source):
-    """A checkpoint may hold more than the model, such as the optimizer's state: that is left."""
+def _from_checkpoint(prefix: pathlib.Path, source: str) -> Stylizer:
+    """Makes the stylizer from a checkpoint; ignores what else is in it, such as an optimizer."""
     try:
         reader = tf.train.load_checkpoint(str(prefix))
-        wanted = set(magenta.variable_names()) & reader.get_variable_to_shape_map().keys()
-        arrays = {name: reader.get_tensor(name) for name in sorted(wanted)}
+        names = set(magenta.variable_names()) & reader.get_variable_to_shape_map().keys()
+        arrays = {name: reader.get_tensor(name) for name in sorted(names)}
     except Exception as error:  # DataLossError, RuntimeError, ValueError, ...
         raise UserError(
             f"The checkpoint {prefix} cannot be read ({_first_line(error)}): it is truncated or "
@@ -141,8 +150,8 @@ def _from_checkpoint(prefix, source):
     return magenta.build(arrays, f"The variables of the checkpoint {prefix}", source)
 
 
-def _what_is(path):
-    """What is wrong with a path that holds none of the known forms."""
+def _what_is(path: pathlib.Path) -> str:
+    """Describes a path that holds none of the known forms."""
     if not path.exists():
         return "does not exist"
     if path.is_dir():
@@ -158,5 +167,5 @@ def _what_is(path):
     return "is a file of another kind"
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:200]

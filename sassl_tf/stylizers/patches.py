@@ -1,17 +1,23 @@
 """Convolutions of pixels as convolutions of whole patches of them.
 
 An image of patches has p × p neighbouring pixels side by side in its channels, row by row:
-[B, H/p, W/p, p·p·C]. A convolution of the pixels is one of the patches, whose kernel holds the same
-numbers in more places. It has more products and is faster all the same where channels are few:
+[B, H/p, W/p, p·p·C]. A convolution of the pixels is also a convolution of the patches, whose kernel
+holds the same numbers in more places. It has more products but is faster where channels are few:
 three or eight of them leave most of a matrix unit idle.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+import tensorflow as tf
 from keras import ops
+from numpy.typing import NDArray
+
+from sassl_tf.typing import Array
 
 
-def placement(size, before, side, stride=1):
-    """Where the taps of a convolution of pixels lie in a convolution of patches.
+def placement(size: int, before: int, side: int, stride: int = 1) -> NDArray[np.float32]:
+    """Returns where the taps of a convolution of pixels lie in a convolution of patches.
 
     Args:
         size: k, the side of the kernel over pixels.
@@ -27,8 +33,8 @@ def placement(size, before, side, stride=1):
     return _placed([starts + tap for tap in range(size)], side)
 
 
-def upsampled_placement(side):
-    """The `placement` of a nearest-neighbour ×2 followed by a 3×3 convolution with padding 1.
+def upsampled_placement(side: int) -> NDArray[np.float32]:
+    """Returns the `placement` of nearest-neighbour ×2 and then a 3×3 convolution with padding 1.
 
     Args:
         side: p of the patches that go in, in pixels. Those that come out have 2 p.
@@ -39,8 +45,8 @@ def upsampled_placement(side):
     return _placed([(np.arange(2 * side) - 1 + tap) // 2 for tap in range(3)], side)
 
 
-def patch_kernel(kernel, places):
-    """The kernel over patches.
+def patch_kernel(kernel: Array, places: NDArray[np.float32]) -> tf.Tensor:
+    """Returns the kernel over patches that does what a kernel over pixels does.
 
     Args:
         kernel: [k, k, C, filters], over pixels.
@@ -59,10 +65,13 @@ def patch_kernel(kernel, places):
     return ops.reshape(dense, (count, count, inside * channels, outside * filters))
 
 
-def _placed(pixels, side):
-    """A placement from the pixel that each pixel of a patch that comes out reads, for each tap.
+def _placed(pixels: Sequence[NDArray[np.integer]], side: int) -> NDArray[np.float32]:
+    """Returns a placement, given which pixels the taps read.
 
-    Rows and columns are alike, so that one list serves for both.
+    Args:
+        pixels: an array for each tap of a row: for each pixel of a patch that comes out, the pixel
+            that it reads. Rows and columns are alike, so that one list serves for both.
+        side: p of the patches that go in, in pixels.
     """
     patch, within = np.divmod(np.stack(pixels), side)  # [k, pixels of the side that comes out]
     patch -= patch.min()

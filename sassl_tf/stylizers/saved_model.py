@@ -1,19 +1,24 @@
-"""Reads a SavedModel's variables from its files, without running any of its graph.
+"""A reader of a SavedModel's variables that runs none of its graph.
 
 `tf.saved_model.load` may run functions of the model (its initializers), and a TensorFlow graph can
 read and write files. Here two protocol buffers and the checkpoint are parsed, and nothing else.
 """
 
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
+
+from sassl_tf.typing import PathLike
 
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
-def listed_variables(folder):
-    """The variables that a SavedModel lists under `variables`.
+def listed_variables(folder: PathLike) -> dict[str, np.ndarray]:
+    """Returns the variables that a SavedModel lists under `variables`.
 
     Args:
         folder: the SavedModel.
@@ -22,7 +27,7 @@ def listed_variables(folder):
         {name: array}; empty where there is no such list.
 
     Raises:
-        Exception: of many types, where the files are damaged.
+        Exception: the files are damaged; its type depends on the damage.
     """
     folder = pathlib.Path(folder)
     model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
@@ -33,8 +38,8 @@ def listed_variables(folder):
     saved = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
         reader.get_tensor(_OBJECT_GRAPH)
     ).nodes
-    # The model knows a variable's name, the checkpoint under which key its value is. Both have the
-    # list by the same path from the root.
+    # The model knows a variable's name; the checkpoint knows the key of its value. Both have the
+    # list under the same path from the root.
     names = {place: node.variable.name for place, node in _list(objects, "variables").items()}
     keys = {place: _key(node) for place, node in _list(saved, "variables").items()}
     return {
@@ -44,8 +49,8 @@ def listed_variables(folder):
     }
 
 
-def _list(nodes, name):
-    """{place: node} of the children of a child of the root."""
+def _list(nodes: Sequence[Any], name: str) -> Mapping[str, Any]:
+    """Returns {place: node}: the children of the child of the root that has the name."""
     for child in nodes[0].children if nodes else ():
         if child.local_name == name:
             children = nodes[child.node_id].children
@@ -53,7 +58,7 @@ def _list(nodes, name):
     return {}
 
 
-def _key(node):
-    """Under which key of the checkpoint a variable's value is, or None."""
+def _key(node: Any) -> str | None:
+    """Returns the key of a variable's value in the checkpoint, or None."""
     values = (a.checkpoint_key for a in node.attributes if a.name == "VARIABLE_VALUE")
     return next(values, None)

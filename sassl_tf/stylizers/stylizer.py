@@ -2,90 +2,49 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-import hashlib
-import os
-import pathlib
-import weakref
+from collections.abc import Collection
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from sassl_tf.errors import UserError
 from sassl_tf.resizing import clamp_shorter_side
-from sassl_tf.stylizers.layers import (
-    ConvToPatches,
-    DepthToSpace,
-    PatchConv2D,
-    PatchPadding,
-    ReflectPadding,
-    SpaceToDepth,
-    StyleMatrix,
-    UpsampledConv2D,
-)
+from sassl_tf.stylizers.fingerprint import fingerprint, remember
+from sassl_tf.stylizers.frozen import FrozenModel
+from sassl_tf.stylizers.precision import in_bfloat16, processor_has_bfloat16
+from sassl_tf.stylizers.weights_file import save_weights
 from sassl_tf.typing import Array, PathLike
-
-# What computes in bfloat16 where that is wanted: products, and the layers that only move pixels.
-_IN_BFLOAT16 = (
-    keras.layers.Conv2D,
-    keras.layers.DepthwiseConv2D,
-    UpsampledConv2D,
-    ConvToPatches,
-    PatchConv2D,
-    StyleMatrix,
-    ReflectPadding,
-    PatchPadding,
-    SpaceToDepth,
-    DepthToSpace,
-)
-
-# A saved layer finds its stylizer here by its fingerprint, if whoever loads it has made it already.
-_alive: weakref.WeakSet[Stylizer] = weakref.WeakSet()
-
-
-@contextlib.contextmanager
-def dtype_policy(name):
-    """Networks built inside have this precision policy, whatever the global one is."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-def float32_policy():
-    """Networks built inside compute in float32."""
-    return dtype_policy("float32")
 
 
 class Stylizer:
-    """F and T behind one interface; `sassl_tf.load_stylizer` makes one.
+    """F and T behind one interface. `sassl_tf.load_stylizer` makes one.
 
     The networks' weights enter every graph as constants. So a `tf.data` pipeline carries them to
     wherever it runs, no `tf.distribute` strategy mirrors them, and a model that holds a
     `SASSLAugmentation` layer has no more weights than without it.
 
     Args:
-        name: what `load_stylizer` knows it by.
+        name: of the stylizer for `load_stylizer`.
         style_network: F as a Keras model, images to codes.
         transfer_network: T as a Keras model, [content, code] to the stylized image.
-        style_size: side, in pixels, at which F wants style images.
-        min_side: None where F takes images of `style_size` alone, to which others are resized;
-            else the shortest side that F takes, to which smaller ones are enlarged.
-        source: what to pass to `load_stylizer(weights=)` to get this one again.
+        style_size: side in pixels of the style images that F was trained on.
+        min_side: None where all images are resized for F, to the side of its input, or to
+            `style_size` if its input has no fixed side; else the shortest side that F takes, to
+            which smaller images are enlarged.
+        source: `weights` with which `load_stylizer` loads this stylizer again.
+        float32_layers: names of layers that stay in float32 in every precision.
 
     Attributes:
         name, code_size, style_size, source: as above.
         fingerprint: 16 hexadecimal digits over the architecture and the weights.
-        precision: "float32", or "bfloat16" of what `in_precision` may return.
+        precision: of the convolutions, "float32" or "bfloat16"; see `in_precision`.
     """
 
     precision = "float32"
+    _in_float32: Stylizer  # where the precision is another
 
     def __init__(
         self,
@@ -96,6 +55,7 @@ class Stylizer:
         *,
         min_side: int | None = None,
         source: str | None = None,
+        float32_layers: Collection[str] = (),
     ) -> None:
         self.name = name
         self.source = source
@@ -104,15 +64,18 @@ class Stylizer:
         self.style_network = style_network
         self.transfer_network = transfer_network
         self._min_side = min_side
-        self._encode = _Frozen(style_network)
-        self._transfer = _Frozen(transfer_network)
-        self.fingerprint = _fingerprint(style_size, style_network, transfer_network)
-        _alive.add(self)
+        self._input_side: int = style_network.input_shape[1] or style_size
+        self._float32_layers = float32_layers
+        self._encode = FrozenModel(style_network)
+        self._transfer = FrozenModel(transfer_network)
+        self.fingerprint = fingerprint(style_size, style_network, transfer_network)
+        remember(self)
 
     def in_precision(self, precision: str | None = None) -> Stylizer:
-        """This stylizer, weights and fingerprint the same, with convolutions of a precision.
+        """Returns this stylizer with its convolutions in a precision.
 
-        Codes and images of bfloat16 differ a little; docs/performance.md has by how much.
+        Weights and fingerprint are the same. Codes and images in bfloat16 differ a little from
+        those in float32; docs/performance.md has by how much.
 
         Args:
             precision: "float32", "bfloat16", or None: bfloat16 on a processor that has it
@@ -125,22 +88,24 @@ class Stylizer:
             precision = "bfloat16" if processor_has_bfloat16() else "float32"
         if precision not in ("float32", "bfloat16"):
             raise UserError(f'precision is {precision!r}; expected "float32", "bfloat16" or None.')
-        return self if precision == "float32" else self._bfloat16_twin
+        exact = self if self.precision == "float32" else self._in_float32
+        return exact if precision == "float32" else exact._in_bfloat16
 
     @functools.cached_property
-    def _bfloat16_twin(self):
+    def _in_bfloat16(self) -> Stylizer:
         twin = copy.copy(self)
         twin.precision = "bfloat16"
-        twin._encode = _Frozen(_in_bfloat16(self.style_network))
-        twin._transfer = _Frozen(_in_bfloat16(self.transfer_network))
+        twin._in_float32 = self
+        twin._encode = FrozenModel(in_bfloat16(self.style_network, self._float32_layers))
+        twin._transfer = FrozenModel(in_bfloat16(self.transfer_network, self._float32_layers))
         return twin
 
     def encode_style(self, images: Array) -> tf.Tensor:
-        """z = F(i): the style codes of images.
+        """Computes z = F(i), the style codes of images.
 
         Args:
-            images: float [B, H, W, 3] in [0, 1]; for F resized to `style_size` (bilinear), or, if
-                F takes any size, left as they are (`min_side`).
+            images: float [B, H, W, 3] in [0, 1]. They are resized (bilinear) to the side of F's
+                input, unless F takes any size (`min_side`).
 
         Returns:
             float32 [B, code_size].
@@ -151,12 +116,12 @@ class Stylizer:
         images = _as_images(images, "images")
         if self._min_side is not None:
             images = clamp_shorter_side(images, lowest=self._min_side)
-        elif tuple(images.shape[1:3]) != (self.style_size, self.style_size):
-            images = tf.image.resize(images, (self.style_size, self.style_size))
+        elif tuple(images.shape[1:3]) != (self._input_side, self._input_side):
+            images = tf.image.resize(images, (self._input_side, self._input_side))
         return self._encode(images)
 
     def stylize(self, images: Array, codes: Array) -> tf.Tensor:
-        """î = T(i, z): the images in the style of the codes.
+        """Computes î = T(i, z), the images in the style of the codes.
 
         Args:
             images: float [B or 1, H, W, 3] in [0, 1].
@@ -188,123 +153,17 @@ class Stylizer:
 
     def save(self, path: PathLike) -> None:
         """Writes the weights of F and T as safetensors, for `load_stylizer(name, weights=path)`."""
-        from sassl_tf.stylizers.weights_file import save_weights
-
         save_weights(path, self.name, (self.style_network, self.transfer_network))
 
     def get_config(self) -> dict[str, Any]:
-        """What `stylizer_from_config` needs; the weights themselves stay where they are."""
+        """Returns what `stylizer_from_config` needs: where the weights are, and not the weights."""
         return {"name": self.name, "weights": self.source, "fingerprint": self.fingerprint}
 
     def __repr__(self) -> str:
         return f"<Stylizer {self.name} {self.fingerprint}>"
 
 
-def find_alive(fingerprint):
-    """A stylizer of that fingerprint that is in memory, or None."""
-    return next((found for found in _alive if found.fingerprint == fingerprint), None)
-
-
-class _Frozen:
-    """A Keras model called with constants in place of its variables."""
-
-    def __init__(self, model):
-        self.model = model
-        self._arrays = [variable.numpy() for variable in model.variables]
-        with tf.init_scope():
-            self._tensors = [tf.constant(array) for array in self._arrays]
-
-    def __call__(self, inputs):
-        # In a graph the arrays become its own constants, which the graph optimizer can fold.
-        values = self._tensors if tf.executing_eagerly() else self._arrays
-        by_variable = dict(zip(map(id, self.model.variables), values, strict=True))
-        outputs, _ = self.model.stateless_call(
-            [by_variable[id(v)] for v in self.model.trainable_variables],
-            [by_variable[id(v)] for v in self.model.non_trainable_variables],
-            inputs,
-            training=False,
-        )
-        return outputs
-
-
-def processor_has_bfloat16():
-    """Whether this processor multiplies bfloat16 itself (AVX512-BF16 or AMX), oneDNN permitting."""
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
-        return False
-    info = pathlib.Path("/proc/cpuinfo")
-    flags = info.read_text().split() if info.exists() else ()
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _in_bfloat16(model):
-    """A twin of the model, with its weights, whose convolutions are in bfloat16."""
-
-    def clone(layer):
-        config = layer.get_config()
-        if isinstance(layer, _IN_BFLOAT16):
-            config["dtype"] = "mixed_bfloat16"
-        return type(layer).from_config(config)
-
-    twin = keras.models.clone_model(model, clone_function=clone)
-    twin.set_weights(model.get_weights())
-    return twin
-
-
-def named_weights(model):
-    """`{"layer/weight": array}` of a Keras model, in a fixed order."""
-    return {
-        f"{layer.name}/{weight.name}": weight.numpy()
-        for layer in model.layers
-        for weight in layer.weights
-    }
-
-
-def set_named_weights(model, arrays):
-    """The inverse of `named_weights`.
-
-    Raises:
-        ValueError: names what is missing, unexpected or of another shape.
-    """
-    shapes = {name: array.shape for name, array in named_weights(model).items()}
-    if problem := misfit(shapes, arrays):
-        raise UserError(f"The weights do not fit {model.name}: {problem}.")
-    for layer in model.layers:
-        for weight in layer.weights:
-            weight.assign(arrays[f"{layer.name}/{weight.name}"])
-
-
-def misfit(shapes, arrays):
-    """What is wrong with `{name: array}` where `{name: shape}` is expected, or None."""
-    strange = [
-        f"{name} is {arrays[name].shape} for {tuple(shape)}"
-        for name, shape in shapes.items()
-        if name in arrays and arrays[name].shape != tuple(shape)
-    ]
-    kinds = {
-        "missing": [name for name in shapes if name not in arrays],
-        "unexpected": [name for name in arrays if name not in shapes],
-        "of another shape": strange,
-        "not finite": [name for name in arrays if not np.isfinite(arrays[name]).all()],
-    }
-    listed = [_listing(kind, names) for kind, names in kinds.items() if names]
-    return "; ".join(listed) or None
-
-
-def _listing(kind, names, most=6):
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{len(names)} {kind}: {', '.join(names[:most])}{rest}"
-
-
-def _fingerprint(style_size: int, *models: keras.Model) -> str:
-    digest = hashlib.sha256(str(style_size).encode())
-    for model in models:
-        for name, array in named_weights(model).items():
-            digest.update(f"{model.name}/{name}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array, np.float32).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _as_images(images, argument):
+def _as_images(images: Array, argument: str) -> tf.Tensor:
     images = tf.convert_to_tensor(images)
     if not images.dtype.is_floating:
         raise UserError(
@@ -316,8 +175,8 @@ def _as_images(images, argument):
     return tf.cast(images, tf.float32)
 
 
-def _sides(images):
-    """Height and width: numbers where they are known, else tensors."""
+def _sides(images: tf.Tensor) -> list[int | tf.Tensor]:
+    """Returns height and width: numbers where they are known, else tensors."""
     dynamic = tf.shape(images)
     static = images.shape
     return [dynamic[i] if static[i] is None else static[i] for i in (1, 2)]

@@ -1,22 +1,24 @@
-"""Reads the constants of a TensorFlow Lite file as float32 arrays."""
+"""A reader of the constants of a TensorFlow Lite file."""
 
 import hashlib
 import pathlib
 import warnings
+from typing import Any
 
 import numpy as np
 
 from sassl_tf.errors import UserError
+from sassl_tf.typing import PathLike
 
 
-def read_tflite_constants(path, sha256):
-    """`{name: float32 array}` of a `.tflite` file's weights and biases, dequantized.
+def read_tflite_constants(path: PathLike, sha256: str) -> dict[str, np.ndarray]:
+    """Returns `{name: float32 array}` of a `.tflite` file's weights and biases, dequantized.
 
     Convolution kernels come in TensorFlow's layout [h, w, in, out], depthwise ones as
     [h, w, channels, 1].
 
-    The format has no checksum, and its parser is not made for files of strangers. So the content
-    has to be the very one that is expected, before it is parsed.
+    The format has no checksum, and its parser is not made for untrusted files. So the content has
+    to be the expected one, by its hash, before it is parsed.
 
     Args:
         path: the file.
@@ -33,14 +35,14 @@ def read_tflite_constants(path, sha256):
     content = path.read_bytes()
     if content[4:8] != b"TFL3":
         raise UserError(f"{path} is no TensorFlow Lite model (of {len(content)} bytes).")
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != sha256:
         raise UserError(
             f"{path} is not the file that Magenta published: it is damaged, or another model. "
-            f"Expected the SHA-256 {sha256}, found {found}. Fetch it again; weights of your own "
+            f"Expected the SHA-256 {sha256}, found {actual}. Fetch it again; weights of your own "
             "are read as the .safetensors file of Stylizer.save."
         )
-    with warnings.catch_warnings():  # of its move to another package
+    with warnings.catch_warnings():  # it warns of its move to another package
         warnings.simplefilter("ignore")
         interpreter = tf.lite.Interpreter(model_content=content)
     constants = {}
@@ -53,8 +55,8 @@ def read_tflite_constants(path, sha256):
     return constants
 
 
-def _dequantize(array, detail):
-    """scale · (q - zero point), by tensor or along the tensor's quantized dimension."""
+def _dequantize(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    """Computes scale · (q - zero point), by tensor or along the tensor's quantized dimension."""
     parameters = detail["quantization_parameters"]
     scales, zero_points = parameters["scales"], parameters["zero_points"]
     if not len(scales):
@@ -68,7 +70,7 @@ def _dequantize(array, detail):
     return (difference * scales.reshape(shape)).astype(np.float32)
 
 
-def _tensorflow_layout(array):
+def _tensorflow_layout(array: np.ndarray) -> np.ndarray:
     if array.ndim != 4:
         return array
     # [1, h, w, channels] -> [h, w, channels, 1] for depthwise kernels, else

@@ -5,7 +5,10 @@ Source of the architecture: magenta, `models/arbitrary_image_stylization/nza_mod
 for the slash, so that a checkpoint's variables are matched by name.
 """
 
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
 
 from sassl_tf.stylizers.layers import (
@@ -24,8 +27,8 @@ STYLE_CODE_SIZE = 100
 RESIDUAL_BLOCKS = 5
 
 
-def transfer_network(width=1.0, code_size=STYLE_CODE_SIZE):
-    """T as a Keras model: `[content, code] -> stylized`.
+def transfer_network(width: float = 1.0, code_size: int = STYLE_CODE_SIZE) -> keras.Model:
+    """Builds T: `[content, code] -> stylized`.
 
     Args:
         width: multiplies the channels 32, 64 and 128. It is 1 for v1-256, and 0.25 for the mobile
@@ -40,7 +43,7 @@ def transfer_network(width=1.0, code_size=STYLE_CODE_SIZE):
     content = keras.Input((None, None, 3), name="content")
     code = keras.Input((code_size,), name="code")
 
-    def style_norm(x, name, pixels=1):
+    def style_norm(x: tf.Tensor, name: str, pixels: int = 1) -> tf.Tensor:
         return StyleNorm(pixels, name=f"{name}.StyleNorm")([x, code])
 
     x = content
@@ -55,7 +58,7 @@ def transfer_network(width=1.0, code_size=STYLE_CODE_SIZE):
         )
         x = conv(x)
 
-    def residual(x, name):
+    def residual(x: tf.Tensor, name: str) -> tf.Tensor:
         conv = keras.layers.Conv2D(large, 3, data_format="channels_last", use_bias=False, name=name)
         return style_norm(conv(ReflectPadding(1)(x)), name)
 
@@ -71,20 +74,22 @@ def transfer_network(width=1.0, code_size=STYLE_CODE_SIZE):
     return keras.Model([content, code], x, name="transfer_network")
 
 
-def patch_transfer_network(width, code_size=STYLE_CODE_SIZE):
-    """`transfer_network`, worked out in patches of 4×4 pixels: for few channels.
+def patch_transfer_network(width: float, code_size: int = STYLE_CODE_SIZE) -> keras.Model:
+    """Builds `transfer_network` in patches of 4×4 pixels, which is faster for few channels.
 
-    Weights and numbers are the same, where the image's sides are multiples of 4. Others are
+    Weights and results are the same where the image's sides are multiples of 4. Other images are
     continued by mirroring up to the next multiple.
     """
     small, medium, large = (int(channels * width) for channels in (32, 64, 128))
     content = keras.Input((None, None, 3), name="content")
     code = keras.Input((code_size,), name="code")
 
-    def conv(x, name, filters, size=3, side=1, **options):
+    def conv(
+        x: tf.Tensor, name: str, filters: int, size: int = 3, side: int = 1, **options: Any
+    ) -> tf.Tensor:
         return PatchConv2D(filters, size, side, name=name, **options)(x)
 
-    def style_norm(x, name, pixels=1):
+    def style_norm(x: tf.Tensor, name: str, pixels: int = 1) -> tf.Tensor:
         return StyleNorm(pixels, name=f"{name}.StyleNorm")([x, code])
 
     x = SpaceToDepth(name="patches")(content)
@@ -93,7 +98,7 @@ def patch_transfer_network(width, code_size=STYLE_CODE_SIZE):
         x = PatchPadding(1, 0, side=side)(x)
         x = conv(x, name, filters, side=side, stride=2, use_bias=True)
 
-    def residual(x, name):
+    def residual(x: tf.Tensor, name: str) -> tf.Tensor:
         return style_norm(conv(PatchPadding()(x), name, large), name)
 
     for block in range(1, RESIDUAL_BLOCKS + 1):

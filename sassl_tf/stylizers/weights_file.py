@@ -1,23 +1,28 @@
-"""Our own form of a stylizer's weights: one safetensors file for F and T."""
+"""Files of a stylizer's weights: one safetensors file for F and T."""
 
 import hashlib
 import pathlib
+from collections.abc import Iterable, Mapping, Sequence
 
+import keras
 import numpy as np
 
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
-from sassl_tf.stylizers.stylizer import named_weights, set_named_weights
+from sassl_tf.stylizers.named_weights import named_weights, set_named_weights
+from sassl_tf.typing import PathLike
 
 CHECKSUM = "sha256"  # of all tensors, in the file's metadata: the format has none
 
 
-def save_weights(path, name, networks, dtype="float32"):
+def save_weights(
+    path: PathLike, name: str, networks: Iterable[keras.Model], dtype: str = "float32"
+) -> None:
     """Writes the weights of Keras models and their checksum, beside `path`, then in its place.
 
     Args:
         path: a `.safetensors` file.
-        name: the stylizer's, for whoever opens the file.
+        name: of the stylizer; the file's metadata has it.
         networks: Keras models of different names.
         dtype: of the stored numbers.
     """
@@ -33,7 +38,7 @@ def save_weights(path, name, networks, dtype="float32"):
         beside.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
-def load_weights(path, name, networks):
+def load_weights(path: PathLike, name: str, networks: Sequence[keras.Model]) -> None:
     """Sets the weights of Keras models from a file of `save_weights`.
 
     Raises:
@@ -74,7 +79,7 @@ def load_weights(path, name, networks):
             raise UserError(f"{path} does not hold the {name} stylizer: {error}") from error
 
 
-def _checksum(arrays):
+def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())

@@ -106,8 +106,8 @@ def test_the_cache_spares_the_check_until_a_file_changes(tmp_path, monkeypatch):
     root = class_folders(tmp_path, {"ant": 3})
     before = folder(root).fingerprint
     checked = []
-    check = module._undecodable
-    monkeypatch.setattr(module, "_undecodable", lambda paths: checked.append(1) or check(paths))
+    check = module.undecodable
+    monkeypatch.setattr(module, "undecodable", lambda paths: checked.append(1) or check(paths))
     assert folder(root).fingerprint == before and not checked
 
     (root / "ant" / "02.png").write_bytes(b"no image")

@@ -10,7 +10,8 @@ import scipy.optimize
 import scipy.special
 from sklearn.linear_model import LogisticRegression
 
-from evaluation.few_shot import L2, draw_shots, evaluate, few_shot, unit_rows
+from evaluation.few_shot import L2, Settings, draw_shots, few_shot, run, unit_rows
+from evaluation.subject import load_subject
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
 
@@ -97,13 +98,13 @@ def test_evaluate_and_the_binary(tmp_path):
     tiny_encoder().save(tmp_path / "encoder.keras")
     (tmp_path / "config.json").write_text(json.dumps({"image_size": 16}))
     dataset = f"folder:{tmp_path / 'data'}"
-    result = evaluate(tmp_path, dataset, shots=2, trials=3)
+    result = run(load_subject(tmp_path, dataset), Settings(shots=2, trials=3))
     assert len(result["values"]["accuracy"]) == 3
     assert result["accuracy"] == pytest.approx(np.mean(result["values"]["accuracy"]))
     command = [sys.executable, "-m", "evaluation.few_shot", f"--encoder={tmp_path}"]
     command += [f"--dataset={dataset}", "--shots=1,2", "--trials=3"]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "1-shot on" in run.stdout and f"2-shot on {dataset}: accuracy" in run.stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "1-shot on" in done.stdout and f"2-shot on {dataset}: accuracy" in done.stdout
     [file] = tmp_path.glob("few_shot_2-*.json")
     again = json.loads(file.read_text())
     assert again["values"] == result["values"] and "evaluation.few_shot" in again["command"]

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from evaluation import finetune as module
-from evaluation.finetune import evaluate, labelled_share, train
-from evaluation.training_batches import training_batches
+from evaluation.finetune import Settings, labelled_share, train
+from evaluation.subject import load_subject
 from sassl_tf.datasets import load_dataset
-from sassl_tf.datasets.dataset import joined
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
 
@@ -25,6 +24,12 @@ def run(tmp_path):
     return tmp_path
 
 
+def evaluate(run, image_size=None, crop_proportion=0.875, **settings):
+    spec = f"folder:{run / 'data'}"
+    subject = load_subject(run, spec, image_size=image_size, crop_proportion=crop_proportion)
+    return module.run(subject, Settings(**settings))
+
+
 def test_a_share_of_each_class():
     labels = np.repeat([0, 1, 2], [200, 30, 4])
     kept = labelled_share(labels, 0.1)
@@ -33,57 +38,36 @@ def test_a_share_of_each_class():
     assert len(labelled_share(labels, 1.0)) == 234
 
 
-def test_batches_hold_every_image_once_an_epoch_with_its_label(run):
-    dataset = load_dataset(f"folder:{run / 'data'}")
-    batches = list(training_batches(dataset, 16, 10, seed=0).take(3).as_numpy_iterator())
-    assert batches[0][0].shape == (10, 16, 16, 3) and batches[0][0].max() <= 1
-    labels = np.concatenate([labels for _, labels in batches])
-    assert np.bincount(labels).tolist() == [10, 10, 10] and (np.diff(labels) != 0).sum() > 3
-
-
-def test_two_datasets_as_one(run):
-    spec = f"folder:{run / 'data'}"
-    first, second = load_dataset(spec, "train"), load_dataset(spec, "test")
-    both = joined(first, second)
-    assert len(both) == 42 and both.fingerprint not in (first.fingerprint, second.fingerprint)
-    np.testing.assert_array_equal(both.labels, [*first.labels, *second.labels])
-    for index, expected in ((29, first.image(29)), (30, second.image(0))):
-        np.testing.assert_array_equal(both.image(index), expected)
-    with pytest.raises(ValueError, match="different classes"):
-        joined(first, load_dataset("shapes"))
-
-
 def test_encoder_and_head_are_both_trained(run):
     dataset = load_dataset(f"folder:{run / 'data'}")
     encoder = tiny_encoder()
     before = [v.numpy() for v in encoder.trainable_variables]
-    classifier = train(encoder, dataset, 16, 30, 10, 0.1, 1e-4)
+    classifier = train(encoder, dataset, 16, Settings(steps=30, batch_size=10), 0.1, 1e-4)
     for old, new in zip(before, encoder.trainable_variables, strict=True):
         assert np.abs(old - new).max() > 1e-4
     assert classifier.output_shape == (None, 3)
     norms = [m for m in encoder.layers if isinstance(m, keras.layers.BatchNormalization)]
     assert norms[0].momentum == 0.9  # 3 steps an epoch
-    assert train(tiny_encoder(), dataset, 16, 20, 10, 1e30, 1e-4) is None
+    few = Settings(steps=20, batch_size=10)
+    assert train(tiny_encoder(), dataset, 16, few, 1e30, 1e-4) is None
 
 
 def test_the_pair_is_chosen_on_validation_data_alone(run, monkeypatch):
     """The scores of the grid are those that the held-out images get; the best is trained again."""
     seen = []
 
-    def train_nothing(encoder, dataset, *arguments):
-        seen.append((len(dataset), arguments[3:5]))
-        return arguments[3:5]
+    def train_nothing(encoder, dataset, image_size, settings, *pair):
+        seen.append((len(dataset), pair))
+        return pair
 
-    def score_by_pair(pair, dataset, image_size, crop_proportion):
+    def score_by_pair(pair, subject, dataset):
         value = {0.1: 0.5, 0.2: 0.9, 0.3: None}[pair[0]]
         seen.append((dataset.split, len(dataset)))
         return dict.fromkeys(("accuracy", "mean_per_class_accuracy", "quadratic_kappa"), value)
 
     monkeypatch.setattr(module, "train", train_nothing)
     monkeypatch.setattr(module, "score", score_by_pair)
-    result = evaluate(
-        run, f"folder:{run / 'data'}", learning_rates=(0.1, 0.2), weight_decays=(0.0,)
-    )
+    result = evaluate(run, learning_rates=(0.1, 0.2), weight_decays=(0.0,))
     fitted, held_out, whole, test = 24, ("train", 6), 30, ("test", 12)
     assert seen == [
         *[(fitted, (0.1, 0.0)), held_out, (fitted, (0.2, 0.0)), held_out],
@@ -101,48 +85,46 @@ def test_a_share_is_all_that_is_trained_on(run, monkeypatch):
         seen.append(len(dataset))
         return arguments
 
-    def score(_, dataset, image_size, crop_proportion):
+    def score(_, subject, dataset):
         seen.append((dataset.split, len(dataset)))
         return dict.fromkeys(("accuracy", "mean_per_class_accuracy", "quadratic_kappa"), 0.5)
 
     monkeypatch.setattr(module, "train", train_nothing)
     monkeypatch.setattr(module, "score", score)
     grid = {"learning_rates": (0.1, 0.2), "weight_decays": (0.0,)}
-    result = evaluate(run, f"folder:{run / 'data'}", label_share=0.1, **grid)
+    result = evaluate(run, label_share=0.1, **grid)
     assert seen == [3, ("validation", 12)] * 2 + [3, ("test", 12)]
     assert result["labelled_images"] == 3
     seen.clear()
-    assert evaluate(run, f"folder:{run / 'data'}", **grid)["labelled_images"] == 42
+    assert evaluate(run, **grid)["labelled_images"] == 42
     assert seen == [30, ("validation", 12)] * 2 + [42, ("test", 12)]
 
 
 def test_what_does_not_fit_shows_before_the_first_training(run, monkeypatch):
     monkeypatch.setattr(module, "train", None)  # calling it would raise
-    spec = f"folder:{run / 'data'}"
     with pytest.raises(ValueError, match=r"crop proportion is 2"):
-        evaluate(run, spec, crop_proportion=2)
+        evaluate(run, crop_proportion=2)
     encoder = tiny_encoder(side=16)
     encoder.set_weights([np.full_like(weight, np.nan) for weight in encoder.get_weights()])
     encoder.save(run / "encoder.keras")
     with pytest.raises(ValueError, match="NaN or infinite"):
-        evaluate(run, spec)
+        evaluate(run)
     with pytest.raises(ValueError, match="image size is 32, and the encoder takes images of 16"):
-        evaluate(run, spec, image_size=32)
+        evaluate(run, image_size=32)
 
 
 def test_it_learns_and_diverged_rates_are_passed_over(run):
     grid = {"learning_rates": (1e30, 0.1), "weight_decays": (1e-4,)}
-    spec = f"folder:{run / 'data'}"
-    result = evaluate(run, spec, steps=60, batch_size=10, label_share=0.5, **grid)
+    result = evaluate(run, steps=60, batch_size=10, label_share=0.5, **grid)
     assert result["accuracy"] == 1.0 and result["learning_rate"] == 0.1
     assert result["grid"][0] == (1e30, 1e-4, None) and result["labelled_images"] == 15
     [file] = run.glob("finetune_0.5-folder-*.json")
     assert json.loads(file.read_text())["accuracy"] == 1.0
     with pytest.raises(ValueError, match=r"Every training diverged.*1e\+30"):
         rates = {"learning_rates": (1e30, 1e31), "weight_decays": (1e-4,)}
-        evaluate(run, spec, steps=5, batch_size=10, **rates)
+        evaluate(run, steps=5, batch_size=10, **rates)
     with pytest.raises(ValueError, match="label_share is 0"):
-        evaluate(run, spec, label_share=0)
+        evaluate(run, label_share=0)
 
 
 def test_the_binary(run):

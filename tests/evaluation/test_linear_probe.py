@@ -1,3 +1,5 @@
+"""The linear probe: its optimum, what chooses L2, and what is written."""
+
 import json
 import shutil
 
@@ -5,18 +7,19 @@ import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from evaluation.frozen import accuracies
 from evaluation.linear_probe import (
-    evaluate,
+    Settings,
     fit_logistic_regression,
     l2_sweep,
     linear_probe,
     regularization_path,
+    run,
     select_l2,
     stratified_split,
 )
+from evaluation.subject import load_subject
 from sassl_tf.checked import read_json
 from tests.conftest import shared_path
 from tests.evaluation.tiny import blobs, tiny_encoder, write_class_folders
@@ -86,24 +89,6 @@ def test_accuracy_agrees_with_a_plain_scikit_learn_protocol():
     assert result.accuracy == pytest.approx(model.score(*test), abs=0.01)
     expected = balanced_accuracy_score(test[1], model.predict(test[0]))
     assert result.mean_per_class_accuracy == pytest.approx(expected, abs=0.01)
-
-
-def test_quadratic_kappa_by_its_formula():
-    """1 - Σ w O / Σ w E, w the squared distance of grades, E what chance would give."""
-    labels, predictions = np.array([0, 1, 4, 4, 0, 1]), np.array([0, 4, 4, 1, 1, 1])
-    observed = (labels - predictions) ** 2
-    chance = (labels[:, None] - predictions[None]) ** 2
-    expected = 1 - observed.mean() / chance.mean()
-    assert accuracies(labels, predictions)["quadratic_kappa"] == pytest.approx(expected)
-    assert accuracies(labels, labels)["quadratic_kappa"] == 1
-    assert accuracies(np.zeros(3, int), np.zeros(3, int))["quadratic_kappa"] == 0
-    rng = np.random.default_rng(0)
-    labels, predictions = rng.integers(0, 40, (2, 500)) ** 2  # with grades that do not occur
-    predictions = np.where(rng.random(500) < 0.5, labels, predictions)
-    expected = cohen_kappa_score(labels, predictions, labels=np.arange(1601), weights="quadratic")
-    assert accuracies(labels, predictions)["quadratic_kappa"] == pytest.approx(expected)
-    named = accuracies(np.array(["a", "b"]), np.array(["a", "b"]))
-    assert named["quadratic_kappa"] == 1
 
 
 def test_test_labels_have_no_part_in_the_choice_of_l2():
@@ -178,21 +163,25 @@ def test_evaluate_writes_the_result(tmp_path, monkeypatch):
     monkeypatch.setenv("SASSL_CACHE", str(tmp_path / "cache"))
     write_class_folders(tmp_path / "data")
     tiny_encoder(side=16).save(tmp_path / "tiny.keras")
-    arguments = (tmp_path / "tiny.keras", f"folder:{tmp_path / 'data'}")
+    arguments = tmp_path / "tiny.keras", f"folder:{tmp_path / 'data'}"
+
+    def evaluate():
+        subject = load_subject(*arguments, workdir=tmp_path / "out")
+        return run(subject, Settings(l2_values=l2_sweep(5)))
 
     with pytest.raises(ValueError, match="--workdir"):
-        evaluate(*arguments)
-    result = evaluate(*arguments, workdir=tmp_path / "out", l2_values=l2_sweep(5))
+        load_subject(*arguments)
+    result = evaluate()
     assert result["accuracy"] == result["mean_per_class_accuracy"] == 1.0
     assert (result["train_images"], result["test_images"], result["image_size"]) == (30, 12, 16)
     assert result["versions"]["scikit-learn"]
     assert result["trials"] == len(result["l2"]) == len(result["sweep"]) == 5
     [file] = (tmp_path / "out").glob("linear_probe-folder-*.json")
     assert read_json(file) == json.loads(json.dumps(result))
-    assert evaluate(*arguments, workdir=tmp_path / "out", l2_values=l2_sweep(5)) == result
+    assert evaluate() == result
 
     shutil.copytree(tmp_path / "data" / "test", tmp_path / "data" / "val")
-    again = evaluate(*arguments, workdir=tmp_path / "out", l2_values=l2_sweep(5))
+    again = evaluate()
     assert (result["validation_images"], again["validation_images"]) == (0, 12)
     assert again["trials"] == 1  # nothing is random where the dataset has a validation split
 
@@ -205,6 +194,7 @@ def test_raw_pixels_of_cifar10_give_the_known_answer(tmp_path, monkeypatch):
     pixels = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
     pixels.save(tmp_path / "pixels.keras")
     spec = f"folder:{tmp_path / 'cifar10'}"
-    result = evaluate(tmp_path / "pixels.keras", spec, workdir=tmp_path, l2_values=[1e3])
+    subject = load_subject(tmp_path / "pixels.keras", spec, workdir=tmp_path)
+    result = run(subject, Settings(l2_values=(1e3,)))
     assert (result["train_images"], result["test_images"]) == (50_000, 10_000)
     assert 0.39 < result["accuracy"] < 0.41

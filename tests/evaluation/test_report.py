@@ -64,9 +64,8 @@ def test_means_spreads_and_paired_differences(workdirs):
 
 
 def test_pairs_are_of_one_seed():
-    assert paired_difference({0: 5.0, 3: 9.0}, {0: 4.0, 1: 1.0}) == {
-        **{"mean": 1.0, "low": None, "high": None, "pairs": 1}
-    }
+    expected = {"mean": 1.0, "low": None, "high": None, "pairs": 1}
+    assert paired_difference({0: 5.0, 3: 9.0}, {0: 4.0, 1: 1.0}) == expected
     assert paired_difference({0: 5.0}, {1: 4.0}) is None
 
 

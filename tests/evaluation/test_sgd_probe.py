@@ -1,4 +1,4 @@
-"""The SGD probe: the recipes' numbers, the descent by hand in NumPy, and what is remembered."""
+"""The SGD probe: the recipes' numbers, the descent by hand in NumPy, and finished trials."""
 
 import dataclasses
 import json
@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from evaluation import sgd_probe as module
-from evaluation.remembered import remembered
 from evaluation.sgd_probe import (
     RECIPES,
     Recipe,
-    evaluate,
+    Settings,
     fitting_batch_size,
     recipe_of,
     train_classifier,
 )
+from evaluation.subject import load_subject
 from evaluation.training_batches import training_batches
 from sassl_tf.checked import read_json
 from sassl_tf.datasets import load_dataset
@@ -34,6 +34,12 @@ def run(tmp_path, monkeypatch):
     tiny_encoder().save(tmp_path / "encoder.keras")
     (tmp_path / "config.json").write_text(json.dumps({"image_size": 16, "method": "moco"}))
     return tmp_path
+
+
+def evaluate(run, extract_batch_size=128, **settings):
+    spec = f"folder:{run / 'data'}"
+    subject = load_subject(run, spec, extract_batch_size=extract_batch_size)
+    return module.run(subject, Settings(**settings))
 
 
 def test_the_sources_numbers():
@@ -90,7 +96,7 @@ def test_the_descent_is_that_of_the_sources_by_hand(run, schedule):
 
 def test_trials_and_what_is_written(run, monkeypatch):
     before = (run / "encoder.keras").read_bytes()
-    result = evaluate(run, f"folder:{run / 'data'}", trials=3, epochs=40, batch_size=4)
+    result = evaluate(run, trials=3, epochs=40, extract_batch_size=4)
     assert result["recipe"] == "moco" and result["learning_rate"] == 30.0
     assert result["trials"] == 3 and len(result["values"]["accuracy"]) == 3
     assert result["accuracy"] > 0.8
@@ -108,7 +114,7 @@ def test_trials_and_what_is_written(run, monkeypatch):
         return train_classifier(encoder, dataset, recipe, image_size, seed, chunk)
 
     monkeypatch.setattr(module, "train_classifier", counting)
-    more = evaluate(run, f"folder:{run / 'data'}", trials=4, epochs=40, batch_size=4)
+    more = evaluate(run, trials=4, epochs=40, extract_batch_size=4)
     assert trained == [3] and more["values"]["accuracy"][:3] == result["values"]["accuracy"]
 
 
@@ -121,19 +127,18 @@ def test_test_images_choose_nothing(run, monkeypatch):
         return train_classifier(encoder, dataset, *arguments)
 
     monkeypatch.setattr(module, "train_classifier", training)
-    evaluate(run, f"folder:{run / 'data'}", trials=1, epochs=1)
+    evaluate(run, trials=1, epochs=1)
     train = load_dataset(f"folder:{run / 'data'}", "train")
     assert [dataset.fingerprint for dataset in given] == [train.fingerprint]
 
 
 def test_bad_input(run):
-    spec = f"folder:{run / 'data'}"
     with pytest.raises(ValueError, match="no recipe 'dino'"):
-        evaluate(run, spec, recipe="dino")
+        evaluate(run, recipe="dino")
     with pytest.raises(ValueError, match=r"diverged at learning rate inf.*--learning_rate"):
-        evaluate(run, spec, trials=1, epochs=3, learning_rate=float("inf"))
+        evaluate(run, trials=1, epochs=3, learning_rate=float("inf"))
     with pytest.raises(TypeError, match="epoch"):
-        evaluate(run, spec, epoch=3)
+        evaluate(run, epoch=3)
 
 
 def test_an_encoder_that_changes_is_refused(run):
@@ -152,16 +157,7 @@ def test_an_encoder_that_changes_is_refused(run):
         model.save(run / "encoder.keras")
         for _ in range(2):  # nor is it taken the second time, for what was done the first
             with pytest.raises(ValueError, match="in inference mode"):
-                evaluate(run, f"folder:{run / 'data'}", trials=1, epochs=1)
-
-
-def test_what_is_remembered(tmp_path):
-    assert remembered(tmp_path, {"a": 1}, lambda: [1.5, None]) == [1.5, None]
-    assert remembered(tmp_path, {"a": 1}, None) == [1.5, None]
-    assert remembered(tmp_path, {"a": 2}, lambda: {"b": 3}) == {"b": 3}
-    with pytest.raises(KeyError):
-        remembered(tmp_path, {"a": 3}, lambda: {}["missing"])
-    assert len([*tmp_path.iterdir()]) == 2
+                evaluate(run, trials=1, epochs=1)
 
 
 def test_the_binary(run):

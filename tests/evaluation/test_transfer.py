@@ -1,33 +1,24 @@
 """Lists of datasets: what is done stays done, and what fails does not stop the others."""
 
 import dataclasses
-import functools
 import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-import tensorflow_datasets
 from PIL import Image
 
 from evaluation import knn
+from evaluation import subject as subjects
 from evaluation import transfer as module
-from evaluation.frozen import REVISIONS, result_name
-from evaluation.transfer import (
-    BY_CLASS,
-    PAPER,
-    PROTOCOLS,
-    TARGETS,
-    Target,
-    protocol_of,
-    settings_of,
-    table,
-    targets_of,
-    transfer,
-    write_report,
-)
+from evaluation.results import REVISIONS, result_name
+from evaluation.subject import load_subject
+from evaluation.targets import BY_CLASS, Target, targets_of
+from evaluation.transfer import PROTOCOLS, protocol_of, table, transfer, write_report
 from sassl_tf.checked import read_json
+from sassl_tf.datasets import MissingSplit
+from sassl_tf.datasets.dataset import DamagedImages
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
 
@@ -46,38 +37,10 @@ def specs(run, *names):
     return [f"folder:{run / name}" for name in names]
 
 
-def test_the_papers_targets_are_datasets_of_tfds():
-    known = set(tensorflow_datasets.list_builders(with_community_datasets=False))
-    assert len(PAPER) == 11
-    for name, target in TARGETS.items():
-        builder, _, config = target.spec.removeprefix("tfds:").partition("/")
-        assert target.name == name and (builder in known or target.by_hand)
-        if config:
-            configs = tensorflow_datasets.builder_cls(builder).BUILDER_CONFIGS
-            assert config in [one.name for one in configs]
-    by_class = {n for n, t in TARGETS.items() if t.metrics == ("mean_per_class_accuracy",)}
-    assert by_class == {"caltech101", "flowers", "pets", "aircraft"}
-    assert TARGETS["retinopathy"].metrics == ("accuracy", "quadratic_kappa")
-    assert {n for n, t in TARGETS.items() if t.crop_proportion < 1} == {"imagenet_1pct", "inat21"}
-
-
-def test_names_of_targets():
-    assert [target.name for target in targets_of(["paper"])] == [*PAPER]
-    assert targets_of(["pets", "folder:a", "shapes"])[1:] == [Target("folder:a"), Target("shapes")]
-    mixed = {target.name: target.spec for target in targets_of(["paper", "inat21=folder:i"])}
-    assert [*mixed] == [*PAPER] and mixed["inat21"] == "folder:i" and mixed["dtd"] == "tfds:dtd"
-    [cars] = targets_of(["cars=folder:a/b=c"])
-    assert (cars.name, cars.spec, cars.by_hand) == ("cars", "folder:a/b=c", "")
-    assert cars.crop_proportion == 1.0
-    assert targets_of(["folder:a/b=c"]) == [Target("folder:a/b=c")]
-    for name in ("dtdd", "paper=folder:a", "shapes=folder:a"):
-        with pytest.raises(ValueError, match=f"no target '{name.partition('=')[0]}'"):
-            targets_of([name])
-
-
 def test_names_of_protocols():
     for name in (*PROTOCOLS, "few_shot_3", "finetune_0.05"):
-        assert callable(protocol_of(name))
+        run, settings = protocol_of(name)
+        assert callable(run) and settings.evaluation == name
     for name in ("nn", "few_shot_", "few_shot_a", "finetune_2", "finetune_0.10", "knn_5"):
         with pytest.raises(ValueError, match=f"no protocol '{name}'"):
             protocol_of(name)
@@ -87,14 +50,13 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
     counted = []
 
     def counting(name):
-        original = protocol_of(name)
+        original, settings = protocol_of(name)
 
-        @functools.wraps(getattr(original, "func", original))
-        def evaluate(*arguments, **options):
-            counted.append((name, arguments[1]))
-            return original(*arguments, **options)
+        def run_and_count(subject, settings):
+            counted.append((name, subject.dataset))
+            return original(subject, settings)
 
-        return evaluate
+        return run_and_count, settings
 
     monkeypatch.setattr(module, "protocol_of", counting)
     targets = targets_of(specs(run, "one", "two"))
@@ -116,7 +78,7 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
     transfer(run / "run", other, ["linear_probe", "knn"])
     assert counted[6:] == [("linear_probe", targets[1].spec)]
     # Made with other settings, or at another size, it is not what is asked for.
-    knn.evaluate(run / "run", targets[0].spec, k=1)
+    knn.run(load_subject(run / "run", targets[0].spec), knn.Settings(k=1))
     transfer(run / "run", targets[:1], ["knn"])
     transfer(run / "run", targets[:1], ["knn"], image_size=24)
     transfer(run / "run", targets[:1], ["knn"])
@@ -145,8 +107,8 @@ def test_every_protocol_of_the_list(run):
     }
 
     def shortened(name):
-        evaluate = protocol_of(name)
-        return functools.partial(evaluate, **short.get(name.partition("_0")[0], {}))
+        run, settings = protocol_of(name)
+        return run, dataclasses.replace(settings, **short.get(name.partition("_0")[0], {}))
 
     names = [name for name in PROTOCOLS if name != "few_shot_10"]
     targets = targets_of([f"caltech101={specs(run, 'one')[0]}"])
@@ -158,9 +120,8 @@ def test_every_protocol_of_the_list(run):
     assert not failures and [protocol for _, protocol in results] == names
     for (_, protocol), result in results.items():
         assert result["evaluation"] == protocol and result["crop_proportion"] == 1.0
-        asked = settings_of(shortened(protocol))  # else it would be done again every time
-        chosen_by = {"metric": "mean_per_class_accuracy"} if "metric" in asked else {}
-        assert result["settings"] == {**asked, **chosen_by}
+        if "metric" in result["settings"]:
+            assert result["settings"]["metric"] == "mean_per_class_accuracy"
     assert results["caltech101", "finetune_0.1"]["labelled_images"] == 3
 
 
@@ -176,6 +137,54 @@ def test_a_failure_is_told_and_the_others_go_on(run):
         transfer(run / "run", targets, ["nn"])
     _, failures = transfer(run / "run", targets_of(["aircraft"]), ["knn"])
     assert "fgvc-aircraft-2013b" in failures["aircraft", "knn"]
+
+
+def test_each_dataset_and_the_encoder_are_loaded_once(run, monkeypatch):
+    loaded = []
+
+    def counting(name, owner):
+        original = getattr(owner, name)
+
+        def load(*arguments, **options):
+            loaded.append(arguments[0] if name == "load_encoder" else arguments[1])
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, load)
+
+    counting("load_encoder", module)
+    counting("load_dataset", subjects)
+    monkeypatch.setattr(subjects, "load_encoder", None)  # calling it would raise
+    transfer(
+        run / "run", targets_of(specs(run, "one", "two")), ["knn", "linear_probe", "few_shot_1"]
+    )
+    assert loaded == [run / "run", *2 * ["train", "test", "validation"]]
+
+
+@pytest.mark.parametrize("error", [TypeError, KeyError, AssertionError, IndexError, RuntimeError])
+@pytest.mark.parametrize("place", ["protocol", "dataset"])
+def test_mistakes_in_the_code_are_no_failures_of_a_dataset(run, monkeypatch, error, place):
+    def mistaken(*arguments, **options):
+        raise error("a mistake")
+
+    if place == "dataset":
+        monkeypatch.setattr(subjects, "load_dataset", mistaken)
+    else:
+        monkeypatch.setattr(module, "protocol_of", lambda name: (mistaken, knn.Settings()))
+    with pytest.raises(error, match="a mistake"):
+        transfer(run / "run", targets_of(specs(run, "one")), ["knn"])
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, MissingSplit, DamagedImages, MemoryError])
+def test_errors_of_data_are_failures_of_a_dataset(run, monkeypatch, error):
+    def failing(subject, settings):
+        raise error("bad data")
+
+    monkeypatch.setattr(module, "protocol_of", lambda name: (failing, knn.Settings()))
+    targets = targets_of(specs(run, "one", "two"))
+    assert transfer(run / "run", targets, ["knn"]) == (
+        {},
+        {(target.name, "knn"): "bad data" for target in targets},
+    )
 
 
 def test_the_table_has_each_targets_own_metrics():

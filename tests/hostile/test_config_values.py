@@ -187,7 +187,7 @@ def test_a_flag_with_an_empty_value(flag, monkeypatch):
         ("evaluation.transfer", "--protocols=", ["--encoder=x", "--datasets=shapes"]),
         ("evaluation.style_map", "--datasets=", []),
         ("evaluation.knn", "--workdir=", ["--encoder=x", "--dataset=shapes"]),
-        ("evaluation.style_grid", "--images=", []),
+        ("evaluation.alpha_beta_grid", "--images=", []),
         ("training.build_style_bank", "--images=", ["--output=x.npz"]),
     ],
 )

@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 
 import sassl_tf
+from evaluation import finetune, sgd_probe
+from evaluation.shape_bias import cue_conflict_images
 from sassl_tf.datasets.dataset import DamagedImages, joined, naming_damaged
 from sassl_tf.datasets.folder import folder
 from sassl_tf.representation.features import extract_features
@@ -57,6 +59,31 @@ def test_an_evaluation_names_them(root):
     cut(root / "ant" / "00.png")
     with pytest.raises(DamagedImages, match=r"ant/00\.png"):
         extract_features(encoder(False), dataset, 16, progress=False)
+
+
+def test_training_a_probe_or_the_encoder_names_them(root):
+    """They are damaged between the features and the training."""
+    dataset = folder(root)
+    cut(root / "bee" / "00.png")
+    recipe = sgd_probe.Recipe(2, 8, 0.1)
+    with pytest.raises(DamagedImages, match=r"bee/00\.png"):
+        sgd_probe.train_classifier(encoder(False), dataset, recipe, 16)
+    settings = finetune.Settings(steps=4, batch_size=8)
+    with pytest.raises(DamagedImages, match=r"bee/00\.png"):
+        finetune.train(encoder(False), dataset, 16, settings, 0.1, 0.0)
+
+
+def test_cue_conflict_images_are_named(tmp_path):
+    for shape, texture in (("cat", "dog"), ("dog", "cat")):
+        (tmp_path / shape).mkdir()
+        pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+        for number in range(3):
+            file = tmp_path / shape / f"{shape}{number}-{texture}1.png"
+            file.write_bytes(tf.io.encode_png(pixels).numpy())
+    images, _, _ = cue_conflict_images(tmp_path)
+    cut(tmp_path / "dog" / "dog1-cat1.png")
+    with pytest.raises(DamagedImages, match=r"^1 image files .*: \S*dog/dog1-cat1\.png\. Put"):
+        extract_features(encoder(False), images, 16, progress=False)
 
 
 def test_a_style_bank_names_them(root):

@@ -10,7 +10,7 @@ from sassl_tf import SASSLAugmentation, StyleBank
 from sassl_tf.stylizers.compact import compact_style_network, compact_transfer_network
 from sassl_tf.stylizers.inception import inception_style_network
 from sassl_tf.stylizers.mobile import mobilenet_style_network
-from sassl_tf.stylizers.stylizer import float32_policy
+from sassl_tf.stylizers.precision import float32_policy
 from sassl_tf.stylizers.transfer_network import transfer_network
 
 SEED = (3, 4)

@@ -8,7 +8,7 @@ import pytest
 from evaluation.encoders import default_image_size
 from evaluation.remembered import remembered
 from evaluation.report import read_run
-from evaluation.transfer import _done
+from evaluation.results import matching_result
 from sassl_tf import checked
 from sassl_tf.datasets import folder as folders
 from sassl_tf.representation.features import extract_features
@@ -131,11 +131,11 @@ def test_results(tmp_path, damage):
     file = workdir / "knn-shapes.json"
     result = {"evaluation": "knn", "dataset": "shapes", "accuracy": 0.5}
     checked.write_json(file, result)
-    assert _done(file, {"evaluation": "knn"}) == result
+    assert matching_result(file, {"evaluation": "knn"}) == result
     assert read_run(workdir)["results"] == [result]
     spoil(file, damage)
     with pytest.warns(match="computed again"):
-        assert _done(file, {"evaluation": "knn"}) is None
+        assert matching_result(file, {"evaluation": "knn"}) is None
     with pytest.raises(ValueError, match=r"knn-shapes\.json is damaged .* have it written again"):
         read_run(workdir)
 

@@ -37,6 +37,6 @@ def test_views_are_the_mobile_stylizers(magenta_folder, imagenette, precision):
         draws = layer.get_random_transformation((CONTENTS,), (0, 0))
         views[name] = layer.transform_images(contents, draws).numpy()
     errors = np.mean((views["compact"] - views["magenta-mobile"]) ** 2, axis=(1, 2, 3))
-    assert np.mean(-10 * np.log10(errors)) > (40.5 if precision == "float32" else 38.0)
+    assert np.mean(-10 * np.log10(errors)) > 40.5
     plain = np.mean((contents.numpy() - views["magenta-mobile"]) ** 2, axis=(1, 2, 3))
     assert np.mean(-10 * np.log10(plain)) < 33.5

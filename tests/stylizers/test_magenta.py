@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import sassl_tf
 from sassl_tf.stylizers import hub, stylizer_from_config
-from sassl_tf.stylizers.stylizer import processor_has_bfloat16
+from sassl_tf.stylizers.precision import processor_has_bfloat16
 from tests.stylizers import hub_module
 
 CONV = "InceptionV3/Conv2d_2a_3x3/weights"

@@ -5,8 +5,10 @@ import pytest
 import tensorflow as tf
 
 import sassl_tf
+from sassl_tf.stylizers.layers import StyleNorm
 from sassl_tf.stylizers.mobile import SHA256, STYLE_FILE, TRANSFER_FILE
 from sassl_tf.stylizers.tflite import read_tflite_constants
+from tests.conftest import shared_path
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,48 @@ def test_a_reflected_frame_against_the_interpreter(mobile, golden, magenta_folde
     theirs = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     ours = mobile.stylize(frame, golden["code"][:1]).numpy()
     assert np.abs(ours - theirs).mean() < 0.008
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """16 photographs of VOC at the side that the layer mostly sees."""
+    paths = sorted(shared_path("data/voc100/JPEGImages").glob("*.jpg"))[:16]
+    return tf.stack([image_file(path, 224) for path in paths])
+
+
+def image_file(path, side):
+    pixels = tf.io.decode_jpeg(path.read_bytes(), channels=3)
+    return tf.image.resize(tf.cast(pixels, tf.float32) / 255, (side, side), antialias=True)
+
+
+@pytest.mark.parametrize("name", ["compact", "magenta-mobile"])
+def test_bfloat16_codes_are_near_where_the_first_layers_are_float32(
+    name, magenta_folder, photographs
+):
+    """Rounding adds 0.23 % and 0.34 % to the variance of T's γ and β over photographs.
+
+    With all layers in bfloat16 it adds 2.0 % and 1.6 %.
+    """
+    stylizer = sassl_tf.load_stylizer(name, magenta_folder if name == "magenta-mobile" else None)
+    networks = stylizer.style_network, stylizer.transfer_network
+    throughout = sassl_tf.Stylizer(name, *networks, stylizer.style_size)
+    assert throughout.fingerprint == stylizer.fingerprint
+    heads = [
+        kernel
+        for layer in stylizer.transfer_network.layers
+        if isinstance(layer, StyleNorm)
+        for kernel in (layer.gamma_kernel.numpy(), layer.beta_kernel.numpy())
+    ]
+    heads = np.concatenate(heads, axis=1)
+    exact = stylizer.encode_style(photographs).numpy() @ heads
+    spread = np.sum((exact - exact.mean(0)) ** 2)
+
+    def rounding(stylizer):
+        codes = stylizer.in_precision("bfloat16").encode_style(photographs).numpy()
+        return np.sum((codes @ heads - exact) ** 2) / spread
+
+    assert 0 < rounding(stylizer) < 0.006
+    assert rounding(throughout) > 3 * rounding(stylizer)
 
 
 def test_missing_files_say_what_to_do(tmp_path):

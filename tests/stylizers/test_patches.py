@@ -12,7 +12,7 @@ from sassl_tf.stylizers.layers import (
     SpaceToDepth,
     UpsampledConv2D,
 )
-from sassl_tf.stylizers.stylizer import named_weights, set_named_weights
+from sassl_tf.stylizers.named_weights import named_weights, set_named_weights
 from sassl_tf.stylizers.transfer_network import patch_transfer_network, transfer_network
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 import sassl_tf
 from sassl_tf.stylizers import stylizer_from_config
 from sassl_tf.stylizers.layers import StyleMatrix, StyleNorm
-from sassl_tf.stylizers.stylizer import named_weights, set_named_weights
+from sassl_tf.stylizers.named_weights import named_weights, set_named_weights
 from sassl_tf.stylizers.transfer_network import transfer_network
 
 
@@ -89,6 +89,34 @@ def test_compact_in_bfloat16_makes_the_same_views(compact):
     assert -10 * np.log10(np.mean(view_error**2)) > 48
     codes, theirs = compact.encode_style(x).numpy(), twin.encode_style(x).numpy()
     assert 0 < np.abs(theirs - codes).max() < 0.1 * np.abs(codes).max()
+
+
+def in_a_graph(function, x):
+    return tf.function(function)(x)
+
+
+def in_a_dataset(function, x):
+    dataset = tf.data.Dataset.from_tensors(x).map(function, num_parallel_calls=tf.data.AUTOTUNE)
+    return next(iter(dataset))
+
+
+@pytest.mark.parametrize("traced", [in_a_graph, in_a_dataset])
+def test_precision_may_be_chosen_first_inside_a_graph(compact, traced):
+    x = images(2, 32, 32)
+    stylizer = sassl_tf.load_stylizer("compact")  # one whose twin has not been made
+    codes = traced(lambda x: stylizer.in_precision("bfloat16").encode_style(x), x)
+    expected = compact.in_precision("bfloat16").encode_style(x)
+    assert np.abs(expected - compact.encode_style(x)).max() > 0
+    np.testing.assert_allclose(codes, expected, atol=0.02)
+    twin = stylizer.in_precision("bfloat16")
+    np.testing.assert_array_equal(twin.encode_style(x), expected)  # nothing of the graph is left
+
+
+def test_precision_of_a_twin_is_chosen_anew(compact):
+    twin = compact.in_precision("bfloat16")
+    assert twin.precision == "bfloat16" and compact.precision == "float32"
+    assert twin.in_precision("bfloat16") is twin
+    assert twin.in_precision("float32") is compact
 
 
 @pytest.mark.parametrize("width", [0.25, 0.5])

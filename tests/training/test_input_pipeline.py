@@ -61,7 +61,7 @@ def test_views_made_on_the_device_are_those_of_the_host(dataset):
     config.augment_on = "device"
     augment = SASSLAugmentation(value_range=(0, 1), precision="float32", static_shapes=True)
     finish = tf.function(
-        lambda batch: finish_sides(batch, config, augment, static_shapes=True),
+        lambda batch: finish_sides(batch, config, augment),
         jit_compile=True,
         autograph=False,
     )

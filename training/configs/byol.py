@@ -27,8 +27,10 @@ Accuracy to expect: ImageNet 74.3 % linear at 1,000 epochs (the paper, without S
 `cifar10` nor `imagenet` has been run here.
 """
 
+import dataclasses
+
+from sassl_tf.views import byol_recipe
 from training.configs.common import PRESETS, make_config
-from training.views import byol_views
 
 __all__ = ["PRESETS", "get_config"]
 
@@ -36,7 +38,7 @@ RECIPE = {
     "encoder": {"zero_init_residual": True},
     "epochs": 1000.0,
     "byol": {"hidden_dim": 4096, "projection_dim": 256, "base_momentum": 0.996},
-    "views": byol_views().to_dict(),
+    "views": dataclasses.asdict(byol_recipe()),
     "optimizer": {"learning_rate": 0.2, "weight_decay": 1.5e-6},
 }
 SMALL = {"byol": {"hidden_dim": 512, "projection_dim": 128, "base_momentum": 0.99}}

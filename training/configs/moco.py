@@ -20,8 +20,10 @@ CIFAR-10 89.9 % kNN at 800 epochs, at the best epoch on the test set (lightly). 
 nor `imagenet` has been run here.
 """
 
+import dataclasses
+
+from sassl_tf.views import moco_v2_recipe
 from training.configs.common import PRESETS, make_config
-from training.views import moco_v2_views
 
 __all__ = ["PRESETS", "get_config"]
 
@@ -38,7 +40,7 @@ RECIPE = {
         "temperature": 0.2,
         "batch_norm_groups": 8,
     },
-    "views": moco_v2_views().to_dict(),
+    "views": dataclasses.asdict(moco_v2_recipe()),
     "optimizer": {
         "name": "sgd",
         "learning_rate": 0.03,

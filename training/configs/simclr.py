@@ -25,15 +25,17 @@ For one GPU, with a batch of 512 and the learning rate of appendix B.1:
         --config.optimizer.learning_rate=0.075
 """
 
+import dataclasses
+
+from sassl_tf.views import simclr_recipe
 from training.configs.common import PRESETS, make_config
-from training.views import simclr_views
 
 __all__ = ["PRESETS", "get_config"]
 
 RECIPE = {
     "encoder": {"zero_init_residual": True},
     "simclr": {"hidden_dim": 2048, "projection_dim": 128, "temperature": 0.1},
-    "views": simclr_views().to_dict(),
+    "views": dataclasses.asdict(simclr_recipe()),
 }
 SMALL = {"simclr": {"hidden_dim": 512, "temperature": 0.2}}
 CHANGES = {
@@ -41,7 +43,7 @@ CHANGES = {
     "cifar10": {
         "epochs": 1000.0,
         "simclr": {"temperature": 0.5},
-        "views": simclr_views(strength=0.5, blur_probability=0.0).to_dict(),
+        "views": dataclasses.asdict(simclr_recipe(strength=0.5, blur_probability=0.0)),
         "optimizer": {
             "learning_rate": 1.0,  # times B/256, as in the source
             "weight_decay": 1e-4,

@@ -19,8 +19,10 @@ Accuracy to expect: ImageNet 68.1 % linear at 100 epochs (facebookresearch/simsi
 Neither `cifar10` nor `imagenet` has been run here. SASSL's paper did not try SimSiam.
 """
 
+import dataclasses
+
+from sassl_tf.views import moco_v2_recipe
 from training.configs.common import PRESETS, make_config
-from training.views import moco_v2_views
 
 __all__ = ["PRESETS", "get_config"]
 
@@ -29,7 +31,7 @@ RECIPE = {
     "batch_size": 512,
     "epochs": 100.0,
     "simsiam": {"hidden_dim": 512, "projection_dim": 2048},
-    "views": moco_v2_views().to_dict(),
+    "views": dataclasses.asdict(moco_v2_recipe()),
     "optimizer": {
         "name": "sgd",
         "learning_rate": 0.05,

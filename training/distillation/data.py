@@ -15,7 +15,7 @@ CONTENT_SIZE = 128  # px
 STYLE_SIZE = 256  # px, which the teacher's F takes
 STYLES_AS_CONTENTS = 0.15  # share of batches; crops above 128 px need images of more pixels
 WAVES = 4  # in a generated pattern
-TEXTURES = 0.12  # share of styles that are generated
+TEXTURES = 0.3  # share of styles that are generated
 
 
 def read_images(folder, side):

@@ -8,8 +8,8 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from sassl_tf.stylizers.compact import STYLE_SIZE
-from sassl_tf.stylizers.stylizer import dtype_policy
+from sassl_tf.stylizers.compact import INPUT_SIZE
+from sassl_tf.stylizers.precision import dtype_policy
 from sassl_tf.stylizers.weights_file import save_weights
 from training.distillation.data import DistillationImages
 from training.distillation.losses import (
@@ -175,7 +175,7 @@ class Distillation:
         code = (1 - alpha) * z_c + alpha * z_mixed
         target = self.teacher.stylize(content, code)
         half = tf.shape(content)[0] // 2  # F costs more than T
-        small = [tf.image.resize(x[:half], (STYLE_SIZE,) * 2) for x in (content, style)]
+        small = [tf.image.resize(x[:half], (INPUT_SIZE,) * 2) for x in (content, style)]
         images, codes = tf.concat(small, axis=0), tf.concat([z_c[:half], z_s[:half]], axis=0)
 
         def style_loss():

@@ -12,6 +12,7 @@ from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of
 from sassl_tf.stylizers import load_stylizer
 from training.encoders import build_encoder
 from training.input.pipeline import ORDER, batches_per_epoch
+from training.input.placement import placement
 from training.methods import build_method
 from training.optimizers import build_optimizer
 
@@ -66,7 +67,7 @@ def build_augmentation(config):
         stylize_size=sassl.stylize_size or None,
         encode_size=sassl.encode_size or None,
         precision=sassl.precision or None,
-        static_shapes=config.augment_on == "device",
+        static_shapes=placement(config).static_shapes,
         value_range=(0, 1),
     )
 

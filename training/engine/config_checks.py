@@ -13,9 +13,11 @@ import ml_collections
 
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
-from training.image_ops import CROP_SAMPLERS, JITTER_LAWS
+from sassl_tf.views.colour import JITTER_LAWS
+from sassl_tf.views.crops import CROP_SAMPLERS
+from sassl_tf.views.recipes import SASSL_POSITIONS
+from training.input.placement import PLACEMENTS
 from training.methods import METHODS
-from training.views import SASSL_POSITIONS
 
 SEEDS = 2**31  # TensorFlow's seeds are int32, and Keras's are not negative
 
@@ -156,7 +158,7 @@ FIELDS = {
     "optimizer.weight_decay": AT_LEAST_0,
     "optimizer.warmup_epochs": AT_LEAST_0,
     "optimizer.constant_for": TEXT,
-    "augment_on": one_of("host", "device"),
+    "augment_on": one_of(*PLACEMENTS),
     "precision": one_of("float32", "mixed_bfloat16", "mixed_float16"),
     "deterministic": SWITCH,
     "log_every": EVERY,

@@ -14,7 +14,7 @@ from training.report.logs import say
 try:
     import fcntl
 except ImportError:  # on Windows, where nothing is locked
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
 

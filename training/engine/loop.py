@@ -28,6 +28,7 @@ from training.engine.strategy import (
 from training.engine.workdir import ENCODER_FILE, VIEWS_FILE, open_workdir, workdir_path
 from training.input.data_service import next_within
 from training.input.pipeline import distributed_batches, finish_sides
+from training.input.placement import placement
 from training.report import summary
 from training.report.logs import say
 from training.report.watch import Watch
@@ -118,7 +119,7 @@ class Run:
         """Takes the steps that are left; the arguments are those of `pretrain`."""
         strategy, last = self.plan.strategy, self.plan.total_steps
         next_batch = self._input(data_service)
-        finish = finishing(self.plan.config, self.plan.augment)
+        finish = finishing_step(self.plan)
         train_step = compiled_step(self.method, strategy, finish)
         watch = Watch(self)
         profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
@@ -178,17 +179,11 @@ class Run:
         barrier(self.plan.strategy)
 
 
-def finishing(config, augment):
-    """Returns the function `batch -> batch` that makes views of what the input pipeline gives.
-
-    Raises:
-        ValueError: `config.augment_on` is not "host" or "device".
-    """
-    if config.augment_on == "host":
-        return lambda batch: batch
-    if config.augment_on == "device":
-        return lambda batch: finish_sides(batch, config, augment, static_shapes=True)
-    raise UserError(f'augment_on is {config.augment_on!r}; expected "host" or "device".')
+def finishing_step(plan):
+    """Returns the function that the train step passes its batch through: batches to views."""
+    return placement(plan.config).in_step(
+        lambda batch: finish_sides(batch, plan.config, plan.augment)
+    )
 
 
 def compiled_step(method, strategy, finish=lambda batch: batch):

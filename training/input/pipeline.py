@@ -10,8 +10,9 @@ input has to be saved.
 import tensorflow as tf
 
 from sassl_tf.errors import UserError
+from sassl_tf.views import View, crop_view, draw_view, finish_views
 from training.input.data_service import served
-from training.views import crop_view, draw_view, finish_views
+from training.input.placement import placement
 
 SIDES = ("left", "right")
 # Raise it whenever `index_in_epoch` gives another order: a run does not go on with another one.
@@ -98,6 +99,7 @@ def view_batches(
     count, size, batch_size = len(dataset), config.image_size, config.batch_size
     part = batch_size // hosts
     epoch_length = batches_per_epoch(dataset, config) * batch_size
+    views = views_of(config)
 
     # Nothing here needs AutoGraph, which would take seconds to read all that is called.
     @tf.autograph.experimental.do_not_convert
@@ -112,7 +114,7 @@ def view_batches(
         element = {"index": index}
         for salt, side in enumerate(SIDES):
             view_seed = tf.random.fold_in(seed, salt)
-            draws = draw_view(config.views[side], tf.shape(image), view_seed, augment)
+            draws = draw_view(views[side], tf.shape(image), view_seed, augment)
             view = crop_view(image, draws, size)
             element[side] = {"image": view, "draws": draws}
         return element
@@ -126,17 +128,20 @@ def view_batches(
     places = steps.flat_map(lambda step: tf.data.Dataset.range(step * part, (step + 1) * part))
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
     batches = places.map(load, **parallel).batch(replica_batch_size or part, drop_remainder=True)
-    if config.augment_on == "host":
-        batches = batches.map(finish, **parallel)
+    batches = placement(config).in_pipeline(batches, finish)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def finish_sides(batch, config, augment=None, static_shapes=False):
-    """Both views of a batch of crops and draws; see `training.views.finish_views`."""
+def views_of(config):
+    """Returns the `View` of each side that a config describes."""
+    return {side: View(**config.views[side]) for side in SIDES}
+
+
+def finish_sides(batch, config, augment=None):
+    """Finishes both views of a batch of crops and draws; see `sassl_tf.views.finish_views`."""
+    static_shapes = placement(config).static_shapes
     finished = {
-        side: finish_views(
-            batch[side]["image"], batch[side]["draws"], config.views[side], augment, static_shapes
-        )
-        for side in SIDES
+        side: finish_views(batch[side]["image"], batch[side]["draws"], view, augment, static_shapes)
+        for side, view in views_of(config).items()
     }
     return {**batch, **finished}

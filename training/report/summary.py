@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from training.engine.strategy import worker
 from training.engine.workdir import ENCODER_FILE, METRICS_FILE, VIEWS_FILE
+from training.input.placement import PLACEMENTS
 from training.report.progress import clock
 
 MANY_IMAGES = 500_000
@@ -105,6 +106,4 @@ def source(augment_on, data_service):
     where = f"on {os.cpu_count()} cores of this host"
     if data_service:
         where = f"by the helpers of {data_service}"
-    if augment_on == "device":
-        return f"read and cropped {where}, augmented within the train step"
-    return f"views made {where}"
+    return PLACEMENTS[augment_on].describe(where)

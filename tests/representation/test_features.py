@@ -1,12 +1,11 @@
-import json
+"""Prepared images by hand and by TensorFlow, and features that are computed once."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from evaluation.encoders import default_image_size, load_encoder, workdir_of
 from sassl_tf.representation import features as features_module
-from sassl_tf.representation.features import encoder_fingerprint, extract_features, prepare_image
+from sassl_tf.representation.features import extract_features, prepare_image
 from tests.evaluation.tiny import in_memory, noise_images, tiny_encoder
 
 
@@ -115,41 +114,3 @@ def test_wrong_arguments_are_named():
         extract_features(tiny_encoder(side=16), dataset, 32)
     with pytest.raises(ValueError, match="batch size is 0"):
         extract_features(tiny_encoder(), dataset, 16, batch_size=0)
-
-
-def test_an_encoder_loads_from_a_file_and_from_a_workdir(tmp_path):
-    encoder = tiny_encoder()
-    encoder.save(tmp_path / "encoder.keras")
-    (tmp_path / "config.json").write_text(json.dumps({"image_size": 40}))
-    for path in (tmp_path, tmp_path / "encoder.keras"):
-        loaded = load_encoder(path)
-        assert encoder_fingerprint(loaded) == encoder_fingerprint(encoder)
-        assert default_image_size(path, loaded) == 40
-        assert workdir_of(path) == tmp_path
-
-
-def test_the_image_size_comes_from_the_encoder_or_is_224(tmp_path):
-    assert default_image_size(tmp_path / "some.keras", tiny_encoder(side=24)) == 24
-    assert default_image_size(tmp_path / "some.keras", tiny_encoder()) == 224
-
-
-def test_what_is_no_encoder_is_said(tmp_path):
-    with pytest.raises(ValueError, match="no encoder at"):
-        load_encoder(tmp_path / "missing.keras")
-    with pytest.raises(ValueError, match="no pretraining workdir"):
-        load_encoder(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="has not written one yet"):
-        load_encoder(tmp_path)
-    (tmp_path / "encoder.keras").write_bytes(b"no zip file")
-    with pytest.raises(ValueError, match="could not be loaded"):
-        load_encoder(tmp_path)
-
-
-def test_an_unpooled_encoder_is_refused(tmp_path):
-    import keras
-
-    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
-    model.save(tmp_path / "maps.keras")
-    with pytest.raises(ValueError, match=r"\[None, 6, 6, 2\].*pooled"):
-        load_encoder(tmp_path / "maps.keras")

@@ -1,0 +1,158 @@
+"""Results of evaluations: accuracies, statistics of trials, and the JSON file of each result."""
+
+import importlib.metadata
+import platform
+import re
+
+import numpy as np
+from sklearn.metrics import accuracy_score, recall_score
+
+from sassl_tf.checked import cached, read_json, write_json
+from sassl_tf.datasets.dataset import fingerprint_of
+from training.engine.workdir import this_command
+
+METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa")
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
+# The revision of each evaluation; others have 1. Raise it whenever the evaluation's numbers change:
+# results of another revision are neither taken for done nor compared.
+REVISIONS = {"linear_probe": 2, "few_shot": 2, "shape_bias": 2, "sgd_probe": 2, "finetune": 2}
+# The facts about a subject that must be equal for a result to count as done.
+IDENTITY = (
+    "encoder_fingerprint",
+    "image_size",
+    "crop_proportion",
+    "preparation",
+    "dataset_fingerprints",
+)
+
+
+def accuracies(labels, predictions):
+    """Returns {"accuracy", "mean_per_class_accuracy"} in [0, 1], and "quadratic_kappa", at most 1.
+
+    The mean is over the classes that occur in `labels`, as in the transfer protocols for
+    Caltech-101, Flowers-102 and Pets. Quadratically weighted kappa is meant for classes that are
+    grades in their order, as in Diabetic Retinopathy; chance has 0.
+
+    Args:
+        labels: int [N].
+        predictions: int [N].
+    """
+    return {
+        "accuracy": float(accuracy_score(labels, predictions)),
+        "mean_per_class_accuracy": float(
+            recall_score(labels, predictions, labels=np.unique(labels), average="macro")
+        ),
+        "quadratic_kappa": _quadratic_kappa(labels, predictions),
+    }
+
+
+def over_trials(trials):
+    """Computes the mean, the standard deviation and the values of several trials.
+
+    Args:
+        trials: a list of {metric: value}, as `accuracies` returns them.
+
+    Returns:
+        The mean of each metric by its name, {"std": {metric: sample standard deviation, None for
+        one trial}, "values": {metric: list}, "trials": how many}.
+    """
+    values = {metric: [trial[metric] for trial in trials] for metric in trials[0]}
+    spread = {m: float(np.std(v, ddof=1)) if len(v) > 1 else None for m, v in values.items()}
+    means = {metric: float(np.mean(v)) for metric, v in values.items()}
+    return {**means, "std": spread, "values": values, "trials": len(trials)}
+
+
+def with_spread(result):
+    """Returns the accuracy of a result of several trials as text, such as "81.25% ± 0.40%"."""
+    spread = result["std"]["accuracy"]
+    return f"{result['accuracy']:.2%}" + (f" ± {spread:.2%}" if spread is not None else "")
+
+
+def revision_of(evaluation):
+    """Returns the revision of an evaluation, such as "few_shot_10"."""
+    return next((r for name, r in REVISIONS.items() if evaluation.startswith(name)), 1)
+
+
+def write_result(subject, settings, outcome):
+    """Writes `EVALUATION-DATASET.json` into the subject's workdir.
+
+    Args:
+        subject: the `Subject` that was evaluated.
+        settings: the `EvaluationSettings`.
+        outcome: a dict of the evaluation's numbers.
+
+    Returns:
+        The content of the file, a dict.
+    """
+    recorded = settings.recorded(subject)
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    result = {
+        "evaluation": settings.evaluation,
+        "revision": revision_of(settings.evaluation),
+        **outcome,
+        **({} if recorded is None else {"settings": recorded}),
+        **subject.facts,
+        "command": this_command(),
+        "versions": {"python": platform.python_version(), **versions},
+    }
+    write_json(_file(subject, settings), result)
+    return result
+
+
+def earlier_result(subject, settings):
+    """Reads the result of an evaluation that was done before.
+
+    Args:
+        subject: the `Subject` to evaluate.
+        settings: the `EvaluationSettings`.
+
+    Returns:
+        The content of the results file; None if there is none, or if it is of another encoder,
+        other images, another preparation, other settings or another revision.
+    """
+    expected = {name: subject.facts[name] for name in IDENTITY}
+    expected["settings"] = settings.recorded(subject)
+    expected["revision"] = revision_of(settings.evaluation)
+    return matching_result(_file(subject, settings), expected)
+
+
+def matching_result(file, expected):
+    """Reads a results file.
+
+    Args:
+        file: its path.
+        expected: {key: value} that it must have.
+
+    Returns:
+        Its content; None if there is no such file, if it has other values, or if it is damaged,
+        which gives a warning.
+    """
+    result = cached(read_json, file)
+    if result is None:
+        return None
+    values = {"revision": 1, **result}  # older files name no revision; theirs is the first
+    return result if all(values.get(key) == value for key, value in expected.items()) else None
+
+
+def result_name(evaluation, dataset):
+    """Returns the name of a results file: "knn", "shapes" gives "knn-shapes-36eb60.json"."""
+    readable = re.sub(r"\W+", "-", dataset).strip("-").encode()
+    # File systems take names of up to 255 bytes. The digits tell apart what reads the same.
+    shown = readable[-150:].decode(errors="ignore")
+    return f"{evaluation}-{shown}-{fingerprint_of(dataset)[:6]}.json"
+
+
+def _file(subject, settings):
+    return subject.workdir / result_name(settings.evaluation, subject.dataset)
+
+
+def _quadratic_kappa(labels, predictions):
+    # By moments: scikit-learn's table of all pairs of classes takes gigabytes for 10,000 classes.
+    if not np.issubdtype(np.asarray(labels).dtype, np.integer):  # names: grades in sorted order
+        both = np.unique(np.concatenate([labels, predictions]), return_inverse=True)[1]
+        labels, predictions = np.split(both, [len(labels)])
+    a, b = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
+    by_chance = a.var() + b.var() + (a.mean() - b.mean()) ** 2
+    if not by_chance:
+        return 0.0  # one class alone: there is no disagreement to compare with
+    return float(1 - np.mean((a - b) ** 2) / by_chance)

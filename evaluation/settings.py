@@ -1,0 +1,71 @@
+"""Settings of an evaluation: a frozen dataclass, from which its flags and its records are made."""
+
+import dataclasses
+import json
+import typing
+
+from sassl_tf.errors import UserError
+
+REQUIRED = dataclasses.MISSING
+
+
+class EvaluationSettings:
+    """The base class of the settings of an evaluation, each of them a frozen dataclass.
+
+    The fields that `option` makes are also flags of the evaluation's command.
+
+    Attributes:
+        name: the name of the protocol, such as "few_shot".
+    """
+
+    name: typing.ClassVar[str]
+
+    @property
+    def evaluation(self):
+        """The name of the evaluation in its results file, such as "few_shot_10"."""
+        return self.name
+
+    def recorded(self, subject):
+        """Returns the settings as the results file holds them.
+
+        A result counts as done, and is compared with others, if these are the same.
+
+        Args:
+            subject: the `Subject` of the evaluation.
+
+        Returns:
+            What JSON knows; None if the results file holds none.
+        """
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def option(define, default, help, shown=None, read=None, **limits):
+    """Returns a dataclass field that is also a flag.
+
+    Args:
+        define: the function of `absl.flags` that defines the flag, such as `DEFINE_integer`.
+        default: the default of the field; `REQUIRED` if it has none and its flag must be given.
+        help: the flag's help, a sentence.
+        shown: the default of the flag, if it is another value than that of the field.
+        read: the function from the flag's value to the field's; None if they are the same.
+        **limits: other arguments of `define`, such as `lower_bound`.
+    """
+    arguments = {"default": default if shown is None else shown, "help": help, **limits}
+    if default is REQUIRED:
+        arguments.update(default=None, required=True)
+    flag = {"define": define, "arguments": arguments, "read": read}
+    return dataclasses.field(default=default, metadata={"flag": flag})
+
+
+def numbers(texts):
+    """Reads the numbers of a flag with commas: ["0.1", "1"] gives (0.1, 1.0).
+
+    Raises:
+        ValueError: a text is no number.
+    """
+    try:
+        return tuple(float(text) for text in texts)
+    except ValueError:
+        raise UserError(
+            f"{','.join(texts)} is given where numbers with commas are expected, such as 0.01,0.1."
+        ) from None

@@ -1,0 +1,188 @@
+"""`TwoViews`: images to the two views of a self-supervised method, as a Keras layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sassl_tf import arguments
+from sassl_tf.errors import UserError
+from sassl_tf.image_augmentation import ImageAugmentation
+from sassl_tf.image_inputs import batch_size, images_of
+from sassl_tf.saved_config import fields
+from sassl_tf.typing import Array
+from sassl_tf.value_range import from_unit_range, to_unit_range
+from sassl_tf.views.apply import crop_view, finish_views
+from sassl_tf.views.draws import draw_view, image_seeds
+from sassl_tf.views.recipes import Recipe, View, recipe_of
+
+SIDES = ("left", "right")
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class TwoViews(ImageAugmentation):
+    """Makes two views of every image, as the trainers of this package make them.
+
+    It is made for `tf.data` on a processor, where it takes the images one by one through what each
+    of them drew. In a model it works too, but XLA does not compile it.
+
+    Args:
+        recipe: "simclr", "moco_v2" (SimSiam's too), "byol", or a `sassl_tf.views.Recipe`.
+        size: side of the views, in pixels.
+        augment: the layer that stylizes the views whose `View.sassl` says so, in the recipes the
+            left one: a `SASSLAugmentation`, or another layer with its `get_random_transformation`
+            and `transform_images`. It gets images in its own `value_range`. None: no view is
+            stylized. All other draws are the same with and without it.
+        value_range: the lowest and the highest value of the images' pixels, in and out.
+        seed: int; fixes the draws of calls in a fixed order. None takes one from Python's
+            `random`, which `keras.utils.set_random_seed` seeds.
+
+    Call arguments:
+        - inputs: images [H, W, 3] or [B, H, W, 3], uint8 or float, or a dict that has them under
+          "images".
+        - training: changes nothing; a loss of two views needs them in evaluation as well.
+        - seed: int32 [2]; makes the call stateless: the same seed gives the same views anywhere.
+
+    Call returns:
+        A dict: "left" and "right", [size, size, 3] or [B, size, size, 3] in the images' dtype and
+        range; and what else was in the dict of the inputs.
+
+    Raises:
+        ValueError: an unknown recipe, arguments out of range, a layer that cannot stylize or that
+            no view asks for, or images of the wrong rank or channels.
+
+    Example:
+
+    ```python
+    views = sassl_tf.TwoViews("simclr", size=32, augment=sassl_tf.SASSLAugmentation())
+    dataset = sassl_tf.map_with_seeds(dataset.batch(256), views, seed=0)
+    ```
+    """
+
+    def __init__(
+        self,
+        recipe: str | Recipe,
+        size: int,
+        augment: keras.layers.Layer | None = None,
+        value_range: tuple[float, float] = (0, 255),
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(1.0, value_range, False, seed, **kwargs)
+        self.recipe = recipe_of(recipe)
+        self.size = arguments.pixels(size, "size")
+        self.augment = _checked(augment, self.recipe)
+        # In eager calls too, where thousands of small operations would each cost their call.
+        self._two_views = tf.function(self._make, autograph=False, reduce_retracing=True)
+
+    def call(
+        self, inputs: Array | dict[str, Any], training: bool = True, seed: Array | None = None
+    ) -> dict[str, Any]:
+        images = images_of(inputs)
+        self._warn_of_values(images)
+        batched = images.shape.rank == 4
+        views = self._two_views(images if batched else images[None], self._call_seed(seed))
+        if not batched:
+            views = {side: view[0] for side, view in views.items()}
+        return {**_beside_images(inputs), **views}
+
+    def _make(self, images: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        dtype = images.dtype
+        if not (dtype == tf.uint8 and self.value_range == (0, 255)):
+            images = to_unit_range(images, self.value_range)
+        seeds = image_seeds(seed, batch_size(images))
+        crop = tf.function(self._crop_sides, autograph=False).get_concrete_function(
+            *(tf.TensorSpec(x.shape[1:], x.dtype) for x in (images, seeds))
+        )
+        signature = tf.nest.map_structure(
+            lambda x: tf.TensorSpec(x.shape, x.dtype), crop.structured_outputs
+        )
+        sides = tf.map_fn(lambda args: crop(*args), (images, seeds), fn_output_signature=signature)
+        views = {}
+        for side in SIDES:
+            crops, draws = sides[side]
+            view = finish_views(crops, draws, getattr(self.recipe, side), self.augment)
+            views[side] = from_unit_range(view, self.value_range, dtype)
+        return views
+
+    def _crop_sides(self, image: tf.Tensor, seed: tf.Tensor) -> dict[str, Any]:
+        """Draws both views of one image and cuts out their crops: {side: (crop, draws)}."""
+        sides = {}
+        for salt, side in enumerate(SIDES):
+            view_seed = tf.random.fold_in(seed, salt)
+            view = getattr(self.recipe, side)
+            draws = draw_view(view, tf.shape(image), view_seed, self.augment)
+            sides[side] = (crop_view(image, draws, self.size), draws)
+        return sides
+
+    def compute_output_shape(self, input_shape: Any, *args: Any, **kwargs: Any) -> Any:
+        images = input_shape["images"] if isinstance(input_shape, dict) else input_shape
+        shape = (*images[:-3], self.size, self.size, 3)
+        return {**_beside_images(input_shape), **dict.fromkeys(SIDES, shape)}
+
+    def compute_output_spec(
+        self, inputs: Any, training: bool = True, seed: Array | None = None
+    ) -> Any:
+        images = images_of(inputs)
+        shape = (*images.shape[:-3], self.size, self.size, 3)
+        views = {side: keras.KerasTensor(shape, images.dtype) for side in SIDES}
+        return {**_beside_images(inputs), **views}
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            **super().get_config(),
+            "recipe": dataclasses.asdict(self.recipe),
+            "size": self.size,
+            "augment": keras.saving.serialize_keras_object(self.augment),
+        }
+        for fixed in ("probability", "static_shapes"):
+            del config[fixed]
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TwoViews:
+        """Returns the layer that `get_config` described.
+
+        Raises:
+            ValueError: the config is damaged.
+        """
+        kinds: dict[str, Any] = {"recipe": dict, "augment": (dict, type(None))}
+        sides, augment = fields(config, kinds, "a TwoViews")
+        try:
+            recipe = Recipe(**{side: View(**view) for side, view in sides.items()})
+        except TypeError as error:  # of dataclasses, for fields that a view does not have
+            raise UserError(f"The saved recipe of a TwoViews is damaged: {error}") from error
+        augment = keras.saving.deserialize_keras_object(augment)
+        return cls(**{**config, "recipe": recipe, "augment": augment})
+
+
+def _beside_images(inputs: Any) -> dict[str, Any]:
+    """Returns what a dict of inputs has beside the images; nothing where the inputs are images."""
+    if not isinstance(inputs, dict):
+        return {}
+    return {name: value for name, value in inputs.items() if name != "images"}
+
+
+def _checked(augment: Any, recipe: Recipe) -> Any:
+    """Returns the layer that stylizes.
+
+    Raises:
+        ValueError: it lacks what stylizing needs, or no view of the recipe asks for it.
+    """
+    if augment is None:
+        return None
+    needed = ("get_random_transformation", "transform_images", "value_range")
+    if not all(hasattr(augment, name) for name in needed):
+        raise UserError(
+            f"augment is {augment!r}; expected a SASSLAugmentation, or a layer with its "
+            f"{', '.join(needed)}."
+        )
+    if not (recipe.left.stylized or recipe.right.stylized):
+        raise UserError(
+            "augment is given, but no view of the recipe is stylized. Set View(sassl="
+            '"before_jitter") in one, or leave augment out.'
+        )
+    return augment

@@ -1,0 +1,50 @@
+"""Where crops become views, SASSL included: in the host's input pipeline or in the train step.
+
+This is the one place that knows what `config.augment_on` means.
+"""
+
+import tensorflow as tf
+
+
+class Host:
+    """Views are finished in the input pipeline, image by image, as suits processors."""
+
+    static_shapes = False
+
+    def in_pipeline(self, batches, finish):
+        """Returns the dataset that leaves the pipeline."""
+        return batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def in_step(self, finish):
+        """Returns the function that the train step passes its batch through."""
+        return lambda batch: batch
+
+    def describe(self, where):
+        """Returns a line for the user; `where` says on which machines the pipeline runs."""
+        return f"views made {where}"
+
+
+class Device:
+    """Crops leave the pipeline, and the train step finishes the views with static shapes."""
+
+    static_shapes = True
+
+    def in_pipeline(self, batches, finish):
+        """Returns the dataset that leaves the pipeline."""
+        return batches
+
+    def in_step(self, finish):
+        """Returns the function that the train step passes its batch through."""
+        return finish
+
+    def describe(self, where):
+        """Returns a line for the user; `where` says on which machines the pipeline runs."""
+        return f"read and cropped {where}, augmented within the train step"
+
+
+PLACEMENTS = {"host": Host(), "device": Device()}
+
+
+def placement(config):
+    """Returns the `Host` or the `Device` of a pretraining config."""
+    return PLACEMENTS[config.augment_on]
