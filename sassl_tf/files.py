@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Iterator
 
+from sassl_tf.errors import FileError
 from sassl_tf.typing import PathLike
 
 MANY_FILES = 1000  # from here on, flushing all files of the system at once is faster
@@ -55,7 +56,7 @@ def writing(path: PathLike) -> Iterator[None]:
     except Exception as error:
         if not (why := _why_full(error)):
             raise
-        raise OSError(
+        raise FileError(
             f"{path} cannot be written: {why}. Make room, then give the same command again. Files "
             "that were whole before are unchanged."
         ) from error
