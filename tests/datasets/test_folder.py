@@ -1,4 +1,3 @@
-import time
 import warnings
 
 import numpy as np
@@ -213,10 +212,8 @@ def test_every_kind_of_image_is_read_as_pil_reads_it(tmp_path):
 
 
 def test_imagenette(imagenette):
-    started = time.monotonic()
     test = folder(imagenette, "test")
     assert len(test) == 2000 and len(test.class_names) == 10
-    assert time.monotonic() - started < 15
 
     examples = tf.data.Dataset.range(0, 2000, 199).map(
         test.example, num_parallel_calls=tf.data.AUTOTUNE

@@ -109,7 +109,7 @@ def test_offline(tmp_path, monkeypatch):
     started = time.monotonic()
     with pytest.raises(ValueError, match=r"cifar10.*3\.0\.2.*--data_dir"):
         load_dataset("tfds:cifar10", data_dir=tmp_path)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_what_cannot_be_prepared_is_told(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """The v1-256 stylizer against Magenta's own graph, and where its weights come from."""
 
 import shutil
-import time
 
 import keras
 import numpy as np
@@ -117,9 +116,7 @@ def test_a_saved_model_a_checkpoint_and_our_own_file_are_the_same(
         loaded = sassl_tf.load_stylizer("magenta", weights)
         assert loaded.fingerprint == magenta.fingerprint and loaded.source == str(weights)
     loaded.save(path)
-    start = time.perf_counter()
     ours = sassl_tf.load_stylizer("magenta", path)
-    assert time.perf_counter() - start < 10  # no Hub, no graph: a second or so
     assert ours.fingerprint == magenta.fingerprint
 
 
