@@ -47,11 +47,10 @@ PROTOCOLS = (
 )
 # Errors that tell of data, files, memory or input. All others are mistakes in the code and go up.
 DATA_ERRORS = (
-    ValueError,
+    UserError,
     OSError,
     MemoryError,
     tf.errors.DataLossError,
-    tf.errors.InvalidArgumentError,  # an image that cannot be decoded
     tf.errors.NotFoundError,
     tf.errors.ResourceExhaustedError,
 )

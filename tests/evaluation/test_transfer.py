@@ -19,6 +19,7 @@ from evaluation.transfer import PROTOCOLS, protocol_of, table, transfer, write_r
 from sassl_tf.checked import read_json
 from sassl_tf.datasets import MissingSplit
 from sassl_tf.datasets.dataset import DamagedImages
+from sassl_tf.errors import UserError
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
 
@@ -160,7 +161,7 @@ def test_each_dataset_and_the_encoder_are_loaded_once(run, monkeypatch):
     assert loaded == [run / "run", *2 * ["train", "test", "validation"]]
 
 
-@pytest.mark.parametrize("error", [TypeError, KeyError, AssertionError, IndexError, RuntimeError])
+@pytest.mark.parametrize("error", [TypeError, KeyError, AssertionError, ValueError, RuntimeError])
 @pytest.mark.parametrize("place", ["protocol", "dataset"])
 def test_mistakes_in_the_code_are_no_failures_of_a_dataset(run, monkeypatch, error, place):
     def mistaken(*arguments, **options):
@@ -174,7 +175,7 @@ def test_mistakes_in_the_code_are_no_failures_of_a_dataset(run, monkeypatch, err
         transfer(run / "run", targets_of(specs(run, "one")), ["knn"])
 
 
-@pytest.mark.parametrize("error", [ValueError, OSError, MissingSplit, DamagedImages, MemoryError])
+@pytest.mark.parametrize("error", [UserError, OSError, MissingSplit, DamagedImages, MemoryError])
 def test_errors_of_data_are_failures_of_a_dataset(run, monkeypatch, error):
     def failing(subject, settings):
         raise error("bad data")
