@@ -17,6 +17,7 @@ import urllib.request
 import pytest
 import tensorflow as tf
 
+from sassl_tf.errors import FileError, NetworkError
 from sassl_tf.stylizers import hub
 
 NAME = "/google/magenta/stylization/2"
@@ -109,7 +110,7 @@ def failure(handle, kind):
 
 def assert_refused(server, *words):
     """A failure on the network, with these words and what was tried; it leaves no traces."""
-    message = failure(server.url, ConnectionError)
+    message = failure(server.url, NetworkError)
     folder = place(hub._cache_folder(server.url).parent, server.url)
     for word in (f"{server.url}?tf-hub-format=compressed", str(folder), *words):
         assert word in message
@@ -207,7 +208,7 @@ def test_a_page_instead_of_an_archive(server):
 
 def test_a_page_that_pretends(server):
     server.answer = sending(b"<html>" * 200)
-    assert "does not appear to be a valid module" in failure(server.url, OSError)
+    assert "does not appear to be a valid module" in failure(server.url, FileError)
 
 
 def test_refusals(server):
@@ -242,12 +243,12 @@ def test_no_server(server, monkeypatch):
     server.server_close()
     assert_refused(server, "Connection refused")
     monkeypatch.setenv("http_proxy", server.root)
-    message = failure("http://module.invalid/1", ConnectionError)
+    message = failure("http://module.invalid/1", NetworkError)
     assert "the environment names a proxy" in message and "Connection refused" in message
 
 
 def test_no_such_host():
-    message = failure("http://module.invalid/1", ConnectionError)
+    message = failure("http://module.invalid/1", NetworkError)
     assert "http://module.invalid/1?tf-hub-format=compressed" in message
     assert "proxy" not in message.replace(hub.REMEDY, "")
 
@@ -263,7 +264,7 @@ def test_a_download_that_breaks_off(server, module, cache, impatient, stalls):
             done.wait(10)
 
     server.answer = answer
-    message = failure(server.url, ConnectionError)
+    message = failure(server.url, NetworkError)
     assert ("timed out" if stalls else f"{len(body) - len(body) // 2} bytes short") in message
     done.set()
     assert list(cache.iterdir()) == []
@@ -278,7 +279,7 @@ def test_a_download_that_breaks_off_between_two_files(server, module, cache):
         (member,) = tar
     size = member.offset_data + -(-member.size // 512) * 512
     server.answer = sending(body[:size], length=len(body))
-    assert "bytes short" in failure(server.url, ConnectionError)
+    assert "bytes short" in failure(server.url, NetworkError)
     assert list(cache.iterdir()) == []
 
 
@@ -287,7 +288,7 @@ def test_a_download_that_breaks_off_between_two_files(server, module, cache):
 
 def test_an_archive_of_something_else(server, module, cache):
     server.answer = sending(archive(module, names=["saved_model.pb"]))
-    message = failure(server.url, OSError)
+    message = failure(server.url, FileError)
     assert f"{place(cache, server.url)} is not a complete SavedModel" in message
 
 
@@ -297,7 +298,7 @@ def test_half_a_module_in_the_cache(server, module, cache, name, damage):
     folder = place(cache, server.url)
     shutil.copytree(module, folder)
     damage(folder / name)
-    message = failure(server.url, OSError)
+    message = failure(server.url, FileError)
     assert f"{folder} is not a complete SavedModel: it lacks {name}. Delete this folder" in message
     assert server.requested == [] and folder.exists()
 
@@ -318,7 +319,7 @@ def test_a_cache_folder_that_is_a_file(server, tmp_path, monkeypatch, below):
     (tmp_path / "file").touch()
     cache = tmp_path / "file" / below
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(cache))
-    message = failure(server.url, OSError)
+    message = failure(server.url, FileError)
     assert f"{cache} cannot be written" in message and "set TFHUB_CACHE_DIR" in message
     assert server.requested == []
 
@@ -333,7 +334,7 @@ def test_a_lock_file_left_behind(server, cache, impatient):
     lock = place(cache, server.url).with_suffix(".lock")
     cache.mkdir()
     lock.write_text("somehost.1234.abcd")
-    message = failure(server.url, OSError)
+    message = failure(server.url, FileError)
     for word in (str(lock), "somehost.1234.abcd", "delete the lock file"):
         assert word in message
     assert server.requested == [] and lock.exists()
