@@ -56,7 +56,9 @@ def color_jitter(
         images: float32 [B, H, W, 3] in [0, 1].
         order: int32 [B, 4]; row b lists, first to last, the operations on image b (BRIGHTNESS,
             CONTRAST, SATURATION, HUE).
-        brightness, contrast, saturation: factors, float [B].
+        brightness: factors, float [B].
+        contrast: factors, float [B].
+        saturation: factors, float [B].
         hue: float [B], in turns of the colour wheel.
         law: "simclr" is that of tf.image, with brightness as a product; under "byol" brightness is
             a sum, of its factor - 1; under "torchvision", MoCo's and SimSiam's, contrast moves

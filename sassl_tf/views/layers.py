@@ -79,7 +79,9 @@ class RandomColorJitter(_ViewLayer):
 
     Args:
         value_range: the lowest and the highest value of the images' pixels, in and out.
-        brightness_factor, contrast_factor, saturation_factor: strengths, numbers of at least 0.
+        brightness_factor: strength, a number of at least 0.
+        contrast_factor: strength, a number of at least 0.
+        saturation_factor: strength, a number of at least 0.
         hue_factor: strength, in [0, 0.5].
         probability: of changing an image, in [0, 1].
         law: "simclr" (tf.image's operations, brightness as a product), "byol" (brightness as a
@@ -164,8 +166,9 @@ class RandomGrayscale(_ViewLayer):
 
     Args:
         probability: of changing an image, in [0, 1]; SimCLR's by default.
-        value_range, static_shapes, seed: as those of `RandomColorJitter`, and so are the call's
-            arguments, returns and errors.
+        value_range: the lowest and the highest value of the images' pixels, in and out.
+        static_shapes: True computes every image and then selects, as XLA needs it.
+        seed: as for `RandomColorJitter`. The call has its arguments, returns and errors too.
     """
 
     def __init__(
@@ -190,8 +193,9 @@ class RandomGaussianBlur(_ViewLayer):
         probability: of changing an image, in [0, 1]; SimCLR's by default.
         kernel_size: odd number of taps. None: SimCLR's, a tenth of the image's shorter side.
         sigma: (lowest, highest) standard deviation, in pixels; one number fixes it.
-        value_range, static_shapes, seed: as those of `RandomColorJitter`, and so are the call's
-            arguments, returns and errors.
+        value_range: the lowest and the highest value of the images' pixels, in and out.
+        static_shapes: True computes every image and then selects, as XLA needs it.
+        seed: as for `RandomColorJitter`. The call has its arguments, returns and errors too.
     """
 
     def __init__(
@@ -226,8 +230,9 @@ class RandomSolarization(_ViewLayer):
     Args:
         probability: of changing an image, in [0, 1]; by default that of BYOL's right view.
         threshold_factor: the threshold, as a share of `value_range`, in [0, 1].
-        value_range, static_shapes, seed: as those of `RandomColorJitter`, and so are the call's
-            arguments, returns and errors.
+        value_range: the lowest and the highest value of the images' pixels, in and out.
+        static_shapes: True computes every image and then selects, as XLA needs it.
+        seed: as for `RandomColorJitter`. The call has its arguments, returns and errors too.
     """
 
     def __init__(
@@ -257,9 +262,9 @@ class RandomFlip(_ViewLayer):
         mode: "horizontal" (left and right), "vertical" (top and bottom), or
             "horizontal_and_vertical", with a draw for each of the two.
         probability: of each flip, in [0, 1].
-        static_shapes, seed: as those of `RandomColorJitter`, and so are the call's arguments,
-            returns and errors. A dict with boxes or masks is an error, as they would not be
-            mirrored.
+        static_shapes: True computes every image and then selects, as XLA needs it.
+        seed: as for `RandomColorJitter`. The call has its arguments, returns and errors too. A
+            dict with boxes or masks is an error, as they would not be mirrored.
     """
 
     def __init__(
@@ -321,7 +326,8 @@ class RandomResizedCrop(ImageAugmentation):
     """Cuts a random box out of each image and resizes it: bicubic, without antialiasing.
 
     Args:
-        height, width: of the result, in pixels.
+        height: of the result, in pixels.
+        width: of the result, in pixels.
         crop_area_factor: (lowest, highest) share of the image that the box covers, in (0, 1].
         aspect_ratio_factor: (lowest, highest) width of the box divided by its height.
         law: of the box: "torchvision" (uniform area and log-uniform ratio; a box that does not fit
