@@ -1,4 +1,4 @@
-"""What moved: the ratios of a fresh run of the benchmarks, beside the committed ones.
+"""Changes of speed: the ratios of a fresh run of the benchmarks, beside the committed ones.
 
     python -m benchmarks.compare --fresh=build/bench [--committed=benchmarks/results]
 
@@ -127,7 +127,7 @@ def table(rows, tolerance):
 
 
 def fell(before, after, tolerance):
-    """Whether a ratio is lower by more than that share."""
+    """Returns whether a ratio fell by more than that share of its value before."""
     return after < before * (1 - tolerance)
 
 

@@ -46,7 +46,7 @@ _TURNS = flags.DEFINE_integer("turns", 3, "Turns of each candidate.")
 
 @dataclasses.dataclass
 class Turn:
-    """What some steps took: images/s, and which share of the time was spent waiting for input."""
+    """A turn of some steps: images/s, and the share of the time spent waiting for input."""
 
     rate: float
     waiting: float

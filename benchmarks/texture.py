@@ -1,4 +1,4 @@
-"""Whether pictures have the style of a teacher, fine detail included, or only its colours.
+"""Measures of whether pictures have a teacher's style, with its fine detail, or only its colours.
 
 A mean squared error is content with a blurred picture, and that of a view in which nine tenths are
 the photograph with almost any. So T's own picture (β = 1) is measured, at the α of the paper and in

@@ -1,4 +1,4 @@
-"""How every benchmark times, what it says of the machine, and where it writes it."""
+"""Timing, the facts about the machine, and the report, which all benchmarks share."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def seconds_in_turn(operations, repeats):
 
 
 def machine():
-    """Where the numbers come from."""
+    """Returns the processor and the versions that the numbers were measured with."""
     cpu = platform.processor()
     info = pathlib.Path("/proc/cpuinfo")
     if info.exists():

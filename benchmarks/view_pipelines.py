@@ -50,7 +50,7 @@ def ours(paths, size, batch, stylizer=None, augment_on="host"):
 
 
 def images_per_second(make, batches, batch):
-    """Of a fresh pipeline, after batches that trace, compile, start processes and fill buffers."""
+    """Measures a fresh pipeline, after first batches that trace, compile and fill buffers."""
     pipeline = make()
     for _ in range(_BATCHES.value // 2):
         next(pipeline)

@@ -82,12 +82,12 @@ class View:
 
     @property
     def stylized(self) -> bool:
-        """Whether the view has a style transfer."""
+        """Tells whether the view has a style transfer."""
         return self.sassl != "none"
 
     @property
     def distorted(self) -> bool:
-        """Whether any of jitter, grayscale, blur and solarization may come."""
+        """Tells whether any of jitter, grayscale, blur and solarization may come."""
         distortions = ("jitter", "grayscale", "blur", "solarize")
         return any(getattr(self, f"{name}_probability") > 0 for name in distortions)
 

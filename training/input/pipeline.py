@@ -22,7 +22,7 @@ _ROUNDS = 16
 
 
 def batches_per_epoch(dataset, config):
-    """How many whole batches the dataset gives.
+    """Returns the number of whole batches that the dataset gives.
 
     Raises:
         ValueError: not one.

@@ -1,4 +1,4 @@
-"""Where crops become views, SASSL included: in the host's input pipeline or in the train step.
+"""The place where crops become views, SASSL included: the input pipeline or the train step.
 
 This is the one place that knows what `config.augment_on` means.
 """
