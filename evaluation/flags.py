@@ -18,15 +18,9 @@ flags.disclaim_key_flags()  # they count as the command's own flags, which --hel
 
 
 def define_encoder_flags():
-    """Defines the flags of every evaluation of an encoder."""
+    """Defines the flags about the encoder and the images that it sees."""
     flags.DEFINE_string(
         "encoder", None, "The encoder: a .keras file or a pretraining workdir.", required=True
-    )
-    flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
-    flags.DEFINE_string(
-        "workdir",
-        None,
-        "The folder for the results (JSON) and the features; by default the encoder's workdir.",
     )
     flags.DEFINE_integer(
         "image_size",
@@ -44,6 +38,26 @@ def define_encoder_flags():
     )
 
 
+def define_crop_flag():
+    """Defines the flag about the crop that an encoder sees of an image."""
+    flags.DEFINE_float(
+        "crop_proportion",
+        CROP_PROPORTION,
+        "The share of the resized shorter side that the centre crop takes: 0.875 is usual for "
+        "ImageNet, 1 for transfer.",
+    )
+
+
+def define_result_flags():
+    """Defines the flags about prepared datasets and the folder of the results."""
+    flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "The folder for the results (JSON) and the features; by default the encoder's workdir.",
+    )
+
+
 def define_flags(settings_class):
     """Defines the flags of an evaluation on one dataset: the shared ones and those of its settings.
 
@@ -51,18 +65,14 @@ def define_flags(settings_class):
         settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
     """
     define_encoder_flags()
+    define_result_flags()
     flags.DEFINE_string(
         "dataset",
         None,
         "The labelled dataset: tfds:NAME, folder:PATH or shapes.",
         required=True,
     )
-    flags.DEFINE_float(
-        "crop_proportion",
-        CROP_PROPORTION,
-        "The share of the resized shorter side that the centre crop takes: 0.875 is usual for "
-        "ImageNet, 1 for transfer.",
-    )
+    define_crop_flag()
     options = _options(settings_class)
     for name, option in options.items():
         option["define"](name, **option["arguments"])

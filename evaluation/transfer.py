@@ -23,7 +23,7 @@ from absl import flags
 
 from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe
 from evaluation.encoders import default_image_size, load_encoder
-from evaluation.flags import define_encoder_flags
+from evaluation.flags import define_encoder_flags, define_result_flags
 from evaluation.results import earlier_result
 from evaluation.subject import EXTRACT_BATCH_SIZE, load_subject, result_workdir
 from evaluation.targets import targets_of
@@ -290,6 +290,7 @@ def main(_):
 
 if __name__ == "__main__":
     define_encoder_flags()
+    define_result_flags()
     flags.DEFINE_list(
         "datasets",
         None,
