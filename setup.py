@@ -26,6 +26,14 @@ EVALUATION = [
     "scipy>=1.12",
     "threadpoolctl>=3",
 ]
+# A list for each format of evaluation.export_encoder: what writes it, and its runtime.
+ONNX = [
+    "onnx>=1.17",
+    "onnxruntime>=1.20",
+    "tf2onnx>=1.17",
+]
+LITERT = ["ai-edge-litert>=2"]
+OPENVINO = ["openvino>=2025.3"]
 DOCS = [
     "mkdocs-material>=9.7",
     "mkdocstrings[python]>=1",
@@ -89,7 +97,10 @@ setup(
         "evaluation": EVALUATION,
         "docs": DOCS,
         "kaggle": ["kagglehub>=0.3"],
+        "onnx": ONNX,
+        "litert": LITERT,
+        "openvino": OPENVINO,
         "notebooks": NOTEBOOKS,
-        "dev": sorted({*TRAINING, *EVALUATION, *DOCS, *NOTEBOOKS, *TOOLS}),
+        "dev": sorted({*TRAINING, *EVALUATION, *ONNX, *LITERT, *DOCS, *NOTEBOOKS, *TOOLS}),
     },
 )
