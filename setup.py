@@ -96,6 +96,7 @@ setup(
         "training": TRAINING,
         "evaluation": EVALUATION,
         "docs": DOCS,
+        "huggingface": ["huggingface-hub>=0.30"],
         "kaggle": ["kagglehub>=0.3"],
         "onnx": ONNX,
         "litert": LITERT,

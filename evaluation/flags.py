@@ -20,7 +20,10 @@ flags.disclaim_key_flags()  # they count as the command's own flags, which --hel
 def define_encoder_flags():
     """Defines the flags about the encoder and the images that it sees."""
     flags.DEFINE_string(
-        "encoder", None, "The encoder: a .keras file or a pretraining workdir.", required=True
+        "encoder",
+        None,
+        "The encoder: a .keras file, a pretraining workdir, a preset or hf://owner/name.",
+        required=True,
     )
     flags.DEFINE_integer(
         "image_size",

@@ -68,8 +68,7 @@ def read_run(workdir):
     config_file = workdir / CONFIG_FILE
     if not config_file.is_file():
         raise UserError(f"{workdir} is no pretraining workdir: there is no {CONFIG_FILE} in it.")
-    files = sorted(workdir.glob("[!.]*-*.json"))  # a hidden file was being written
-    evaluated = [content for content in map(read_json, files) if "evaluation" in content]
+    evaluated = results.read_results(workdir)
     if not evaluated:
         raise UserError(
             f"{workdir} has no results yet. Evaluate it first: python -m evaluation.linear_probe "

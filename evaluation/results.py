@@ -1,6 +1,7 @@
 """Results of evaluations: accuracies, statistics of trials, and the JSON file of each result."""
 
 import importlib.metadata
+import pathlib
 import platform
 import re
 
@@ -132,6 +133,17 @@ def matching_result(file, expected):
         return None
     values = {"revision": 1, **result}  # older files name no revision; theirs is the first
     return result if all(values.get(key) == value for key, value in expected.items()) else None
+
+
+def read_results(workdir):
+    """Returns the contents of all results files in a workdir, in the order of their names.
+
+    Raises:
+        Damaged: a ValueError; a file is damaged.
+    """
+    # A hidden file was being written.
+    contents = map(read_json, sorted(pathlib.Path(workdir).glob("[!.]*-*.json")))
+    return [content for content in contents if "evaluation" in content]
 
 
 def result_name(evaluation, dataset):

@@ -9,11 +9,11 @@ import sys
 
 from sassl_tf.checked import Damaged, read_json, write_json
 from sassl_tf.errors import FileError, UserError
+from sassl_tf.presets import CONFIG_FILE as CONFIG_FILE
+from sassl_tf.presets import ENCODER_FILE as ENCODER_FILE
 from training.report.logs import say
 
 # Code that reads or writes a file of a run takes its name from here.
-ENCODER_FILE = "encoder.keras"
-CONFIG_FILE = "config.json"
 COMMANDS_FILE = "commands.txt"
 METRICS_FILE = "metrics.jsonl"
 VIEWS_FILE = "views.png"
