@@ -7,12 +7,13 @@ import keras
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.refusals import reason
+from sassl_tf.typing import PathLike
 from training.engine.workdir import CONFIG_FILE, ENCODER_FILE
 
 DEFAULT_IMAGE_SIZE = 224
 
 
-def load_encoder(path):
+def load_encoder(path: PathLike) -> keras.Model:
     """Loads a Keras model: float32 [B, H, W, 3] in [0, 1] to features [B, D].
 
     Args:
@@ -33,7 +34,7 @@ def load_encoder(path):
     return encoder
 
 
-def encoder_file(path):
+def encoder_file(path: PathLike) -> pathlib.Path:
     """Finds the `.keras` file that `path` is, or that the workdir `path` holds.
 
     Args:
@@ -63,7 +64,7 @@ def encoder_file(path):
     )
 
 
-def workdir_of(path):
+def workdir_of(path: PathLike) -> pathlib.Path | None:
     """Returns the pretraining workdir that `path` is, or lies in, as a Path; None if there is none.
 
     Args:
@@ -75,7 +76,7 @@ def workdir_of(path):
     return path.parent if (path.parent / CONFIG_FILE).is_file() else None
 
 
-def default_image_size(path, encoder):
+def default_image_size(path: PathLike, encoder: keras.Model) -> int:
     """Returns the side of the images that the encoder was made for.
 
     This is the side in the encoder's input shape if that is fixed, else `image_size` in the

@@ -12,10 +12,11 @@ from absl import flags
 
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
+from sassl_tf.typing import PathLike
 from training.command import binary
 
 
-def export_encoder(encoder_path, output):
+def export_encoder(encoder_path: PathLike, output: PathLike) -> None:
     """Writes the SavedModel of an encoder into a new folder.
 
     Args:
@@ -35,7 +36,7 @@ def export_encoder(encoder_path, output):
         encoder.export(str(beside), verbose=False)
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     export_encoder(values.encoder, values.output)
     print(f"Wrote {values.output}.")
