@@ -2,15 +2,18 @@
 
 import pathlib
 
+import keras
+
 from sassl_tf.checked import read_json
 from sassl_tf.presets import encoder_file as encoder_file
 from sassl_tf.presets import load_encoder as load_encoder
+from sassl_tf.typing import PathLike
 from training.engine.workdir import CONFIG_FILE
 
 DEFAULT_IMAGE_SIZE = 224
 
 
-def workdir_of(path):
+def workdir_of(path: PathLike) -> pathlib.Path | None:
     """Returns the pretraining workdir that `path` is, or lies in, as a Path; None if there is none.
 
     Args:
@@ -22,7 +25,7 @@ def workdir_of(path):
     return path.parent if (path.parent / CONFIG_FILE).is_file() else None
 
 
-def default_image_size(path, encoder):
+def default_image_size(path: PathLike, encoder: keras.Model) -> int:
     """Returns the side of the images that the encoder was made for.
 
     This is the side in the encoder's input shape if that is fixed, else `image_size` in the

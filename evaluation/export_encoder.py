@@ -23,6 +23,7 @@ from evaluation.encoders import default_image_size, load_encoder
 from sassl_tf.errors import UserError
 from sassl_tf.extras import import_extra
 from sassl_tf.files import replacing
+from sassl_tf.typing import PathLike
 from training.command import binary
 
 # The end of the output's name in each format; "" is a folder.
@@ -32,7 +33,12 @@ IMAGES = 3  # of the comparison
 TOLERANCE = 1e-4  # of the largest feature
 
 
-def export_encoder(encoder_path, output, format="saved_model", image_size=None):
+def export_encoder(
+    encoder_path: PathLike,
+    output: PathLike,
+    format: str = "saved_model",
+    image_size: int | None = None,
+) -> float | None:
     """Writes an encoder in a format of other runtimes.
 
     Args:
@@ -69,7 +75,7 @@ def export_encoder(encoder_path, output, format="saved_model", image_size=None):
         return _difference(encoder, beside, format, side)
 
 
-def in_float32(encoder):
+def in_float32(encoder: keras.Model) -> keras.Model:
     """Returns an encoder that computes in float32: itself, or a copy of a mixed-precision one.
 
     The weights are float32 in both. The converters of the formats take no bfloat16.
@@ -139,7 +145,7 @@ def _difference(encoder, path, format, side):
     return difference
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     difference = export_encoder(values.encoder, values.output, values.format, values.image_size)
     print(f"Wrote {values.output}.")

@@ -2,6 +2,10 @@
 
 import importlib.util
 
+import numpy as np
+
+from sassl_tf.typing import PathLike
+
 # The package that runs each format.
 RUNTIMES = {
     "saved_model": "tensorflow",
@@ -11,12 +15,12 @@ RUNTIMES = {
 }
 
 
-def missing_runtime(format):
+def missing_runtime(format: str) -> bool:
     """Returns whether the runtime of a format, one of `RUNTIMES`, is not installed."""
     return importlib.util.find_spec(RUNTIMES[format].replace("-", "_")) is None
 
 
-def features(path, format, images):
+def features(path: PathLike, format: str, images: np.ndarray) -> np.ndarray:
     """Computes the features of images by an exported encoder.
 
     Args:

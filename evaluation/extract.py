@@ -11,6 +11,8 @@ are taken from all subfolders, in sorted order, and prepared as the evaluations 
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,6 +33,7 @@ from sassl_tf.representation.features import (
     encoder_fingerprint,
     extract_features,
 )
+from sassl_tf.typing import PathLike
 from training.command import binary
 
 FORMATS = (".npz", ".parquet")
@@ -49,13 +52,13 @@ class FrozenEncoder:
         batch_size: how many images it sees at a time.
     """
 
-    path: str
+    path: PathLike
     encoder: keras.Model
     image_size: int
     crop_proportion: float = CROP_PROPORTION
     batch_size: int = EXTRACT_BATCH_SIZE
 
-    def features(self, dataset: ImageDataset, keep=False):
+    def features(self, dataset: ImageDataset, keep: bool = False) -> np.ndarray:
         """Computes the features of all images of a dataset.
 
         Args:
@@ -77,7 +80,7 @@ class FrozenEncoder:
         )
 
     @property
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """The facts that features depend on besides the images, as a dict of JSON's types."""
         return {
             "encoder": str(self.path),
@@ -89,8 +92,11 @@ class FrozenEncoder:
 
 
 def frozen_encoder(
-    path, image_size=None, crop_proportion=CROP_PROPORTION, batch_size=EXTRACT_BATCH_SIZE
-):
+    path: PathLike,
+    image_size: int | None = None,
+    crop_proportion: float = CROP_PROPORTION,
+    batch_size: int = EXTRACT_BATCH_SIZE,
+) -> FrozenEncoder:
     """Loads a `FrozenEncoder`.
 
     Args:
@@ -107,7 +113,7 @@ def frozen_encoder(
     return FrozenEncoder(path, encoder, size, crop_proportion, batch_size)
 
 
-def frozen_encoder_from_flags():
+def frozen_encoder_from_flags() -> FrozenEncoder:
     """Loads the `FrozenEncoder` that the flags about encoder and crop name."""
     values = flags.FLAGS
     return frozen_encoder(
@@ -115,7 +121,7 @@ def frozen_encoder_from_flags():
     )
 
 
-def check_output(output):
+def check_output(output: PathLike) -> pathlib.Path:
     """Returns the output's Path.
 
     Raises:
@@ -130,7 +136,9 @@ def check_output(output):
     return output
 
 
-def write_features(output, files, features, facts):
+def write_features(
+    output: PathLike, files: Sequence[str], features: np.ndarray, facts: Mapping[str, Any]
+) -> None:
     """Writes features with the names of their images.
 
     Args:

@@ -6,18 +6,22 @@ commands although each of them has a `--workdir`, for example.
 
 import dataclasses
 import shlex
+from typing import Any, TypeVar
 
 from absl import flags
 
-from evaluation.subject import EXTRACT_BATCH_SIZE, load_subject, result_workdir
+from evaluation.settings import EvaluationSettings
+from evaluation.subject import EXTRACT_BATCH_SIZE, Subject, load_subject, result_workdir
 from sassl_tf.representation.features import CROP_PROPORTION
 from training.engine.workdir import CONFIG_FILE
 from training.report.logs import say
 
+SettingsT = TypeVar("SettingsT", bound=EvaluationSettings)
+
 flags.disclaim_key_flags()  # they count as the command's own flags, which --help shows
 
 
-def define_encoder_flags():
+def define_encoder_flags() -> None:
     """Defines the flags about the encoder and the images that it sees."""
     flags.DEFINE_string(
         "encoder",
@@ -41,7 +45,7 @@ def define_encoder_flags():
     )
 
 
-def define_crop_flag():
+def define_crop_flag() -> None:
     """Defines the flag about the crop that an encoder sees of an image."""
     flags.DEFINE_float(
         "crop_proportion",
@@ -51,7 +55,7 @@ def define_crop_flag():
     )
 
 
-def define_result_flags():
+def define_result_flags() -> None:
     """Defines the flags about prepared datasets and the folder of the results."""
     flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
     flags.DEFINE_string(
@@ -61,7 +65,7 @@ def define_result_flags():
     )
 
 
-def define_flags(settings_class):
+def define_flags(settings_class: type[EvaluationSettings]) -> None:
     """Defines the flags of an evaluation on one dataset: the shared ones and those of its settings.
 
     Args:
@@ -88,7 +92,7 @@ def define_flags(settings_class):
         )
 
 
-def subject_from_flags(settings_class):
+def subject_from_flags(settings_class: type[EvaluationSettings]) -> Subject:
     """Loads the `Subject` that the flags of `define_flags(settings_class)` name."""
     values = flags.FLAGS
     extract_batch_size = values.extract_batch_size
@@ -106,7 +110,7 @@ def subject_from_flags(settings_class):
     )
 
 
-def settings_from_flags(settings_class, **fields):
+def settings_from_flags(settings_class: type[SettingsT], **fields: Any) -> SettingsT:
     """Returns the settings that the flags of `define_flags(settings_class)` name.
 
     Args:
@@ -119,7 +123,7 @@ def settings_from_flags(settings_class, **fields):
     return settings_class(**fields)
 
 
-def tell_next():
+def tell_next() -> None:
     """Prints where results lie and, for a pretraining's encoder, how to compare it with another."""
     workdir = result_workdir(flags.FLAGS.encoder, flags.FLAGS.workdir)
     print(f"Results and features are in {workdir}.")

@@ -9,21 +9,31 @@ features of the folder are kept in the encoder's workdir, so that the next query
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from absl import flags
+from matplotlib.figure import Figure
 
-from evaluation.extract import frozen_encoder_from_flags
+from evaluation.extract import FrozenEncoder, frozen_encoder_from_flags
 from evaluation.flags import define_crop_flag, define_encoder_flags
 from sassl_tf import plot
+from sassl_tf.datasets import ImageDataset
 from sassl_tf.datasets.folder import every_image, image_files
 from sassl_tf.errors import UserError
 from sassl_tf.representation.features import prepare_image
 from sassl_tf.representation.retrieval import most_similar
+from sassl_tf.typing import PathLike
 from training.command import binary
 
 
-def retrieve(frozen, queries, images, folder, count):
+def retrieve(
+    frozen: FrozenEncoder,
+    queries: ImageDataset,
+    images: ImageDataset,
+    folder: PathLike,
+    count: int,
+) -> list[list[tuple[int, float]]]:
     """Finds the images that are most similar to each query.
 
     An image that is the query itself, the same file, is left out.
@@ -59,7 +69,12 @@ def retrieve(frozen, queries, images, folder, count):
     return found
 
 
-def draw(frozen, queries, images, found):
+def draw(
+    frozen: FrozenEncoder,
+    queries: ImageDataset,
+    images: ImageDataset,
+    found: Sequence[Sequence[tuple[int, float]]],
+) -> Figure:
     """Draws each query with the images that were found, as the encoder sees them.
 
     Args:

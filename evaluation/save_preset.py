@@ -11,7 +11,10 @@ a model card made of them. `sassl_tf.load_encoder` loads it from the folder or f
 
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
+import keras
 from absl import flags
 
 from evaluation.encoders import load_encoder
@@ -20,6 +23,7 @@ from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.presets import save_to_preset, upload_preset
 from sassl_tf.representation.features import encoder_fingerprint
+from sassl_tf.typing import PathLike
 from training.command import binary
 from training.engine.workdir import CONFIG_FILE
 from training.report.metrics import read_metrics
@@ -45,7 +49,7 @@ KEPT = (  # of a result: the numbers, and all that says how they came about
 )
 
 
-def save_preset(workdir, output, license=""):
+def save_preset(workdir: PathLike, output: PathLike, license: str = "") -> None:
     """Makes a preset of a workdir.
 
     Args:
@@ -70,7 +74,7 @@ def save_preset(workdir, output, license=""):
     save_to_preset(workdir, output, config, metrics, text)
 
 
-def without_folders(config):
+def without_folders(config: Any) -> Any:
     """Returns a config with each path cut to its last part: others need not know the rest.
 
     Args:
@@ -90,11 +94,11 @@ def _without_folders(text):
     return kind + colon + pathlib.PurePath(path).name if "/" in path else text
 
 
-def results_of(workdir, fingerprint):
+def results_of(workdir: PathLike, fingerprint: str) -> dict[str, Any]:
     """Returns {"evaluations": list of results, "training": dict of the last metrics}.
 
     Args:
-        workdir: a Path.
+        workdir: the workdir of the pretraining.
         fingerprint: of the encoder; results of another one are left out.
     """
     kept = [
@@ -106,7 +110,13 @@ def results_of(workdir, fingerprint):
     return {"evaluations": without_folders(kept), "training": last}
 
 
-def card(name, encoder, config, metrics, license):
+def card(
+    name: str,
+    encoder: keras.Model,
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    license: str,
+) -> str:
     """Returns the model card, Markdown with the head that Hugging Face reads.
 
     Args:
@@ -116,7 +126,7 @@ def card(name, encoder, config, metrics, license):
         metrics: as `results_of` returns them.
         license: as for `save_preset`.
     """
-    method = METHODS.get(config.get("method"), config.get("method", "an unknown method"))
+    method = METHODS.get(config["method"], config["method"])
     head = ["library_name: keras", "pipeline_tag: image-feature-extraction"]
     head += [f"license: {license}"] if license else []
     head += ["tags:", "- self-supervised-learning", "- sassl_tf"]
