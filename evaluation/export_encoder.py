@@ -58,7 +58,7 @@ def export_encoder(
             differ by more than `TOLERANCE`; then nothing is written.
         ImportError: a package that the format needs is not installed.
     """
-    output = _checked_output(output, format)
+    path = _checked_output(output, format)
     for package in CONVERTERS.get(format, ()):
         import_extra(package, format, f"The format {format}")
     encoder = load_encoder(encoder_path)
@@ -68,9 +68,9 @@ def export_encoder(
     shape = (None, image_size or height, image_size or width, channels)
     side = image_size or default_image_size(encoder_path, encoder)
     with contextlib.ExitStack() as stack:
-        beside = stack.enter_context(replacing(output))
+        beside = stack.enter_context(replacing(path))
         if format == "openvino":  # the weights get their name before the .xml that points to them
-            stack.enter_context(replacing(output.with_suffix(".bin")))
+            stack.enter_context(replacing(path.with_suffix(".bin")))
         _export(encoder, beside, format, shape)
         return _difference(encoder, beside, format, side)
 

@@ -178,7 +178,7 @@ def _write_parquet(path, names, features, facts):
             writer.write_table(pyarrow.table(part, schema=schema))
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     output = check_output(values.output)
     images = every_image(values.images)

@@ -104,7 +104,7 @@ def draw(
     return picture
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     queries, images = image_files(values.query), every_image(values.images)
     frozen = frozen_encoder_from_flags()

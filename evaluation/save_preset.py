@@ -212,7 +212,7 @@ def _percent(result):
     return f"{result['accuracy']:.2%}" + (f" ± {spread:.2%}" if spread is not None else "")
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     save_preset(values.encoder, values.output, values.license)
     print(f"Wrote {values.output}. Read its README.md before you pass it on.")
