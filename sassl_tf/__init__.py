@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sassl_tf import stylizers as stylizers
     from sassl_tf import views as views
     from sassl_tf.augmentation import SASSLAugmentation
+    from sassl_tf.backbones import PyramidBackbone, load_backbone
     from sassl_tf.datasets import load_dataset
     from sassl_tf.presets import load_encoder, save_to_preset, upload_preset
     from sassl_tf.seeding import map_with_seeds
@@ -29,10 +30,12 @@ __version__ = "0.1.0"
 
 # Loaded when first used, so that the import costs nothing.
 _HOMES = {
+    "PyramidBackbone": "sassl_tf.backbones",
     "SASSLAugmentation": "sassl_tf.augmentation",
     "StyleBank": "sassl_tf.style_bank",
     "Stylizer": "sassl_tf.stylizers",
     "TwoViews": "sassl_tf.views",
+    "load_backbone": "sassl_tf.backbones",
     "load_dataset": "sassl_tf.datasets",
     "load_encoder": "sassl_tf.presets",
     "load_stylizer": "sassl_tf.stylizers",
@@ -44,11 +47,13 @@ _HOMES = {
 _MODULES = ("datasets", "plot", "samples", "stylizers", "views")
 
 __all__ = [
+    "PyramidBackbone",
     "SASSLAugmentation",
     "StyleBank",
     "Stylizer",
     "TwoViews",
     "__version__",
+    "load_backbone",
     "load_dataset",
     "load_encoder",
     "load_stylizer",

@@ -10,6 +10,7 @@ from typing import Any
 
 LAYERS = {
     "sassl_tf.augmentation": ("SASSLAugmentation",),
+    "sassl_tf.backbones": ("PyramidBackbone",),
     "sassl_tf.stylizers.layers": (
         "ConvToPatches",
         "DepthToSpace",

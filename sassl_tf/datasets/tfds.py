@@ -48,11 +48,11 @@ def tfds(name: str, split: str = "train", data_dir: PathLike | None = None) -> I
             a dataset that is not prepared when there is no network.
     """
     check_split(split)
-    builder = _prepared_builder(name, data_dir)
+    builder = prepared_builder(name, data_dir)
     features = builder.info.features
     columns = ["image", "label"] if _has_label(builder) else ["image"]
     _check_image(name, features)
-    source = _source_split(builder, split, columns)
+    source = source_split(builder, split, columns)
 
     tensors = _read_all(builder, source, columns)
     encoded = tensors["image"]
@@ -81,7 +81,7 @@ def encoded_examples(
     Raises:
         ValueError: an unknown dataset, or one without images and classes.
     """
-    builder = _prepared_builder(name, data_dir)
+    builder = prepared_builder(name, data_dir)
     features = builder.info.features
     _check_image(name, features)
     if not _has_label(builder):
@@ -101,7 +101,12 @@ def encoded_examples(
 # Finding the data.
 
 
-def _prepared_builder(name: str, data_dir: PathLike | None) -> Any:
+def prepared_builder(name: str, data_dir: PathLike | None) -> Any:
+    """Returns the builder of a TFDS dataset, which is downloaded and prepared if it is not yet.
+
+    Raises:
+        ValueError: an unknown dataset, or one that is not prepared when there is no network.
+    """
     import tensorflow_datasets
 
     try:
@@ -182,10 +187,10 @@ def _check_image(name: str, features: Any) -> None:
         )
 
 
-def _source_split(builder: Any, split: str, columns: Sequence[str]) -> str:
+def source_split(builder: Any, split: str, columns: Sequence[str]) -> str:
     """Returns the first split of TFDS that has labels, else the last (ImageNet's test has none)."""
     present = [name for name in SPLIT_NAMES[split] if name in builder.info.splits]
-    if split == "validation" and _source_split(builder, "test", columns) in present:
+    if split == "validation" and source_split(builder, "test", columns) in present:
         present = []
     if not present:
         raise MissingSplit(
