@@ -8,8 +8,9 @@ import pytest
 from evaluation.sgd_probe import RECIPES
 from training.configs import byol, moco, simclr, simsiam
 from training.configs.common import PRESETS
-from training.engine.assembly import build_augmentation, compiled_method
+from training.engine.assembly import compiled_method
 from training.optimizers import peak_learning_rate
+from training.styles import build_augmentation
 
 
 @pytest.mark.parametrize("method", [simclr, moco, byol, simsiam])

@@ -8,8 +8,9 @@ from sassl_tf.checked import read_json
 from sassl_tf.datasets.shapes import shapes
 from sassl_tf.stylizers import stylizer
 from training.configs import simclr
-from training.engine.assembly import build_augmentation, fingerprints
+from training.engine.assembly import fingerprints
 from training.engine.workdir import open_workdir
+from training.styles import build_augmentation
 
 
 def test_a_workdir_belongs_to_its_config(tmp_path):

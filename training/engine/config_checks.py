@@ -14,11 +14,13 @@ import ml_collections
 
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
+from sassl_tf.style_augmentations.color_statistics import COLOR_SPACES
 from sassl_tf.views.colour import JITTER_LAWS
 from sassl_tf.views.crops import CROP_SAMPLERS
 from sassl_tf.views.recipes import SASSL_POSITIONS
 from training.input.placement import PLACEMENTS
 from training.methods import METHODS
+from training.styles import NONE, STYLES
 
 SEEDS = 2**31  # TensorFlow's seeds are int32, and Keras's are not negative
 
@@ -115,6 +117,31 @@ VIEW = {
     "solarize_probability": SHARE,
     "sassl": one_of(*SASSL_POSITIONS),
 }
+STYLIZING = {
+    "stylizer": NAME,
+    "weights": TEXT,
+    "styles": NAME,
+    "probability": SHARE,
+    "blending_factor": bounds(0, 1),
+    "stylize_size": SIDE,
+    "encode_size": SIDE,
+    "precision": one_of("", "float32", "bfloat16"),
+}
+STYLE = {
+    "sassl": {"enabled": SWITCH, **STYLIZING, "interpolation_factor": bounds(0, 1)},
+    "fourier": {
+        "styles": one_of("in_batch", "one_in_batch"),
+        "probability": SHARE,
+        "blending_factor": bounds(0, 1),
+        "frequency_share": number(0, 1, above=True),
+    },
+    "color_statistics": {
+        "probability": SHARE,
+        "blending_factor": bounds(0, 1),
+        "color_space": one_of(*COLOR_SPACES),
+    },
+    "random_style": STYLIZING,
+}
 METHOD = {
     "simclr": {"hidden_dim": WIDTH, "projection_dim": WIDTH, "temperature": POSITIVE},
     "moco": {
@@ -141,16 +168,8 @@ FIELDS = {
     "encoder.width": POSITIVE,
     "encoder.zero_init_residual": SWITCH,
     "encoder.synchronized_batch_norm": SWITCH,
-    "sassl.enabled": SWITCH,
-    "sassl.stylizer": NAME,
-    "sassl.weights": TEXT,
-    "sassl.styles": NAME,
-    "sassl.probability": SHARE,
-    "sassl.blending_factor": bounds(0, 1),
-    "sassl.interpolation_factor": bounds(0, 1),
-    "sassl.stylize_size": SIDE,
-    "sassl.encode_size": SIDE,
-    "sassl.precision": one_of("", "float32", "bfloat16"),
+    "style": one_of(*STYLES, NONE),
+    **{f"{style}.{name}": rule for style, rules in STYLE.items() for name, rule in rules.items()},
     **{f"views.{side}.{name}": rule for side in ("left", "right") for name, rule in VIEW.items()},
     "optimizer.name": one_of("lars", "sgd", "adamw"),
     "optimizer.learning_rate": AT_LEAST_0,

@@ -16,6 +16,7 @@ from sassl_tf.errors import FileError, UserError
 from sassl_tf.presets import CONFIG_FILE as CONFIG_FILE
 from sassl_tf.presets import ENCODER_FILE as ENCODER_FILE
 from sassl_tf.typing import PathLike
+from training.configs.earlier import up_to_date
 from training.report.logs import say
 
 # Code that reads or writes a file of a run takes its name from here.
@@ -71,7 +72,7 @@ def open_workdir(
     """
     workdir = workdir_path(workdir)
     path = workdir / CONFIG_FILE
-    new = json.loads(config.to_json())
+    new = up_to_date(json.loads(config.to_json()))
     if fingerprints:
         new["fingerprints"] = fingerprints
     begun = bool(checkpoint_steps(workdir))
@@ -126,7 +127,7 @@ def checkpoint_steps(workdir: PathLike) -> list[int]:
 
 def _config_of_checkpoints(path):
     try:
-        return read_json(path)
+        return up_to_date(read_json(path))
     except FileNotFoundError:
         raise UserError(
             f"{path.parent} holds checkpoints, but no {path.name}, without which nobody can know "
@@ -152,7 +153,8 @@ def _check_same(workdir, old, new):
         say(
             f"{workdir} was begun with a stylizer in {before}; on this processor it is in {after}, "
             "and stylized views differ a little from here on. A run with "
-            '--config.sassl.precision="float32" or "bfloat16" is the same on every processor.'
+            f'--config.{new["style"]}.precision="float32" or "bfloat16" is the same on every '
+            "processor."
         )
 
 
