@@ -19,6 +19,7 @@ class LARS(keras.optimizers.Optimizer):
         momentum: m.
         weight_decay: λ.
         trust_coefficient: η.
+        vector_rate: the learning rate of vectors, as a share of that of the other weights.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class LARS(keras.optimizers.Optimizer):
         momentum=0.9,
         weight_decay=1e-6,
         trust_coefficient=1e-3,
+        vector_rate=1.0,
         name="lars",
         **kwargs,
     ):
@@ -35,6 +37,7 @@ class LARS(keras.optimizers.Optimizer):
         self.momentum = momentum
         self.decay = weight_decay
         self.trust_coefficient = trust_coefficient
+        self.vector_rate = vector_rate
 
     def build(self, variables):
         if self.built:
@@ -52,6 +55,8 @@ class LARS(keras.optimizers.Optimizer):
             safe_norm = ops.where(moving, gradient_norm, 1.0)
             trust = ops.where(moving, self.trust_coefficient * weight_norm / safe_norm, 1.0)
             gradient = trust * gradient
+        else:
+            learning_rate = self.vector_rate * learning_rate
         velocity = self.velocities[self._get_variable_index(variable)]
         self.assign(velocity, self.momentum * velocity + learning_rate * gradient)
         self.assign_sub(variable, velocity)
@@ -64,6 +69,7 @@ class LARS(keras.optimizers.Optimizer):
             "momentum": self.momentum,
             "weight_decay": self.decay,
             "trust_coefficient": self.trust_coefficient,
+            "vector_rate": self.vector_rate,
         }
 
 
@@ -153,7 +159,7 @@ def peak_learning_rate(base, scaling, batch_size):
 
 
 def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
-    """Builds the optimizer of a config, with linear warm-up from 0 and cosine decay to 0.
+    """Builds the optimizer of a config, with linear warm-up from 0 and cosine decay.
 
     Args:
         config: the section `optimizer` of a pretraining config.
@@ -170,9 +176,15 @@ def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
         decay_steps=max(1, total_steps - warmup_steps),
         warmup_target=peak if warmup_steps else None,
         warmup_steps=warmup_steps,
+        alpha=config.end_learning_rate,
     )
     if config.name == "lars":
-        return LARS(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
+        return LARS(
+            schedule,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            vector_rate=config.vector_rate,
+        )
     if config.name == "sgd":
         return TorchSGD(
             schedule,
