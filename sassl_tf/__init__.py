@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sassl_tf import views as views
     from sassl_tf.augmentation import SASSLAugmentation
     from sassl_tf.datasets import load_dataset
+    from sassl_tf.presets import load_encoder, save_to_preset, upload_preset
     from sassl_tf.seeding import map_with_seeds
     from sassl_tf.style_bank import StyleBank
     from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_variables
@@ -33,9 +34,12 @@ _HOMES = {
     "Stylizer": "sassl_tf.stylizers",
     "TwoViews": "sassl_tf.views",
     "load_dataset": "sassl_tf.datasets",
+    "load_encoder": "sassl_tf.presets",
     "load_stylizer": "sassl_tf.stylizers",
     "map_with_seeds": "sassl_tf.seeding",
+    "save_to_preset": "sassl_tf.presets",
     "stylizer_from_variables": "sassl_tf.stylizers",
+    "upload_preset": "sassl_tf.presets",
 }
 _MODULES = ("datasets", "plot", "samples", "stylizers", "views")
 
@@ -46,9 +50,12 @@ __all__ = [
     "TwoViews",
     "__version__",
     "load_dataset",
+    "load_encoder",
     "load_stylizer",
     "map_with_seeds",
+    "save_to_preset",
     "stylizer_from_variables",
+    "upload_preset",
 ]
 
 # When Keras is imported, or at once if it is already: a saved model finds its layers.

@@ -1,7 +1,12 @@
 """The optimizers of the self-supervised recipes, and their learning-rate schedule."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
+from ml_collections import ConfigDict
 
 from sassl_tf.errors import UserError
 
@@ -24,14 +29,14 @@ class LARS(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.3,
-        momentum=0.9,
-        weight_decay=1e-6,
-        trust_coefficient=1e-3,
-        vector_rate=1.0,
-        name="lars",
-        **kwargs,
-    ):
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.3,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-6,
+        trust_coefficient: float = 1e-3,
+        vector_rate: float = 1.0,
+        name: str = "lars",
+        **kwargs: Any,
+    ) -> None:
         # Keras's own weight decay is decoupled from the gradient; LARS's is not.
         super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
         self.momentum = momentum
@@ -39,13 +44,15 @@ class LARS(keras.optimizers.Optimizer):
         self.trust_coefficient = trust_coefficient
         self.vector_rate = vector_rate
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
         self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
         learning_rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
         if len(variable.shape) > 1:
@@ -61,7 +68,7 @@ class LARS(keras.optimizers.Optimizer):
         self.assign(velocity, self.momentum * velocity + learning_rate * gradient)
         self.assign_sub(variable, velocity)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.pop("weight_decay")
         return {
@@ -96,28 +103,30 @@ class TorchSGD(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.03,
-        momentum=0.9,
-        weight_decay=1e-4,
-        constant_for="",
-        constant_rate=0.0,
-        name="torch_sgd",
-        **kwargs,
-    ):
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.03,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        constant_for: str = "",
+        constant_rate: float = 0.0,
+        name: str = "torch_sgd",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
         self.momentum = momentum
         self.decay = weight_decay
         self.constant_for = constant_for
         self.constant_rate = constant_rate
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
         self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
         self._held = [bool(self.constant_for) and self.constant_for in v.path for v in variables]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
         index = self._get_variable_index(variable)
         if self._held[index]:
             learning_rate = self.constant_rate
@@ -127,7 +136,7 @@ class TorchSGD(keras.optimizers.Optimizer):
         self.assign(velocity, self.momentum * velocity + gradient)
         self.assign_sub(variable, learning_rate * velocity)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.pop("weight_decay")
         return {
@@ -139,7 +148,7 @@ class TorchSGD(keras.optimizers.Optimizer):
         }
 
 
-def peak_learning_rate(base, scaling, batch_size):
+def peak_learning_rate(base: float, scaling: str, batch_size: int) -> float:
     """Scales a learning rate by the global batch size B, as the papers do.
 
     Args:
@@ -158,7 +167,9 @@ def peak_learning_rate(base, scaling, batch_size):
     return base * factors[scaling]
 
 
-def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
+def build_optimizer(
+    config: ConfigDict, batch_size: int, total_steps: int, steps_per_epoch: int
+) -> keras.optimizers.Optimizer:
     """Builds the optimizer of a config, with linear warm-up from 0 and cosine decay.
 
     Args:

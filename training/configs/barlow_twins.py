@@ -23,6 +23,8 @@ SASSL); CIFAR-10 92.1 % online linear at 1,000 epochs, with other numbers (solo-
 
 import dataclasses
 
+from ml_collections import ConfigDict
+
 from sassl_tf.views import barlow_twins_recipe
 from training.configs.common import PRESETS, make_config
 
@@ -53,7 +55,7 @@ CHANGES = {
 }
 
 
-def get_config(preset="imagenet"):
+def get_config(preset: str = "imagenet") -> ConfigDict:
     """Returns the config of a preset.
 
     Raises:

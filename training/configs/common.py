@@ -3,6 +3,8 @@
 The file of a method adds its own values: `METHOD.get_config(preset)`.
 """
 
+from typing import Any
+
 import ml_collections
 
 from sassl_tf.errors import UserError
@@ -63,7 +65,9 @@ BUDGETS["smoke"] = {
 }
 
 
-def make_config(method, preset, recipe, presets):
+def make_config(
+    method: str, preset: str, recipe: dict[str, Any], presets: dict[str, Any]
+) -> ml_collections.ConfigDict:
     """Builds the config of a method's preset.
 
     Args:
@@ -90,7 +94,7 @@ def make_config(method, preset, recipe, presets):
     return config
 
 
-def base():
+def base() -> ml_collections.ConfigDict:
     """Returns a config of all fields that do not depend on the method."""
     return ml_collections.ConfigDict(
         {

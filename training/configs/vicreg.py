@@ -23,6 +23,8 @@ nor `imagenet` has been run here. SASSL's paper did not try VICReg.
 
 import dataclasses
 
+from ml_collections import ConfigDict
+
 from sassl_tf.views import barlow_twins_recipe
 from training.configs.common import PRESETS, make_config
 
@@ -55,7 +57,7 @@ CHANGES = {
 }
 
 
-def get_config(preset="imagenet"):
+def get_config(preset: str = "imagenet") -> ConfigDict:
     """Returns the config of a preset.
 
     Raises:

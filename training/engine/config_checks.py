@@ -7,7 +7,8 @@ a line here: a field without a rule counts as misspelt.
 import dataclasses
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import ml_collections
 
@@ -36,7 +37,7 @@ class Rule:
     expected: str
     known: tuple = ()
 
-    def problem(self, name, value):
+    def problem(self, name: str, value: Any) -> str | None:
         """Returns a message if the value is not allowed, else None."""
         if self.holds(value):
             return None
@@ -48,16 +49,16 @@ def _is_number(value):
     return is_number and math.isfinite(value)
 
 
-def whole(least, most=math.inf):
+def whole(least: int, most: float = math.inf) -> Rule:
     """Returns the rule for a whole number from `least` to `most`."""
     limit = f" to {most:,}" if most < math.inf else " upwards"
     return Rule(
-        lambda x: _is_number(x) and isinstance(x, numbers.Integral) and least <= x <= most,
+        lambda x: _is_number(x) and isinstance(x, numbers.Integral) and least <= int(x) <= most,
         f"a whole number from {least}{limit}",
     )
 
 
-def number(least, most=math.inf, above=False):
+def number(least: float, most: float = math.inf, above: bool = False) -> Rule:
     """Returns the rule for a finite number from `least` to `most`; with `above`, above `least`."""
     limit = f" and at most {most:,}" if most < math.inf else ""
     return Rule(
@@ -66,7 +67,7 @@ def number(least, most=math.inf, above=False):
     )
 
 
-def bounds(least, most=math.inf, above=False):
+def bounds(least: float, most: float = math.inf, above: bool = False) -> Rule:
     """Returns the rule for (lowest, highest), or one number that is both; see `number`."""
     one = number(least, most, above)
 
@@ -77,7 +78,7 @@ def bounds(least, most=math.inf, above=False):
     return Rule(holds, f"(lowest, highest), each {one.expected}, the lower number first")
 
 
-def one_of(*known):
+def one_of(*known: str) -> Rule:
     """Returns the rule for a word that is one of several."""
     listed = ", ".join(repr(word) for word in known)
     return Rule(lambda x: isinstance(x, str) and x in known, f"one of {listed}", known)
@@ -184,7 +185,7 @@ FIELDS = {
 FREE = ("encoder.arguments.",)  # arguments of the encoder's own function
 
 
-def check_config(config):
+def check_config(config: ml_collections.ConfigDict) -> None:
     """Checks a whole config before anything starts.
 
     Args:
@@ -201,7 +202,7 @@ def check_config(config):
         raise UserError(f"The config cannot be run: {listed}")
 
 
-def fields(config, prefix=""):
+def fields(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields (dotted name, value) of each field of a config."""
     for name, value in config.items():
         if isinstance(value, ml_collections.ConfigDict):

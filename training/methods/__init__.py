@@ -1,12 +1,15 @@
 """Self-supervised methods, one file each."""
 
+import keras
+from ml_collections import ConfigDict
+
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 
 METHODS = ("simclr", "moco", "byol", "simsiam", "barlow_twins", "vicreg")
 
 
-def build_method(config, encoder, total_steps):
+def build_method(config: ConfigDict, encoder: keras.Model, total_steps: int) -> keras.Model:
     """Builds the method that a config names, as a Keras model around an encoder.
 
     Args:

@@ -1,5 +1,7 @@
 """Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230)."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -12,7 +14,7 @@ from training.methods.heads import mlp
 _EPSILON = 1e-5  # of the source's batch normalisation, which standardises the projections
 
 
-def cross_correlation(z_left, z_right):
+def cross_correlation(z_left: tf.Tensor, z_right: tf.Tensor) -> tf.Tensor:
     """Computes C of equation 2: correlations over images of all pairs of dimensions, [D, D].
 
     Args:
@@ -22,7 +24,7 @@ def cross_correlation(z_left, z_right):
     return ops.matmul(ops.transpose(left), right) / ops.cast(ops.shape(left)[0], "float32")
 
 
-def terms(correlation):
+def terms(correlation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes Σ (1 - C_ii)² and Σ_{i≠j} C_ij², the two sums of equation 1."""
     diagonal = ops.diagonal(correlation)
     others = correlation * (1 - ops.eye(correlation.shape[0]))
@@ -48,8 +50,13 @@ class BarlowTwins(keras.Model):
     """
 
     def __init__(
-        self, encoder, hidden_dim=8192, projection_dim=8192, redundancy_weight=0.0051, **kwargs
-    ):
+        self,
+        encoder: keras.Model,
+        hidden_dim: int = 8192,
+        projection_dim: int = 8192,
+        redundancy_weight: float = 0.0051,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
         widths = (hidden_dim, hidden_dim, projection_dim)
@@ -57,11 +64,11 @@ class BarlowTwins(keras.Model):
         self.redundancy_weight = redundancy_weight
         self.built = True
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Computes the representation f(x), which evaluations use."""
         return self.encoder(images, training=training)
 
-    def train_step(self, views):
+    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         with tf.GradientTape() as tape:
             # One view at a time, as in the source: batch norm is over images of one view.

@@ -1,12 +1,21 @@
 """The heads that Barlow Twins, VICReg and MoCo v3 share."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers
 
 from training.engine.strategy import several_replicas
 
 
-def mlp(name, input_dim, widths, hidden_bias=False, last_batch_norm=False):
+def mlp(
+    name: str,
+    input_dim: int,
+    widths: Sequence[int],
+    hidden_bias: bool = False,
+    last_batch_norm: bool = False,
+) -> keras.Sequential:
     """Builds `Dense → BN → ReLU` for each width but the last, which has a Dense without bias.
 
     Args:
@@ -17,7 +26,7 @@ def mlp(name, input_dim, widths, hidden_bias=False, last_batch_norm=False):
         last_batch_norm: whether a BN without γ and β follows the last layer.
     """
 
-    def batch_norm(**arguments):
+    def batch_norm(**arguments: Any) -> layers.Layer:
         return layers.BatchNormalization(
             momentum=0.9, epsilon=1e-5, synchronized=several_replicas(), **arguments
         )

@@ -1,5 +1,7 @@
 """VICReg (Bardes et al. 2021, arXiv 2105.04906)."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -12,7 +14,7 @@ from training.methods.heads import mlp
 _EPSILON = 1e-4  # under the root of the standard deviation
 
 
-def invariance(z_left, z_right):
+def invariance(z_left: tf.Tensor, z_right: tf.Tensor) -> tf.Tensor:
     """Computes s, the mean squared difference of the two views, over images and dimensions.
 
     The paper's equation 5 sums over dimensions; its code takes the mean, for which its weights are.
@@ -23,7 +25,7 @@ def invariance(z_left, z_right):
     return ops.mean(ops.square(z_left - z_right))
 
 
-def variance(z):
+def variance(z: tf.Tensor) -> tf.Tensor:
     """Computes v, the mean of max(0, 1 - S) over dimensions (equations 1 and 2, γ = 1).
 
     S is the standard deviation over images, √(Var + 1e-4) with N - 1 in the denominator.
@@ -36,7 +38,7 @@ def variance(z):
     return ops.mean(ops.relu(1 - deviation))
 
 
-def covariance(z):
+def covariance(z: tf.Tensor) -> tf.Tensor:
     """Computes c, the sum of squared covariances of different dimensions over D (equations 3, 4).
 
     Args:
@@ -63,14 +65,14 @@ class VICReg(keras.Model):
 
     def __init__(
         self,
-        encoder,
-        hidden_dim=8192,
-        projection_dim=8192,
-        invariance_weight=25.0,
-        variance_weight=25.0,
-        covariance_weight=1.0,
-        **kwargs,
-    ):
+        encoder: keras.Model,
+        hidden_dim: int = 8192,
+        projection_dim: int = 8192,
+        invariance_weight: float = 25.0,
+        variance_weight: float = 25.0,
+        covariance_weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
         widths = (hidden_dim, hidden_dim, projection_dim)
@@ -78,11 +80,11 @@ class VICReg(keras.Model):
         self.weights_of_terms = (invariance_weight, variance_weight, covariance_weight)
         self.built = True
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Computes the representation f(x), which evaluations use."""
         return self.encoder(images, training=training)
 
-    def train_step(self, views):
+    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         with tf.GradientTape() as tape:
             # One view at a time, as in the source: batch norm is over images of one view.
