@@ -32,6 +32,8 @@ LOST = (
     f"another --workdir, stop it, and copy the {CONFIG_FILE} that it wrote. Or choose another "
     "--workdir."
 )
+# Fields that earlier versions did not have, and the values with which a run goes on as before.
+_ADDED = {"optimizer.end_learning_rate": 0.0, "optimizer.vector_rate": 1.0}
 _PRECISION = "fingerprints.stylizer_precision"
 _ORDER = "fingerprints.order"
 _STYLIZER = "fingerprints.stylizer"
@@ -137,7 +139,11 @@ def _config_of_checkpoints(path):
 
 
 def _check_same(workdir, old, new):
-    changes = {name: (before, after) for name, before, after in differences(old, new)}
+    changes = {
+        name: (before, after)
+        for name, before, after in differences(old, new)
+        if before != ABSENT or after != _ADDED.get(name, ABSENT)
+    }
     before, after = changes.pop(_PRECISION, (None, None))
     if changes:
         lines = sorted(f"{name}: there {a!r}, here {b!r}" for name, (a, b) in changes.items())
