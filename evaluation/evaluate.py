@@ -234,7 +234,7 @@ def _report(evaluations, results):
             print(f"{evaluation.name}: {metric} {shown} %")
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     evaluations = parse_evaluations(values.evaluation)
     results, failures = evaluate(

@@ -7,29 +7,29 @@ commands although each of them has a `--workdir`, for example.
 import dataclasses
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from absl import flags
 
-from evaluation.subject import EXTRACT_BATCH_SIZE, load_subject, result_workdir
+from evaluation.settings import EvaluationSettings
+from evaluation.subject import EXTRACT_BATCH_SIZE, Subject, load_subject, result_workdir
 from sassl_tf.errors import UserError
 from sassl_tf.representation.features import CROP_PROPORTION
 from training.engine.workdir import CONFIG_FILE
 from training.report.logs import say
 
+SettingsT = TypeVar("SettingsT", bound=EvaluationSettings)
+
 flags.disclaim_key_flags()  # they count as the command's own flags, which --help shows
 
 
-def define_encoder_flags():
-    """Defines the flags of every evaluation of an encoder."""
+def define_encoder_flags() -> None:
+    """Defines the flags about the encoder and the images that it sees."""
     flags.DEFINE_string(
-        "encoder", None, "The encoder: a .keras file or a pretraining workdir.", required=True
-    )
-    flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
-    flags.DEFINE_string(
-        "workdir",
+        "encoder",
         None,
-        "The folder for the results (JSON) and the features; by default the encoder's workdir.",
+        "The encoder: a .keras file, a pretraining workdir, a preset or hf://owner/name.",
+        required=True,
     )
     flags.DEFINE_integer(
         "image_size",
@@ -47,25 +47,41 @@ def define_encoder_flags():
     )
 
 
-def define_flags(settings_class):
-    """Defines the flags of an evaluation on one dataset: the shared ones and those of its settings.
-
-    Args:
-        settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
-    """
-    define_encoder_flags()
-    flags.DEFINE_string(
-        "dataset",
-        None,
-        "The labelled dataset: tfds:NAME, folder:PATH or shapes.",
-        required=True,
-    )
+def define_crop_flag() -> None:
+    """Defines the flag about the crop that an encoder sees of an image."""
     flags.DEFINE_float(
         "crop_proportion",
         CROP_PROPORTION,
         "The share of the resized shorter side that the centre crop takes: 0.875 is usual for "
         "ImageNet, 1 for transfer.",
     )
+
+
+def define_result_flags() -> None:
+    """Defines the flags about prepared datasets and the folder of the results."""
+    flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "The folder for the results (JSON) and the features; by default the encoder's workdir.",
+    )
+
+
+def define_flags(settings_class: type[EvaluationSettings]) -> None:
+    """Defines the flags of an evaluation on one dataset: the shared ones and those of its settings.
+
+    Args:
+        settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
+    """
+    define_encoder_flags()
+    define_result_flags()
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "The labelled dataset: tfds:NAME, folder:PATH or shapes.",
+        required=True,
+    )
+    define_crop_flag()
     options = _options(settings_class)
     for name, option in options.items():
         option["define"](name, **option["arguments"])
@@ -78,7 +94,7 @@ def define_flags(settings_class):
         )
 
 
-def subject_from_flags(settings_class):
+def subject_from_flags(settings_class: type[EvaluationSettings]) -> Subject:
     """Loads the `Subject` that the flags of `define_flags(settings_class)` name."""
     values = flags.FLAGS
     extract_batch_size = values.extract_batch_size
@@ -96,7 +112,7 @@ def subject_from_flags(settings_class):
     )
 
 
-def settings_from_flags(settings_class, **fields):
+def settings_from_flags(settings_class: type[SettingsT], **fields: Any) -> SettingsT:
     """Returns the settings that the flags of `define_flags(settings_class)` name.
 
     Args:
@@ -109,7 +125,7 @@ def settings_from_flags(settings_class, **fields):
     return settings_class(**fields)
 
 
-def tell_next():
+def tell_next() -> None:
     """Prints where results lie and, for a pretraining's encoder, how to compare it with another."""
     workdir = result_workdir(flags.FLAGS.encoder, flags.FLAGS.workdir)
     print(f"Results and features are in {workdir}.")

@@ -12,6 +12,8 @@ another precision of it, are a variant of their own. The output folder gets `rep
 import collections
 import json
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -22,6 +24,7 @@ from sassl_tf import plot
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
+from sassl_tf.typing import PathLike
 from training.command import binary
 from training.engine.workdir import COMMANDS_FILE, CONFIG_FILE, differences
 from training.report.metrics import read_metrics
@@ -55,7 +58,7 @@ NOT_OF_THE_SETTING = (
 OF_SASSL = ("stylizer", "stylizer_precision", "styles")
 
 
-def read_run(workdir):
+def read_run(workdir: PathLike) -> dict[str, Any]:
     """Reads the workdir of a pretraining.
 
     Returns:
@@ -68,8 +71,7 @@ def read_run(workdir):
     config_file = workdir / CONFIG_FILE
     if not config_file.is_file():
         raise UserError(f"{workdir} is no pretraining workdir: there is no {CONFIG_FILE} in it.")
-    files = sorted(workdir.glob("[!.]*-*.json"))  # a hidden file was being written
-    evaluated = [content for content in map(read_json, files) if "evaluation" in content]
+    evaluated = results.read_results(workdir)
     if not evaluated:
         raise UserError(
             f"{workdir} has no results yet. Evaluate it first: python -m evaluation.linear_probe "
@@ -85,7 +87,7 @@ def read_run(workdir):
     }
 
 
-def settings_of(runs):
+def settings_of(runs: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Groups runs by their setting: {setting: its runs}.
 
     A setting is named by its method and by the fields in which it differs from the others.
@@ -109,7 +111,7 @@ def settings_of(runs):
     return dict(zip(names, groups.values(), strict=True))
 
 
-def variants_of(runs):
+def variants_of(runs: Sequence[dict[str, Any]]) -> dict[str, dict[int, dict[str, Any]]]:
     """Groups the runs of one setting by variant: {"baseline" or "SASSL...": {seed: run}}.
 
     A variant with SASSL is named by the fields in which it differs from the others.
@@ -121,7 +123,7 @@ def variants_of(runs):
         ValueError: two runs of one variant have the same seed.
     """
     switched_on = [_sassl_of(run) for run in runs if run["config"]["sassl"]["enabled"]]
-    variants = collections.defaultdict(dict)
+    variants: dict[str, dict[int, dict[str, Any]]] = collections.defaultdict(dict)
     for run in runs:
         sassl, seed = _sassl_of(run), run["config"]["seed"]
         name = "baseline"
@@ -137,7 +139,7 @@ def variants_of(runs):
     return dict(variants)
 
 
-def compare(runs, metric="accuracy"):
+def compare(runs: Sequence[dict[str, Any]], metric: str = "accuracy") -> list[dict[str, Any]]:
     """Compares runs: a row for each setting, evaluation, dataset and variant.
 
     Args:
@@ -158,10 +160,12 @@ def compare(runs, metric="accuracy"):
         variants = variants_of(group)
         baseline = _values(variants.get("baseline", {}), metric)
         for variant in sorted(variants, key=lambda name: (name != "baseline", name)):
-            for key, values in _values(variants[variant], metric).items():
-                row = _row(setting, variant, *key, values)
+            for (evaluation, dataset), values in _values(variants[variant], metric).items():
+                row = _row(setting, variant, evaluation, dataset, values)
                 if variant != "baseline":
-                    row["difference"] = paired_difference(values, baseline.get(key, {}))
+                    row["difference"] = paired_difference(
+                        values, baseline.get((evaluation, dataset), {})
+                    )
                 rows.append(row)
     # The variants of one evaluation follow each other; the order of settings and variants stays.
     order = {row["setting"]: number for number, row in enumerate(reversed(rows))}
@@ -181,7 +185,9 @@ def _row(setting, variant, evaluation, dataset, values):
     }
 
 
-def paired_difference(values, baseline):
+def paired_difference(
+    values: dict[int, float], baseline: dict[int, float]
+) -> dict[str, Any] | None:
     """Computes the mean difference of two variants, seed by seed.
 
     Args:
@@ -203,7 +209,7 @@ def paired_difference(values, baseline):
     return {"mean": mean, "low": low, "high": high, "pairs": len(changes)}
 
 
-def markdown(rows, runs, metric):
+def markdown(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], metric: str) -> str:
     """Returns the report as Markdown: a table, its meaning, the commands and the versions."""
     lines = [
         f"# {metric.replace('_', ' ').capitalize()} with and without SASSL, test split, %",
@@ -248,7 +254,7 @@ def _table_line(row):
     return f"| {' | '.join(cells)} |"
 
 
-def write_report(workdirs, output, metric="accuracy"):
+def write_report(workdirs: Iterable[PathLike], output: PathLike, metric: str = "accuracy") -> str:
     """Writes the report on several workdirs.
 
     Args:
@@ -374,7 +380,7 @@ def _curves_picture(runs):
     return picture
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     workdirs = arguments[1:]
     if not workdirs:
         raise app.UsageError("Give the workdirs to compare: ... --output=report runs/*")

@@ -74,7 +74,7 @@ class Study:
         task: int = 0,
         tasks: int = 1,
         remove_checkpoints: bool = False,
-    ):
+    ) -> None:
         if not 0 <= task < tasks:
             raise UserError(
                 f"The task is {task} of {tasks}; expected a number from 0 to tasks - 1."
@@ -265,7 +265,7 @@ def _wait_until_free(folder: pathlib.Path) -> None:
         time.sleep(IN_USE_SECONDS)
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     plan = make_plan(read_study(values.study), values.study)
     study = Study(

@@ -17,6 +17,7 @@ A pack holds, for each of its splits, `jpeg_SPLIT` (uint8, the files one after t
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from absl import flags
@@ -26,6 +27,7 @@ from sassl_tf.datasets.tfds import encoded_examples
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.refusals import reason
+from sassl_tf.typing import PathLike
 from training.command import binary
 
 SPLIT_FOLDERS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
@@ -34,7 +36,7 @@ DAMAGED = (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile, zlib.
 SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp", b"RI": ".webp"}
 
 
-def packed_examples(path):
+def packed_examples(path: PathLike) -> Iterator[tuple[str, str, bytes]]:
     """Yields (split, class name, encoded image) for each labelled image of a pack.
 
     Raises:
@@ -103,7 +105,7 @@ def _problems(data, offsets, labels, count):
         )
 
 
-def write_folders(examples, output):
+def write_folders(examples: Iterable[tuple[str, str, bytes]], output: PathLike) -> int:
     """Writes images to class folders.
 
     Args:
@@ -120,7 +122,8 @@ def write_folders(examples, output):
     output = pathlib.Path(output)
     if output.exists():
         raise UserError(f"{output} exists already; give another --output, or remove it.")
-    count, folder_of = 0, {}
+    count = 0
+    folder_of: dict[str, str] = {}  # of each class
     with replacing(output) as beside:
         for split, name, data in examples:
             suffix = SUFFIXES.get(data[:2])
@@ -151,11 +154,11 @@ def _folder_name(class_name, taken):
     return name
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     kind, _, name = values.source.partition(":")
     if kind == "tfds" and name:
-        examples = encoded_examples(name, SPLIT_FOLDERS, values.data_dir)
+        examples = encoded_examples(name, [*SPLIT_FOLDERS], values.data_dir)
     elif values.source.endswith(".npz"):
         examples = packed_examples(values.source)
     else:

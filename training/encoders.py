@@ -5,6 +5,8 @@ stages. An encoder consists of Keras's own layers only, and loads without KerasC
 """
 
 import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 
@@ -31,13 +33,13 @@ BATCH_NORM = {"momentum": 0.9, "epsilon": 1e-5}
 
 
 def build_encoder(
-    name,
-    stem="imagenet",
-    width=1.0,
-    zero_init_residual=False,
-    synchronized_batch_norm=True,
-    arguments=None,
-):
+    name: str,
+    stem: str = "imagenet",
+    width: float = 1.0,
+    zero_init_residual: bool = False,
+    synchronized_batch_norm: bool = True,
+    arguments: Mapping[str, Any] | None = None,
+) -> keras.Model:
     """Builds f as a Keras model: float images [B, H, W, 3] in [0, 1] to features float32 [B, D].
 
     Args:
@@ -81,7 +83,7 @@ def build_encoder(
     return keras.Model(images, x, name=name.rpartition(":")[2])
 
 
-def all_layers(model):
+def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """Yields all layers of a model, including those of models inside it."""
     for layer in model.layers:
         yield layer

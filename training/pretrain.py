@@ -37,7 +37,7 @@ _DATA_SERVICE = flags.DEFINE_string(
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     from training.engine.loop import pretrain
     from training.report import summary
 

@@ -23,7 +23,7 @@ _POLL_SECONDS = 1.0
 class Stopped(Preempted):
     """A signal told the study to stop; its process has saved its step and ended."""
 
-    def __init__(self, number: int):
+    def __init__(self, number: int) -> None:
         Exception.__init__(self, f"Stopped by {signal.Signals(number).name}.")
         self.status = 128 + number
 

@@ -3,6 +3,8 @@
 The file of a method adds its own values: `METHOD.get_config(preset)`.
 """
 
+from typing import Any
+
 import ml_collections
 
 from sassl_tf.errors import UserError
@@ -23,6 +25,7 @@ SMALL_MACHINE = {
         "learning_rate_scaling": "none",
         "weight_decay": 1e-4,
         "warmup_epochs": 2.0,
+        "vector_rate": 1.0,
     },
     "checkpoint_every": 200,
     "knn_every": 500,
@@ -62,7 +65,9 @@ BUDGETS["smoke"] = {
 }
 
 
-def make_config(method, preset, recipe, presets):
+def make_config(
+    method: str, preset: str, recipe: dict[str, Any], presets: dict[str, Any]
+) -> ml_collections.ConfigDict:
     """Builds the config of a method's preset.
 
     Args:
@@ -89,7 +94,7 @@ def make_config(method, preset, recipe, presets):
     return config
 
 
-def base():
+def base() -> ml_collections.ConfigDict:
     """Returns a config of all fields that do not depend on the method."""
     return ml_collections.ConfigDict(
         {
@@ -124,9 +129,12 @@ def base():
                 "name": "lars",
                 "learning_rate": 0.3,
                 "learning_rate_scaling": "linear",  # times batch / 256
+                "end_learning_rate": 0.0,  # share of the peak, at the end of the cosine
                 "momentum": 0.9,
                 "weight_decay": 1e-6,
                 "warmup_epochs": 10.0,
+                # For "lars": the learning rate of biases and normalisations, as a share.
+                "vector_rate": 1.0,
                 # For "sgd": weights whose path contains this keep the peak learning rate.
                 "constant_for": "",
             },

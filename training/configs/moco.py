@@ -22,6 +22,8 @@ nor `imagenet` has been run here.
 
 import dataclasses
 
+from ml_collections import ConfigDict
+
 from sassl_tf.views import moco_v2_recipe
 from training.configs.common import PRESETS, make_config
 
@@ -73,7 +75,7 @@ CHANGES = {
 }
 
 
-def get_config(preset="imagenet"):
+def get_config(preset: str = "imagenet") -> ConfigDict:
     """Returns the config of a preset.
 
     Raises:

@@ -27,6 +27,8 @@ For one GPU, with a batch of 512 and the learning rate of appendix B.1:
 
 import dataclasses
 
+from ml_collections import ConfigDict
+
 from sassl_tf.views import simclr_recipe
 from training.configs.common import PRESETS, make_config
 
@@ -55,7 +57,7 @@ CHANGES = {
 }
 
 
-def get_config(preset="imagenet"):
+def get_config(preset: str = "imagenet") -> ConfigDict:
     """Returns the config of a preset.
 
     Raises:

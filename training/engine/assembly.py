@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from sassl_tf.augmentation import SASSLAugmentation
 from sassl_tf.datasets import load_dataset
@@ -36,12 +37,12 @@ class Plan:
     steps_per_epoch: int
 
     @property
-    def total_steps(self):
+    def total_steps(self) -> int:
         """Number of the last step."""
         return max(1, round(self.config.epochs * self.steps_per_epoch))
 
 
-def make_plan(config, strategy):
+def make_plan(config: ConfigDict, strategy: tf.distribute.Strategy) -> Plan:
     """Loads the images and the augmentation of a config.
 
     Raises:
@@ -53,7 +54,7 @@ def make_plan(config, strategy):
     return Plan(config, strategy, dataset, build_augmentation(config), steps_per_epoch)
 
 
-def build_augmentation(config):
+def build_augmentation(config: ConfigDict) -> SASSLAugmentation | None:
     """Returns the SASSL layer of a config, or None if it is switched off."""
     if not config.sassl.enabled:
         return None
@@ -72,7 +73,7 @@ def build_augmentation(config):
     )
 
 
-def compiled_method(config, total_steps, steps_per_epoch):
+def compiled_method(config: ConfigDict, total_steps: int, steps_per_epoch: int) -> keras.Model:
     """Builds the method of a config with its optimizer; both have all their variables.
 
     Under mixed_float16, Keras's `compile` also makes the optimizer scale the loss.
@@ -92,7 +93,7 @@ def compiled_method(config, total_steps, steps_per_epoch):
     return method
 
 
-def fingerprints(dataset, augment):
+def fingerprints(dataset: ImageDataset, augment: SASSLAugmentation | None) -> dict[str, Any]:
     """Returns what must be the same for a run to continue, as `open_workdir` takes it.
 
     Args:
@@ -103,7 +104,7 @@ def fingerprints(dataset, augment):
     return {**images, **style_fingerprints(augment)}
 
 
-def style_fingerprints(augment):
+def style_fingerprints(augment: SASSLAugmentation | None) -> dict[str, str]:
     """Returns the fingerprints of a `SASSLAugmentation`; none for None."""
     if augment is None:
         return {}

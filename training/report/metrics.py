@@ -2,10 +2,14 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from sassl_tf.files import flush, replacing, writing
+from sassl_tf.typing import PathLike
 from training.engine.workdir import METRICS_FILE
 from training.report.logs import say
 
@@ -21,7 +25,7 @@ class MetricsWriter:
         step: number of steps that are done.
     """
 
-    def __init__(self, workdir, step=0):
+    def __init__(self, workdir: PathLike, step: int = 0) -> None:
         self._folder = pathlib.Path(workdir)
         self._path = self._folder / METRICS_FILE
         rows, damaged = _read(self._path)
@@ -32,7 +36,7 @@ class MetricsWriter:
             beside.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._events = tf.summary.create_file_writer(str(workdir))
 
-    def write(self, step, scalars):
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Appends a row of numbers.
 
         Raises:
@@ -46,18 +50,18 @@ class MetricsWriter:
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
 
-    def write_picture(self, step, name, picture):
+    def write_picture(self, step: int, name: str, picture: np.ndarray) -> None:
         """Adds a uint8 picture [H, W, 3] to TensorBoard."""
         with writing(self._folder), self._events.as_default(step):
             tf.summary.image(name, picture[None])
 
-    def close(self):
+    def close(self) -> None:
         """Writes what TensorBoard's writer still holds."""
         with writing(self._folder):
             self._events.close()
 
 
-def read_metrics(workdir):
+def read_metrics(workdir: PathLike) -> list[dict[str, Any]]:
     """Returns the rows of a workdir's `metrics.jsonl`, without the damaged ones."""
     return _read(pathlib.Path(workdir) / METRICS_FILE)[0]
 

@@ -1,21 +1,28 @@
 """The texts that a run prints before it starts and when it has ended."""
 
+from __future__ import annotations
+
 import os
 import pathlib
 import shlex
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from sassl_tf.augmentation import SASSLAugmentation
 from training.engine.strategy import worker
 from training.engine.workdir import ENCODER_FILE, METRICS_FILE, VIEWS_FILE
 from training.input.placement import PLACEMENTS
 from training.report.progress import clock
 
+if TYPE_CHECKING:
+    from training.engine.loop import Run
+
 MANY_IMAGES = 500_000
 NVIDIA_DRIVER = pathlib.Path("/proc/driver/nvidia/version")
 
 
-def before(run, data_service):
+def before(run: Run, data_service: str) -> str:
     """Returns a line for each thing that decides what a run computes, where, and how fast.
 
     Args:
@@ -41,7 +48,7 @@ def before(run, data_service):
     return f"Pretraining by {config.method}\n{listed}"
 
 
-def after(run, seconds):
+def after(run: Run, seconds: float) -> str:
     """Returns where the results are, and which command to run next.
 
     Args:
@@ -58,7 +65,7 @@ def after(run, seconds):
     )
 
 
-def next_command(run):
+def next_command(run: Run) -> str:
     """Returns the command of an evaluation that the dataset allows."""
     config, dataset = run.plan.config, run.plan.dataset
     # The linear probe holds all features in memory.
@@ -69,7 +76,7 @@ def next_command(run):
     return shlex.join(["python", "-m", f"evaluation.{protocol}", *flags])
 
 
-def style(augment):
+def style(augment: SASSLAugmentation | None) -> str:
     """Returns a line about a `SASSLAugmentation`, or "off" for None."""
     if augment is None:
         return "off"
@@ -82,7 +89,7 @@ def style(augment):
     )
 
 
-def devices(strategy):
+def devices(strategy: tf.distribute.Strategy) -> str:
     """Returns the number and kind of a strategy's devices, and the number of its hosts."""
     count, (_, hosts) = strategy.num_replicas_in_sync, worker(strategy)
     among = f" of {hosts} hosts" if hosts > 1 else ""
@@ -96,12 +103,12 @@ def devices(strategy):
     return f"{count} CPU{among}, {os.cpu_count()} cores here; {gpus}"
 
 
-def batch(size, replicas):
+def batch(size: int, replicas: int) -> str:
     """Returns the size of the global batch, and of each replica's share of it."""
     return f"{size}" if replicas == 1 else f"{size}, {size // replicas} on each of {replicas}"
 
 
-def source(augment_on, data_service):
+def source(augment_on: str, data_service: str) -> str:
     """Returns a line about where the views are made."""
     where = f"on {os.cpu_count()} cores of this host"
     if data_service:

@@ -1,11 +1,21 @@
 """Reports on a run while it trains: curves, lines, and a picture of the views."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
 from sassl_tf import plot
 from training.engine.workdir import VIEWS_FILE
 from training.report.metrics import MetricsWriter
 from training.report.pictures import draw_views, first_views
 from training.report.progress import Progress
 from training.report.representation import Representation
+
+if TYPE_CHECKING:
+    from training.engine.loop import Run
 
 PICTURED_IMAGES = 8
 
@@ -19,7 +29,7 @@ class Watch:
         run: a `training.engine.loop.Run`, restored.
     """
 
-    def __init__(self, run):
+    def __init__(self, run: Run) -> None:
         plan = run.plan
         self._run = run
         self.progress = Progress(
@@ -29,7 +39,7 @@ class Watch:
             self._metrics = MetricsWriter(run.workdir, run.start)
             self._representation = Representation(run.method.encoder, plan.dataset, plan.config)
 
-    def picture(self, step, batch):
+    def picture(self, step: int, batch: Mapping[str, tf.Tensor]) -> None:
         """Draws the first views of a batch."""
         if not self._run.chief:
             return
@@ -39,7 +49,7 @@ class Watch:
         plot.save(views, self._run.workdir / VIEWS_FILE)
         self._metrics.write_picture(step, "views", plot.pixels(views))
 
-    def report(self, step, scalars, representation):
+    def report(self, step: int, scalars: Mapping[str, float], representation: bool) -> None:
         """Writes a row of metrics and prints a line.
 
         Args:
@@ -56,12 +66,12 @@ class Watch:
         self.progress.show(step, row)
         self._metrics.write(step, row)
 
-    def estimate(self, step):
+    def estimate(self, step: int) -> None:
         """Prints how long the run will take."""
         if self._run.chief:
             self.progress.estimate(step)
 
-    def close(self):
+    def close(self) -> None:
         """Writes the last curves."""
         if self._run.chief:
             self._metrics.close()
