@@ -24,6 +24,7 @@ class LARS(keras.optimizers.Optimizer):
         momentum: m.
         weight_decay: λ.
         trust_coefficient: η.
+        vector_rate: the learning rate of vectors, as a share of that of the other weights.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class LARS(keras.optimizers.Optimizer):
         momentum: float = 0.9,
         weight_decay: float = 1e-6,
         trust_coefficient: float = 1e-3,
+        vector_rate: float = 1.0,
         name: str = "lars",
         **kwargs: Any,
     ) -> None:
@@ -40,6 +42,7 @@ class LARS(keras.optimizers.Optimizer):
         self.momentum = momentum
         self.decay = weight_decay
         self.trust_coefficient = trust_coefficient
+        self.vector_rate = vector_rate
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
@@ -59,6 +62,8 @@ class LARS(keras.optimizers.Optimizer):
             safe_norm = ops.where(moving, gradient_norm, 1.0)
             trust = ops.where(moving, self.trust_coefficient * weight_norm / safe_norm, 1.0)
             gradient = trust * gradient
+        else:
+            learning_rate = self.vector_rate * learning_rate
         velocity = self.velocities[self._get_variable_index(variable)]
         self.assign(velocity, self.momentum * velocity + learning_rate * gradient)
         self.assign_sub(variable, velocity)
@@ -71,6 +76,7 @@ class LARS(keras.optimizers.Optimizer):
             "momentum": self.momentum,
             "weight_decay": self.decay,
             "trust_coefficient": self.trust_coefficient,
+            "vector_rate": self.vector_rate,
         }
 
 
@@ -164,7 +170,7 @@ def peak_learning_rate(base: float, scaling: str, batch_size: int) -> float:
 def build_optimizer(
     config: ConfigDict, batch_size: int, total_steps: int, steps_per_epoch: int
 ) -> keras.optimizers.Optimizer:
-    """Builds the optimizer of a config, with linear warm-up from 0 and cosine decay to 0.
+    """Builds the optimizer of a config, with linear warm-up from 0 and cosine decay.
 
     Args:
         config: the section `optimizer` of a pretraining config.
@@ -181,9 +187,15 @@ def build_optimizer(
         decay_steps=max(1, total_steps - warmup_steps),
         warmup_target=peak if warmup_steps else None,
         warmup_steps=warmup_steps,
+        alpha=config.end_learning_rate,
     )
     if config.name == "lars":
-        return LARS(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
+        return LARS(
+            schedule,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            vector_rate=config.vector_rate,
+        )
     if config.name == "sgd":
         return TorchSGD(
             schedule,

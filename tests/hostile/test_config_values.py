@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.command import binary
-from training.configs import byol, moco, simclr, simsiam
+from training.configs import barlow_twins, byol, moco, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
 from training.engine.config_checks import FIELDS, METHOD, check_config, fields
 from training.engine.loop import pretrain
 
-CONFIGS = [simclr, moco, byol, simsiam]
+CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg]
 BAD = {
     "method": ["simcrl", "", "moco"],  # the last is a method, of another config
     "dataset": ["", " "],
@@ -64,9 +64,11 @@ BAD = {
     "optimizer.name": ["sgdd"],
     "optimizer.learning_rate": [-0.1, math.nan, math.inf],
     "optimizer.learning_rate_scaling": ["cubic"],
+    "optimizer.end_learning_rate": [-0.1, 1.5],
     "optimizer.momentum": [1.1, -0.1],
     "optimizer.weight_decay": [-1e-6],
     "optimizer.warmup_epochs": [-1.0, math.nan],
+    "optimizer.vector_rate": [0.0, -1.0],
     "augment_on": ["gpu"],
     "precision": ["float31", "bfloat16", ""],
     "log_every": [-1],
@@ -157,6 +159,10 @@ def test_fields_that_do_not_go_together():
     config = simsiam.get_config("imagenet")
     config.optimizer.name = "lars"
     with pytest.raises(ValueError, match="constant_for is 'predictor'"):
+        check_config(config)
+    config = barlow_twins.get_config("imagenet")
+    config.optimizer.name = "adamw"
+    with pytest.raises(ValueError, match=r"vector_rate is 0\.024"):
         check_config(config)
 
 

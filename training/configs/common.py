@@ -25,6 +25,7 @@ SMALL_MACHINE = {
         "learning_rate_scaling": "none",
         "weight_decay": 1e-4,
         "warmup_epochs": 2.0,
+        "vector_rate": 1.0,
     },
     "checkpoint_every": 200,
     "knn_every": 500,
@@ -149,9 +150,12 @@ def base() -> ml_collections.ConfigDict:
                 "name": "lars",
                 "learning_rate": 0.3,
                 "learning_rate_scaling": "linear",  # times batch / 256
+                "end_learning_rate": 0.0,  # share of the peak, at the end of the cosine
                 "momentum": 0.9,
                 "weight_decay": 1e-6,
                 "warmup_epochs": 10.0,
+                # For "lars": the learning rate of biases and normalisations, as a share.
+                "vector_rate": 1.0,
                 # For "sgd": weights whose path contains this keep the peak learning rate.
                 "constant_for": "",
             },

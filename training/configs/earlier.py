@@ -2,7 +2,10 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from training.configs.common import base
 from training.styles import style_of
@@ -11,7 +14,12 @@ from training.styles import style_of
 ADDED = ("style", "fourier", "color_statistics", "random_style")
 
 
-def up_to_date(config: dict[str, Any]) -> dict[str, Any]:
+def as_written(config: ConfigDict) -> dict[str, Any]:
+    """Returns a config as `config.json` holds it, of JSON's types."""
+    return up_to_date(json.loads(config.to_json()))
+
+
+def up_to_date(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the config of a pretraining as this version writes it.
 
     The fields that were added since have the values that they stand for, and `style` and
@@ -20,11 +28,12 @@ def up_to_date(config: dict[str, Any]) -> dict[str, Any]:
     Args:
         config: what a `config.json` holds. A config without styles is returned as it is.
     """
-    if "sassl" not in config:
-        return config
-    config, defaults = copy.deepcopy(config), json.loads(base().to_json())
+    new = copy.deepcopy(dict(config))
+    if "sassl" not in new:
+        return new
+    defaults = json.loads(base().to_json())
     for name in ADDED:
-        config.setdefault(name, defaults[name])
-    config["style"] = style_of(config)
-    config["sassl"]["enabled"] = config["style"] == "sassl"
-    return config
+        new.setdefault(name, defaults[name])
+    new["style"] = style_of(new)
+    new["sassl"]["enabled"] = new["style"] == "sassl"
+    return new

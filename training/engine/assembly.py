@@ -81,10 +81,17 @@ def fingerprints(dataset: ImageDataset, augment: ImageAugmentation | None) -> di
         dataset: an `ImageDataset`.
         augment: the layer of a style augmentation, or None.
     """
-    prints = {"images": len(dataset), "listing": dataset.listing, "order": ORDER}
-    if isinstance(augment, SASSLAugmentation):  # RandomStyle is one too
-        prints["stylizer"] = augment.stylizer.fingerprint
-        prints["stylizer_precision"] = augment.working_precision
-        bank = augment.style_bank
-        prints["styles"] = "in_batch" if bank is None else fingerprint_of(bank.codes.tobytes())
-    return prints
+    images = {"images": len(dataset), "listing": dataset.listing, "order": ORDER}
+    return {**images, **style_fingerprints(augment)}
+
+
+def style_fingerprints(augment: ImageAugmentation | None) -> dict[str, str]:
+    """Returns the fingerprints of a layer's stylizer and styles; none without a stylizer."""
+    if not isinstance(augment, SASSLAugmentation):  # RandomStyle is one too
+        return {}
+    bank = augment.style_bank
+    return {
+        "stylizer": augment.stylizer.fingerprint,
+        "stylizer_precision": augment.working_precision,
+        "styles": "in_batch" if bank is None else fingerprint_of(bank.codes.tobytes()),
+    }

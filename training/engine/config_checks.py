@@ -154,6 +154,18 @@ METHOD = {
     },
     "byol": {"hidden_dim": WIDTH, "projection_dim": WIDTH, "base_momentum": SHARE},
     "simsiam": {"hidden_dim": WIDTH, "projection_dim": WIDTH},
+    "barlow_twins": {
+        "hidden_dim": WIDTH,
+        "projection_dim": WIDTH,
+        "redundancy_weight": AT_LEAST_0,
+    },
+    "vicreg": {
+        "hidden_dim": WIDTH,
+        "projection_dim": WIDTH,
+        "invariance_weight": AT_LEAST_0,
+        "variance_weight": AT_LEAST_0,
+        "covariance_weight": AT_LEAST_0,
+    },
 }
 FIELDS = {
     "method": one_of(*METHODS),
@@ -174,9 +186,11 @@ FIELDS = {
     "optimizer.name": one_of("lars", "sgd", "adamw"),
     "optimizer.learning_rate": AT_LEAST_0,
     "optimizer.learning_rate_scaling": one_of("linear", "sqrt", "none"),
+    "optimizer.end_learning_rate": SHARE,
     "optimizer.momentum": SHARE,
     "optimizer.weight_decay": AT_LEAST_0,
     "optimizer.warmup_epochs": AT_LEAST_0,
+    "optimizer.vector_rate": POSITIVE,
     "optimizer.constant_for": TEXT,
     "augment_on": one_of(*PLACEMENTS),
     "precision": one_of("float32", "mixed_bfloat16", "mixed_float16"),
@@ -279,10 +293,21 @@ def _constant_rate_is_of_sgd(config):
     return None
 
 
+def _vector_rate_is_of_lars(config):
+    name, vector_rate = config.optimizer.name, config.optimizer.vector_rate
+    if vector_rate != 1 and name != "lars":
+        return (
+            f'optimizer.vector_rate is {vector_rate!r}, which only optimizer.name "lars" '
+            f"supports, not {name!r}. Set --config.optimizer.vector_rate=1."
+        )
+    return None
+
+
 # {fields: the rule for them together}, applied if each field follows its own rule.
 TOGETHER = {
     ("method",): _method_has_its_section,
     ("method", "batch_size", "moco.queue_size"): _queue_holds_whole_batches,
     ("method", "batch_size", "moco.batch_norm_groups"): _groups_hold_several_images,
     ("optimizer.name", "optimizer.constant_for"): _constant_rate_is_of_sgd,
+    ("optimizer.name", "optimizer.vector_rate"): _vector_rate_is_of_lars,
 }

@@ -1,7 +1,6 @@
 """The folder of a run: the names of its files, and the config that it belongs to."""
 
 import contextlib
-import json
 import pathlib
 import re
 import shlex
@@ -16,7 +15,7 @@ from sassl_tf.errors import FileError, UserError
 from sassl_tf.presets import CONFIG_FILE as CONFIG_FILE
 from sassl_tf.presets import ENCODER_FILE as ENCODER_FILE
 from sassl_tf.typing import PathLike
-from training.configs.earlier import up_to_date
+from training.configs.earlier import as_written, up_to_date
 from training.report.logs import say
 
 # Code that reads or writes a file of a run takes its name from here.
@@ -33,6 +32,8 @@ LOST = (
     f"another --workdir, stop it, and copy the {CONFIG_FILE} that it wrote. Or choose another "
     "--workdir."
 )
+# Fields that earlier versions did not have, and the values with which a run goes on as before.
+_ADDED = {"optimizer.end_learning_rate": 0.0, "optimizer.vector_rate": 1.0}
 _PRECISION = "fingerprints.stylizer_precision"
 _ORDER = "fingerprints.order"
 _STYLIZER = "fingerprints.stylizer"
@@ -72,7 +73,7 @@ def open_workdir(
     """
     workdir = workdir_path(workdir)
     path = workdir / CONFIG_FILE
-    new = up_to_date(json.loads(config.to_json()))
+    new = as_written(config)
     if fingerprints:
         new["fingerprints"] = fingerprints
     begun = bool(checkpoint_steps(workdir))
@@ -138,7 +139,11 @@ def _config_of_checkpoints(path):
 
 
 def _check_same(workdir, old, new):
-    changes = {name: (before, after) for name, before, after in differences(old, new)}
+    changes = {
+        name: (before, after)
+        for name, before, after in differences(old, new)
+        if before != ABSENT or after != _ADDED.get(name, ABSENT)
+    }
     before, after = changes.pop(_PRECISION, (None, None))
     if changes:
         lines = sorted(f"{name}: there {a!r}, here {b!r}" for name, (a, b) in changes.items())
