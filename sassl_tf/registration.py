@@ -30,6 +30,7 @@ LAYERS = {
         "RandomSolarization",
     ),
     "sassl_tf.views.two_views": ("TwoViews",),
+    "sassl_tf.vit": ("ClassToken", "FirstToken", "PositionEmbedding"),
 }
 
 

@@ -17,6 +17,7 @@ from sassl_tf.nearest import nearest
 from sassl_tf.views.colour import JITTER_LAWS
 from sassl_tf.views.crops import CROP_SAMPLERS
 from sassl_tf.views.recipes import SASSL_POSITIONS
+from sassl_tf.vit import POOLS, POSITIONS
 from training.input.placement import PLACEMENTS
 from training.methods import METHODS
 
@@ -153,6 +154,10 @@ FIELDS = {
     "encoder.width": POSITIVE,
     "encoder.zero_init_residual": SWITCH,
     "encoder.synchronized_batch_norm": SWITCH,
+    "encoder.vit.positions": one_of(*POSITIONS),
+    "encoder.vit.pool": one_of(*POOLS),
+    "encoder.vit.heads": whole(0),
+    "encoder.vit.drop_path": SHARE,
     "sassl.enabled": SWITCH,
     "sassl.stylizer": NAME,
     "sassl.weights": TEXT,
