@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sassl_tf.datasets import load_dataset
     from sassl_tf.presets import load_encoder, save_to_preset, upload_preset
     from sassl_tf.seeding import map_with_seeds
+    from sassl_tf.style_augmentations import ColorStatistics, FourierStyle, RandomStyle
     from sassl_tf.style_bank import StyleBank
     from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_variables
     from sassl_tf.views import TwoViews
@@ -29,6 +30,9 @@ __version__ = "0.1.0"
 
 # Loaded when first used, so that the import costs nothing.
 _HOMES = {
+    "ColorStatistics": "sassl_tf.style_augmentations",
+    "FourierStyle": "sassl_tf.style_augmentations",
+    "RandomStyle": "sassl_tf.style_augmentations",
     "SASSLAugmentation": "sassl_tf.augmentation",
     "StyleBank": "sassl_tf.style_bank",
     "Stylizer": "sassl_tf.stylizers",
@@ -44,6 +48,9 @@ _HOMES = {
 _MODULES = ("datasets", "plot", "samples", "stylizers", "views")
 
 __all__ = [
+    "ColorStatistics",
+    "FourierStyle",
+    "RandomStyle",
     "SASSLAugmentation",
     "StyleBank",
     "Stylizer",

@@ -100,10 +100,17 @@ def fingerprints(dataset: ImageDataset, augment: SASSLAugmentation | None) -> di
         dataset: an `ImageDataset`.
         augment: a `SASSLAugmentation`, or None.
     """
-    prints = {"images": len(dataset), "listing": dataset.listing, "order": ORDER}
-    if augment is not None:
-        prints["stylizer"] = augment.stylizer.fingerprint
-        prints["stylizer_precision"] = augment.working_precision
-        bank = augment.style_bank
-        prints["styles"] = "in_batch" if bank is None else fingerprint_of(bank.codes.tobytes())
-    return prints
+    images = {"images": len(dataset), "listing": dataset.listing, "order": ORDER}
+    return {**images, **style_fingerprints(augment)}
+
+
+def style_fingerprints(augment: SASSLAugmentation | None) -> dict[str, str]:
+    """Returns the fingerprints of a `SASSLAugmentation`; none for None."""
+    if augment is None:
+        return {}
+    bank = augment.style_bank
+    return {
+        "stylizer": augment.stylizer.fingerprint,
+        "stylizer_precision": augment.working_precision,
+        "styles": "in_batch" if bank is None else fingerprint_of(bank.codes.tobytes()),
+    }
