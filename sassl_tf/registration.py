@@ -33,6 +33,7 @@ LAYERS = {
         "RandomSolarization",
     ),
     "sassl_tf.views.two_views": ("TwoViews",),
+    "sassl_tf.vit": ("ClassToken", "FirstToken", "PositionEmbedding"),
 }
 
 

@@ -16,8 +16,8 @@ class LARS(keras.optimizers.Optimizer):
     """Layer-wise adaptive rate scaling (You et al. 2017), as google-research/simclr uses it.
 
     For a weight w with gradient g: g ← g + λ·w; g ← η·‖w‖/‖g‖·g; v ← m·v + lr·g; w ← w - v.
-    Vectors (biases, batch normalisation's γ and β) are neither decayed nor adapted. Source:
-    tf2/lars_optimizer.py, which excludes them by their names, where this excludes them by rank.
+    Vectors (biases, a normalisation's γ and β) are neither decayed nor adapted. Source:
+    tf2/lars_optimizer.py, which excludes them by their names.
 
     Args:
         learning_rate: a number or a Keras schedule.
@@ -49,22 +49,24 @@ class LARS(keras.optimizers.Optimizer):
             return
         super().build(variables)
         self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
+        self._vectors = [is_vector(v) for v in variables]
 
     def update_step(
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
     ) -> None:
         learning_rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
-        if len(variable.shape) > 1:
+        index = self._get_variable_index(variable)
+        if self._vectors[index]:
+            learning_rate = self.vector_rate * learning_rate
+        else:
             gradient = gradient + self.decay * variable
             weight_norm, gradient_norm = _norm(variable), _norm(gradient)
             moving = ops.logical_and(weight_norm > 0, gradient_norm > 0)
             safe_norm = ops.where(moving, gradient_norm, 1.0)
             trust = ops.where(moving, self.trust_coefficient * weight_norm / safe_norm, 1.0)
             gradient = trust * gradient
-        else:
-            learning_rate = self.vector_rate * learning_rate
-        velocity = self.velocities[self._get_variable_index(variable)]
+        velocity = self.velocities[index]
         self.assign(velocity, self.momentum * velocity + learning_rate * gradient)
         self.assign_sub(variable, velocity)
 
@@ -78,6 +80,14 @@ class LARS(keras.optimizers.Optimizer):
             "trust_coefficient": self.trust_coefficient,
             "vector_rate": self.vector_rate,
         }
+
+
+def is_vector(variable: keras.Variable) -> bool:
+    """Tells whether a weight is a bias or a vector, such as γ and β of a normalisation.
+
+    Rank alone does not tell: Keras's attention has its biases as matrices, by head.
+    """
+    return len(variable.shape) < 2 or variable.path.endswith("bias")
 
 
 def _norm(x):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.optimizers import LARS, TorchSGD, build_optimizer, peak_learning_rate
+from training.optimizers import LARS, TorchSGD, build_optimizer, is_vector, peak_learning_rate
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (3, 3, 2, 5)])
@@ -27,6 +27,13 @@ def test_lars_is_the_papers_for_three_steps(shape):
         kernel, bias = kernel - v_kernel, bias - v_bias
     np.testing.assert_allclose(variables[0], kernel, atol=1e-5)
     np.testing.assert_allclose(variables[1], bias, atol=1e-5)
+
+
+def test_biases_of_an_attention_are_vectors():
+    attention = keras.layers.MultiHeadAttention(2, 4)
+    attention.build((None, 3, 8), (None, 3, 8))
+    assert [is_vector(v) for v in attention.weights] == 4 * [False, True]
+    assert len(attention.weights[1].shape) == 2
 
 
 def test_lars_of_a_zero_weight_or_gradient_is_finite():

@@ -4,10 +4,12 @@ import dataclasses
 import os
 import types
 
+import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
 import sassl_tf
+from training.encoders import build_encoder
 from training.report import summary
 
 
@@ -31,9 +33,10 @@ def test_what_decides_a_run_is_told():
     assert "within the train step" in summary.source("device", "")
 
 
-def run_of(images, **config):
+def run_of(images, encoder=None, **config):
     plan = types.SimpleNamespace(config=ConfigDict(config), dataset=images)
-    return types.SimpleNamespace(plan=plan, workdir="runs/my run")
+    method = types.SimpleNamespace(encoder=encoder or keras.Sequential())
+    return types.SimpleNamespace(plan=plan, method=method, workdir="runs/my run")
 
 
 def test_the_end_is_a_command_to_type():
@@ -45,6 +48,9 @@ def test_the_end_is_a_command_to_type():
         "Next: python -m evaluation.linear_probe '--encoder=runs/my run' --dataset=tfds:cifar10 "
         "--data_dir=/data"
     )
+    assert any(line.endswith("Keras alone loads it") for line in where)
+    vit = run_of(shapes, build_encoder("vit_micro8", image_size=16), dataset="shapes", data_dir="")
+    assert "Keras loads it after import sassl_tf" in summary.after(vit, 61)
     unlabelled = dataclasses.replace(shapes, class_names=[])
     told = summary.next_command(run_of(unlabelled, dataset="folder:x", data_dir="/data"))
     assert told.endswith("--dataset=folder:LABELLED")

@@ -118,12 +118,18 @@ def base() -> ml_collections.ConfigDict:
             "epochs": 100.0,
             "seed": 0,
             "encoder": {
-                "name": "resnet50",  # or another ResNet, or "module:function"
+                "name": "resnet50",  # or another ResNet, "vit_small16", or "module:function"
                 "stem": "imagenet",  # or "cifar"
                 "width": 1.0,
                 "zero_init_residual": False,
                 "synchronized_batch_norm": True,
                 "arguments": {},  # for the function
+                "vit": {  # for vision transformers
+                    "positions": "learned",  # or "sincos", fixed ones
+                    "pool": "token",  # or "mean", of the patches
+                    "heads": 0,  # 0 for those of its size
+                    "drop_path": 0.0,
+                },
             },
             # The section with the arguments of the style augmentation: "sassl", "fourier",
             # "color_statistics" or "random_style"; or "none".

@@ -18,6 +18,7 @@ from sassl_tf.style_augmentations.color_statistics import COLOR_SPACES
 from sassl_tf.views.colour import JITTER_LAWS
 from sassl_tf.views.crops import CROP_SAMPLERS
 from sassl_tf.views.recipes import SASSL_POSITIONS
+from sassl_tf.vit import POOLS, POSITIONS
 from training.input.placement import PLACEMENTS
 from training.methods import METHODS
 from training.styles import NONE, STYLES
@@ -182,6 +183,10 @@ FIELDS = {
     "encoder.synchronized_batch_norm": SWITCH,
     "style": one_of(*STYLES, NONE),
     **{f"{style}.{name}": rule for style, rules in STYLE.items() for name, rule in rules.items()},
+    "encoder.vit.positions": one_of(*POSITIONS),
+    "encoder.vit.pool": one_of(*POOLS),
+    "encoder.vit.heads": whole(0),
+    "encoder.vit.drop_path": SHARE,
     **{f"views.{side}.{name}": rule for side in ("left", "right") for name, rule in VIEW.items()},
     "optimizer.name": one_of("lars", "sgd", "adamw"),
     "optimizer.learning_rate": AT_LEAST_0,

@@ -33,7 +33,11 @@ LOST = (
     "--workdir."
 )
 # Fields that earlier versions did not have, and the values with which a run goes on as before.
-_ADDED = {"optimizer.end_learning_rate": 0.0, "optimizer.vector_rate": 1.0}
+_ADDED = {
+    "encoder.vit": {"positions": "learned", "pool": "token", "heads": 0, "drop_path": 0.0},
+    "optimizer.end_learning_rate": 0.0,
+    "optimizer.vector_rate": 1.0,
+}
 _PRECISION = "fingerprints.stylizer_precision"
 _ORDER = "fingerprints.order"
 _STYLIZER = "fingerprints.stylizer"

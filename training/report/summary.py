@@ -7,11 +7,13 @@ import pathlib
 import shlex
 from typing import TYPE_CHECKING
 
+import keras
 import tensorflow as tf
 
 from sassl_tf.augmentation import SASSLAugmentation
 from sassl_tf.image_augmentation import ImageAugmentation
 from sassl_tf.style_augmentations import ColorStatistics, FourierStyle
+from training.encoders import all_layers
 from training.engine.strategy import worker
 from training.engine.workdir import ENCODER_FILE, METRICS_FILE, VIEWS_FILE
 from training.input.placement import PLACEMENTS
@@ -60,11 +62,17 @@ def after(run: Run, seconds: float) -> str:
     workdir = run.workdir
     return (
         f"\nDone in {clock(seconds)}. In {workdir}:\n"
-        f"  {ENCODER_FILE:<15} maps images in [0, 1] to features; Keras alone loads it\n"
+        f"  {ENCODER_FILE:<15} maps images in [0, 1] to features; {loaded_by(run.method.encoder)}\n"
         f"  {VIEWS_FILE:<15} shows the first views that it was trained on\n"
         f"  {METRICS_FILE:<15} has the curves; so has tensorboard --logdir {workdir}\n"
         f"Next: {next_command(run)}"
     )
+
+
+def loaded_by(encoder: keras.Model) -> str:
+    """Returns what it takes to load an encoder from its file."""
+    own = any(type(layer).__module__.startswith("sassl_tf") for layer in all_layers(encoder))
+    return "Keras loads it after import sassl_tf" if own else "Keras alone loads it"
 
 
 def next_command(run: Run) -> str:
