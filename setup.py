@@ -98,6 +98,7 @@ setup(
         "docs": DOCS,
         "huggingface": ["huggingface-hub>=0.30"],
         "kaggle": ["kagglehub>=0.3"],
+        "keras-hub": ["keras-hub>=0.20,<1"],
         "onnx": ONNX,
         "litert": LITERT,
         "openvino": OPENVINO,

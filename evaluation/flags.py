@@ -6,12 +6,14 @@ commands although each of them has a `--workdir`, for example.
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from absl import flags
 
 from evaluation.settings import EvaluationSettings
 from evaluation.subject import EXTRACT_BATCH_SIZE, Subject, load_subject, result_workdir
+from sassl_tf.errors import UserError
 from sassl_tf.representation.features import CROP_PROPORTION
 from training.engine.workdir import CONFIG_FILE
 from training.report.logs import say
@@ -138,6 +140,35 @@ def tell_next() -> None:
     if (workdir / CONFIG_FILE).exists():
         where = shlex.quote(str(workdir))
         print(f"Next: python -m evaluation.report --output=report {where} OTHER_WORKDIR")
+
+
+def settings_from_arguments(settings_class: type, arguments: Sequence[str], **fields: Any) -> Any:
+    """Returns the settings that the arguments of a command name, without that command's flags.
+
+    Args:
+        settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
+        arguments: a list of "--name=value", each a field of the settings.
+        **fields: the values of fields that the arguments do not name.
+
+    Raises:
+        UserError: an argument is no flag of these settings, or its value is not allowed.
+    """
+    values = flags.FlagValues()
+    options = _options(settings_class)
+    for name, option in options.items():
+        option["define"](name, **option["arguments"], flag_values=values)
+    try:
+        more = values(["evaluation", *arguments])[1:]
+    except flags.Error as error:
+        known = ", ".join(f"--{name}" for name in options) or "none"
+        raise UserError(f"{error}. The settings there are: {known}.") from None
+    if more:
+        raise UserError(f"{' '.join(more)} is no setting. Write settings as --name=value.")
+    for name, option in options.items():
+        if values[name].present:
+            value = values[name].value
+            fields[name] = option["read"](value) if option["read"] else value
+    return settings_class(**fields)
 
 
 def _options(settings_class):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sassl_tf.datasets import load_dataset
     from sassl_tf.presets import load_encoder, save_to_preset, upload_preset
     from sassl_tf.seeding import map_with_seeds
+    from sassl_tf.style_augmentations import ColorStatistics, FourierStyle, RandomStyle
     from sassl_tf.style_bank import StyleBank
     from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_variables
     from sassl_tf.views import TwoViews
@@ -30,7 +31,10 @@ __version__ = "0.1.0"
 
 # Loaded when first used, so that the import costs nothing.
 _HOMES = {
+    "ColorStatistics": "sassl_tf.style_augmentations",
+    "FourierStyle": "sassl_tf.style_augmentations",
     "PyramidBackbone": "sassl_tf.backbones",
+    "RandomStyle": "sassl_tf.style_augmentations",
     "SASSLAugmentation": "sassl_tf.augmentation",
     "StyleBank": "sassl_tf.style_bank",
     "Stylizer": "sassl_tf.stylizers",
@@ -47,7 +51,10 @@ _HOMES = {
 _MODULES = ("datasets", "plot", "samples", "stylizers", "views")
 
 __all__ = [
+    "ColorStatistics",
+    "FourierStyle",
     "PyramidBackbone",
+    "RandomStyle",
     "SASSLAugmentation",
     "StyleBank",
     "Stylizer",

@@ -83,4 +83,8 @@ def test_kerashub_takes_it(backbone):
         upsampling_size=8,
         projection_filters=48,
     )
-    assert model(IMAGES).shape[:3] == (2, 16, 24)
+    assert model(IMAGES).shape[:3] == (2, 64, 96)
+    model = keras_hub.models.RetinaNetBackbone(
+        image_encoder=backbone, min_level=3, max_level=6, use_p5=False
+    )
+    assert [x.shape[1:3] for x in model(IMAGES).values()] == [(8, 12), (4, 6), (2, 3), (1, 2)]
