@@ -11,7 +11,14 @@ from training.configs.common import base
 from training.styles import style_of
 
 # Fields that `config.json` did not always have. Their defaults are what was done without them.
-ADDED = ("style", "fourier", "color_statistics", "random_style")
+ADDED = (
+    "style",
+    "fourier",
+    "color_statistics",
+    "random_style",
+    "sassl.blending_factor_end",
+    "sassl.interpolation_factor_end",
+)
 
 
 def as_written(config: ConfigDict) -> dict[str, Any]:
@@ -33,7 +40,9 @@ def up_to_date(config: Mapping[str, Any]) -> dict[str, Any]:
         return new
     defaults = json.loads(base().to_json())
     for name in ADDED:
-        new.setdefault(name, defaults[name])
+        section, _, field = name.rpartition(".")
+        there, default = (new[section], defaults[section]) if section else (new, defaults)
+        there.setdefault(field, default[field])
     new["style"] = style_of(new)
     new["sassl"]["enabled"] = new["style"] == "sassl"
     return new

@@ -18,6 +18,7 @@ from sassl_tf.errors import UserError
 from sassl_tf.views import View, crop_view, draw_view, finish_views
 from training.input.data_service import served
 from training.input.placement import placement
+from training.input.strength import ranges_at
 
 SIDES = ("left", "right")
 # Raise it whenever `index_in_epoch` gives another order: a run does not go on with another one.
@@ -38,6 +39,11 @@ def batches_per_epoch(dataset: ImageDataset, config: ConfigDict) -> int:
             "a smaller --config.batch_size."
         )
     return len(dataset) // config.batch_size
+
+
+def total_steps(config: ConfigDict, steps_per_epoch: int) -> int:
+    """Returns the number of steps of a whole training."""
+    return max(1, round(config.epochs * steps_per_epoch))
 
 
 def shuffled_index(
@@ -99,8 +105,9 @@ def view_batches(
 
     Args:
         dataset: an `ImageDataset`.
-        config: a pretraining config: `seed`, `batch_size`, `image_size`, `views`.
-        augment: the `SASSLAugmentation` of views whose config asks for it, else None.
+        config: a pretraining config: `seed`, `batch_size`, `image_size`, `views`; for factors that
+            move, also `epochs` and the section of the style.
+        augment: the layer that stylizes the views whose config asks for it, or None.
         start_step: the first batch is that of this step.
         share: (number, count) of the host: of each global batch, cut into `count` parts, it makes
             the part of this number.
@@ -117,7 +124,9 @@ def view_batches(
     number, hosts = share
     count, size, batch_size = len(dataset), config.image_size, config.batch_size
     part = batch_size // hosts
-    epoch_length = batches_per_epoch(dataset, config) * batch_size
+    steps_per_epoch = batches_per_epoch(dataset, config)
+    epoch_length = steps_per_epoch * batch_size
+    last_step = total_steps(config, steps_per_epoch)
     views = views_of(config)
 
     # Nothing here needs AutoGraph, which would take seconds to read all that is called.
@@ -130,10 +139,11 @@ def view_batches(
         # Two folds, since a fold takes 32 bits and positions may need more.
         seed = tf.random.fold_in(tf.constant([config.seed, 0]), position // 2**31)
         seed = tf.random.fold_in(seed, position % 2**31)
+        ranges = ranges_at(config, position // batch_size, last_step)
         element = {"index": index}
         for salt, side in enumerate(SIDES):
             view_seed = tf.random.fold_in(seed, salt)
-            draws = draw_view(views[side], tf.shape(image), view_seed, augment)
+            draws = draw_view(views[side], tf.shape(image), view_seed, augment, ranges)
             view = crop_view(image, draws, size)
             element[side] = {"image": view, "draws": draws}
         return element
