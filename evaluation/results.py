@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from sassl_tf.checked import cached, read_json, write_json
 from sassl_tf.datasets.dataset import fingerprint_of
+from sassl_tf.typing import PathLike
 from training.engine.workdir import this_command
 
 if TYPE_CHECKING:
@@ -143,6 +144,17 @@ def matching_result(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str
         return None
     values = {"revision": 1, **result}  # older files name no revision; theirs is the first
     return result if all(values.get(key) == value for key, value in expected.items()) else None
+
+
+def read_results(workdir: PathLike) -> list[dict[str, Any]]:
+    """Returns the contents of all results files in a workdir, in the order of their names.
+
+    Raises:
+        Damaged: a ValueError; a file is damaged.
+    """
+    # A hidden file was being written.
+    contents = map(read_json, sorted(pathlib.Path(workdir).glob("[!.]*-*.json")))
+    return [content for content in contents if "evaluation" in content]
 
 
 def result_name(evaluation: str, dataset: str) -> str:

@@ -52,6 +52,7 @@ from sassl_tf.typing import PathLike
 from training.command import binary
 
 CATEGORIES = pathlib.Path(__file__).parent / "cue_conflict_categories.json"
+METRIC = "shape_bias"  # the key of the result that counts
 _NAME = re.compile(r"([a-z]+)\d+-([a-z]+)\d+")
 
 
@@ -73,6 +74,11 @@ class Settings(EvaluationSettings):
         str(CATEGORIES),
         "A JSON file of the form {category: [class of the dataset, ...]}.",
     )
+
+    def check(self) -> None:
+        """Raises a UserError if images or categories are missing."""
+        cue_conflict_images(self.cue_conflict)
+        _read_categories(self.categories)
 
     def recorded(self, subject: Subject) -> None:
         return None  # the result itself names the categories and counts the images

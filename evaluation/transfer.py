@@ -25,7 +25,7 @@ from absl import flags
 
 from evaluation import few_shot, finetune, knn, linear_probe, markdown, sgd_probe
 from evaluation.encoders import default_image_size, load_encoder
-from evaluation.flags import define_encoder_flags
+from evaluation.flags import define_encoder_flags, define_result_flags
 from evaluation.results import earlier_result
 from evaluation.settings import EvaluationSettings
 from evaluation.subject import EXTRACT_BATCH_SIZE, load_subject, result_workdir
@@ -291,6 +291,7 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     define_encoder_flags()
+    define_result_flags()
     flags.DEFINE_list(
         "datasets",
         None,

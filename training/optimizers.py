@@ -51,14 +51,15 @@ class LARS(MomentumOptimizer):
     """Layer-wise adaptive rate scaling (You et al. 2017), as google-research/simclr uses it.
 
     For a weight w with gradient g: g ← g + λ·w; g ← η·‖w‖/‖g‖·g; v ← m·v + lr·g; w ← w - v.
-    Vectors (biases, batch normalisation's γ and β) are neither decayed nor adapted. Source:
-    tf2/lars_optimizer.py, which excludes them by their names, where this excludes them by rank.
+    Vectors (biases, a normalisation's γ and β) are neither decayed nor adapted. Source:
+    tf2/lars_optimizer.py, which excludes them by their names.
 
     Args:
         learning_rate: a number or a Keras schedule.
         momentum: m.
         weight_decay: λ.
         trust_coefficient: η.
+        vector_rate: the learning rate of vectors, as a share of that of the other weights.
     """
 
     def __init__(
@@ -67,30 +68,50 @@ class LARS(MomentumOptimizer):
         momentum: float = 0.9,
         weight_decay: float = 1e-6,
         trust_coefficient: float = 1e-3,
+        vector_rate: float = 1.0,
         name: str = "lars",
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, momentum, weight_decay, name, **kwargs)
         self.trust_coefficient = trust_coefficient
+        self.vector_rate = vector_rate
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self._vectors = [is_vector(v) for v in variables]
 
     def update_step(
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
     ) -> None:
         learning_rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
-        if len(variable.shape) > 1:
+        index = self._get_variable_index(variable)
+        if self._vectors[index]:
+            learning_rate = self.vector_rate * learning_rate
+        else:
             gradient = gradient + self.decay * variable
             weight_norm, gradient_norm = _norm(variable), _norm(gradient)
             moving = ops.logical_and(weight_norm > 0, gradient_norm > 0)
             safe_norm = ops.where(moving, gradient_norm, 1.0)
             trust = ops.where(moving, self.trust_coefficient * weight_norm / safe_norm, 1.0)
             gradient = trust * gradient
-        velocity = self.velocities[self._get_variable_index(variable)]
+        velocity = self.velocities[index]
         self.assign(velocity, self.momentum * velocity + learning_rate * gradient)
         self.assign_sub(variable, velocity)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "trust_coefficient": self.trust_coefficient}
+        own = {"trust_coefficient": self.trust_coefficient, "vector_rate": self.vector_rate}
+        return {**super().get_config(), **own}
+
+
+def is_vector(variable: keras.Variable) -> bool:
+    """Tells whether a weight is a bias or a vector, such as γ and β of a normalisation.
+
+    Rank alone does not tell: Keras's attention has its biases as matrices, by head.
+    """
+    return len(variable.shape) < 2 or variable.path.endswith("bias")
 
 
 def _norm(x):
@@ -173,7 +194,7 @@ def peak_learning_rate(base: float, scaling: str, batch_size: int) -> float:
 def build_optimizer(
     config: ConfigDict, batch_size: int, total_steps: int, steps_per_epoch: int
 ) -> keras.optimizers.Optimizer:
-    """Builds the optimizer of a config, with linear warm-up from 0 and cosine decay to 0.
+    """Builds the optimizer of a config, with linear warm-up from 0 and cosine decay.
 
     Args:
         config: the section `optimizer` of a pretraining config.
@@ -190,9 +211,15 @@ def build_optimizer(
         decay_steps=max(1, total_steps - warmup_steps),
         warmup_target=peak if warmup_steps else None,
         warmup_steps=warmup_steps,
+        alpha=config.end_learning_rate,
     )
     if config.name == "lars":
-        return LARS(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
+        return LARS(
+            schedule,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            vector_rate=config.vector_rate,
+        )
     if config.name == "sgd":
         return TorchSGD(
             schedule,

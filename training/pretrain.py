@@ -35,6 +35,12 @@ _DATA_SERVICE = flags.DEFINE_string(
     "",
     "The HOST:PORT of a data service's dispatcher, whose workers make the views.",
 )
+_LOGGERS = flags.DEFINE_list(
+    "loggers",
+    "tensorboard",
+    "The places that the metrics go to besides metrics.jsonl, with commas: tensorboard, wandb, "
+    "mlflow, trackio.",
+)
 
 
 def main(_: list[str]) -> None:
@@ -49,6 +55,7 @@ def main(_: list[str]) -> None:
         _TPU.value,
         _PROFILE_STEPS.value,
         _DATA_SERVICE.value,
+        _LOGGERS.value,
     )
     if run.chief:
         print(summary.after(run, time.monotonic() - start))

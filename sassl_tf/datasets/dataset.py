@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -44,6 +44,8 @@ class ImageDataset:
         listing: short hexadecimal hash of the order of the images, the same for every copy of the
             data. Of files it has names and sizes, and not their times.
         damaged: returns the paths of the files that could be read once and cannot now.
+        files: the paths of the image files within their folder, in the order of the images; empty
+            where the images are no files.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ImageDataset:
     read: Callable[[tf.Tensor], tf.Tensor]
     listing: str = ""
     damaged: Callable[[], list[str]] = list
+    files: Sequence[str] = ()
     _labels: tf.Tensor = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -109,6 +112,7 @@ class ImageDataset:
             fingerprint=fingerprint_of(self.fingerprint, chosen.tobytes()),
             read=lambda index: self.read(tf.gather(positions, index)),
             listing=fingerprint_of(self.listing, chosen.tobytes()),
+            files=[self.files[index] for index in chosen] if self.files else (),
         )
 
 
@@ -162,6 +166,7 @@ def joined(first: ImageDataset, second: ImageDataset) -> ImageDataset:
         read=read,
         listing=fingerprint_of(first.listing, second.listing),
         damaged=lambda: [*first.damaged(), *second.damaged()],
+        files=[*first.files, *second.files],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -38,6 +38,7 @@ from training.input.data_service import next_within
 from training.input.pipeline import distributed_batches, finish_sides
 from training.input.placement import placement
 from training.report import summary
+from training.report.loggers import DEFAULT, check_loggers
 from training.report.logs import say
 from training.report.watch import Watch
 
@@ -51,6 +52,7 @@ def pretrain(
     tpu: str = "",
     profile_steps: int = 0,
     data_service: str = "",
+    loggers: Sequence[str] = DEFAULT,
 ) -> Run:
     """Pretrains an encoder, continuing where the workdir's last checkpoint stands.
 
@@ -61,6 +63,7 @@ def pretrain(
         profile_steps: number of steps to trace for TensorBoard's profiler.
         data_service: "HOST:PORT" of the dispatcher of a data service that makes the views; see
             `training.data_worker`.
+        loggers: some of `training.report.loggers.LOGGERS`.
 
     Returns:
         The `Run`, at its end.
@@ -75,6 +78,7 @@ def pretrain(
         NoBatches: the data service gives no batches.
     """
     check_config(config)
+    check_loggers(loggers)
     strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
     check_batch_size(strategy, config.batch_size)
     set_numerics(config)
@@ -87,7 +91,7 @@ def pretrain(
         run.restore()
         say(summary.before(run, data_service))
         with naming_damaged(plan.dataset):
-            run.train(profile_steps, data_service)
+            run.train(profile_steps, data_service, loggers)
         run.save_encoder()
     return run
 
@@ -130,13 +134,15 @@ class Run:
         self.start = self.checkpoints.restore()
         check_workers_agree(self.plan.strategy, self.start, self.plan.dataset)
 
-    def train(self, profile_steps: int = 0, data_service: str = "") -> None:
+    def train(
+        self, profile_steps: int = 0, data_service: str = "", loggers: Sequence[str] = DEFAULT
+    ) -> None:
         """Takes the steps that are left; the arguments are those of `pretrain`."""
         strategy, last = self.plan.strategy, self.plan.total_steps
         next_batch = self._input(data_service)
         finish = finishing_step(self.plan)
         train_step = compiled_step(self.method, strategy, finish)
-        watch = Watch(self)
+        watch = Watch(self, loggers)
         profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
 
         batch = next_batch()

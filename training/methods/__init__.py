@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 
-METHODS = ("simclr", "moco", "byol", "simsiam")
+METHODS = ("simclr", "moco", "byol", "simsiam", "barlow_twins", "vicreg")
 
 
 def build_method(config: ConfigDict, encoder: keras.Model, total_steps: int) -> keras.Model:
@@ -37,6 +37,14 @@ def build_method(config: ConfigDict, encoder: keras.Model, total_steps: int) -> 
         from training.methods.simsiam import SimSiam
 
         return SimSiam(encoder, **config.simsiam)
+    if config.method == "barlow_twins":
+        from training.methods.barlow_twins import BarlowTwins
+
+        return BarlowTwins(encoder, **config.barlow_twins)
+    if config.method == "vicreg":
+        from training.methods.vicreg import VICReg
+
+        return VICReg(encoder, **config.vicreg)
     raise UserError(
         f"There is no method {config.method!r}.{nearest(config.method, METHODS)} "
         f"There are {', '.join(METHODS)}."
