@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sassl_tf.datasets.dataset import naming_damaged
+from sassl_tf.datasets.dataset import READS_IN_FLIGHT, naming_damaged
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from training.engine.assembly import compiled_method, fingerprints, make_plan
@@ -36,7 +36,15 @@ from training.report.watch import Watch
 ESTIMATE_AFTER = 10  # steps, of which the first is spent on tracing
 
 
-def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_service=""):
+def pretrain(
+    config,
+    workdir,
+    strategy="auto",
+    tpu="",
+    profile_steps=0,
+    data_service="",
+    reads_in_flight=READS_IN_FLIGHT,
+):
     """Pretrains an encoder, continuing where the workdir's last checkpoint stands.
 
     Args:
@@ -46,6 +54,7 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
         profile_steps: number of steps to trace for TensorBoard's profiler.
         data_service: "HOST:PORT" of the dispatcher of a data service that makes the views; see
             `training.data_worker`.
+        reads_in_flight: number of images that each host reads at a time.
 
     Returns:
         The `Run`, at its end.
@@ -72,7 +81,7 @@ def pretrain(config, workdir, strategy="auto", tpu="", profile_steps=0, data_ser
         run.restore()
         say(summary.before(run, data_service))
         with naming_damaged(plan.dataset):
-            run.train(profile_steps, data_service)
+            run.train(profile_steps, data_service, reads_in_flight)
         run.save_encoder()
     return run
 
@@ -115,10 +124,10 @@ class Run:
         self.start = self.checkpoints.restore()
         check_workers_agree(self.plan.strategy, self.start, self.plan.dataset)
 
-    def train(self, profile_steps=0, data_service=""):
+    def train(self, profile_steps=0, data_service="", reads_in_flight=READS_IN_FLIGHT):
         """Takes the steps that are left; the arguments are those of `pretrain`."""
         strategy, last = self.plan.strategy, self.plan.total_steps
-        next_batch = self._input(data_service)
+        next_batch = self._input(data_service, reads_in_flight)
         finish = finishing_step(self.plan)
         train_step = compiled_step(self.method, strategy, finish)
         watch = Watch(self)
@@ -136,11 +145,17 @@ class Run:
                         batch = next_batch()
         watch.close()
 
-    def _input(self, data_service):
+    def _input(self, data_service, reads_in_flight):
         """Returns a function that gives the batches of the steps that are left, one a call."""
         plan = self.plan
         batches = distributed_batches(
-            plan.strategy, plan.dataset, plan.config, plan.augment, self.start, data_service
+            plan.strategy,
+            plan.dataset,
+            plan.config,
+            plan.augment,
+            self.start,
+            data_service,
+            reads_in_flight,
         )
         return functools.partial(next_within if data_service else next, iter(batches))
 
