@@ -58,7 +58,8 @@ HUB ?= build/hub_module
 STYLEAUG ?=
 RESULTS := benchmarks/results
 IMAGES := $(SHARED)/data/imagenette128
-STYLIZERS := --mobile=$(SHARED)/magenta --content=$(IMAGES)/val --styles=$(SHARED)/data/style256/test
+STYLES := $(SHARED)/data/style256/test
+STYLIZERS := --mobile=$(SHARED)/magenta --content=$(IMAGES)/val --styles=$(STYLES)
 BENCH = $(BIN)/python -m benchmarks
 
 # A short version of everything, and what moved against the committed results.
@@ -86,6 +87,9 @@ bench-all: $(READY) $(HUB)/saved_model.pb
 		--output=$(RESULTS)/pretraining.json
 	$(BENCH).stylizers $(STYLIZERS) --hub=$(HUB) --photos=$(SHARED)/data/voc100/JPEGImages \
 		--styleaug=$(STYLEAUG) --output=$(RESULTS)/stylizers.json
+	$(BENCH).domains --mobile=$(SHARED)/magenta --styles=$(STYLES) --contents=textures=$(STYLES)/textures \
+		--contents=paintings=$(STYLES)/paintings_modern --contents=retina=$(SHARED)/data/fundus128 \
+		--contents=photographs=$(IMAGES)/val --output=$(RESULTS)/domains.json
 	$(BENCH).evaluation --images=$(IMAGES) --output=$(RESULTS)/evaluation.json
 	$(BENCH).data_service --output=$(RESULTS)/data_service.json
 

@@ -13,6 +13,7 @@ TRAINING = [
     "grpcio>=1.59,<2",  # tensorflow has it too; here it asks whether a dispatcher answers
     "keras-cv>=0.9,<0.10",
     "ml-collections>=1",
+    "pyarrow>=15",
     "scikit-learn>=1.5",
     "tensorboard>=2.18",
     "threadpoolctl>=3",
@@ -20,10 +21,19 @@ TRAINING = [
 EVALUATION = [
     "absl-py>=2",
     "ml-collections>=1",
+    "pyarrow>=15",
     "scikit-learn>=1.5",
     "scipy>=1.12",
     "threadpoolctl>=3",
 ]
+# A list for each format of evaluation.export_encoder: what writes it, and its runtime.
+ONNX = [
+    "onnx>=1.17",
+    "onnxruntime>=1.20",
+    "tf2onnx>=1.17",
+]
+LITERT = ["ai-edge-litert>=2"]
+OPENVINO = ["openvino>=2025.3"]
 DOCS = [
     "mkdocs-material>=9.7",
     "mkdocstrings[python]>=1",
@@ -86,8 +96,16 @@ setup(
         "training": TRAINING,
         "evaluation": EVALUATION,
         "docs": DOCS,
+        "huggingface": ["huggingface-hub>=0.30"],
         "kaggle": ["kagglehub>=0.3"],
+        "keras-hub": ["keras-hub>=0.20,<1"],
+        "onnx": ONNX,
+        "litert": LITERT,
+        "openvino": OPENVINO,
+        "wandb": ["wandb>=0.19"],
+        "mlflow": ["mlflow-skinny>=3"],
+        "trackio": ["trackio>=0.20"],
         "notebooks": NOTEBOOKS,
-        "dev": sorted({*TRAINING, *EVALUATION, *DOCS, *NOTEBOOKS, *TOOLS}),
+        "dev": sorted({*TRAINING, *EVALUATION, *ONNX, *LITERT, *DOCS, *NOTEBOOKS, *TOOLS}),
     },
 )

@@ -12,12 +12,21 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from sassl_tf import StyleBank, load_stylizer, plot
+from sassl_tf import StyleBank, Stylizer, load_stylizer, plot
 from sassl_tf.datasets.folder import every_image
+from sassl_tf.typing import PathLike
 from training.command import binary
 
 
-def draw_grid(folder, output, stylizer, styles, count=3, image_size=160, seed=0):
+def draw_grid(
+    folder: PathLike,
+    output: PathLike,
+    stylizer: Stylizer,
+    styles: StyleBank,
+    count: int = 3,
+    image_size: int = 160,
+    seed: int = 0,
+) -> None:
     """Draws the grids of some images of a folder, each with a style of its own.
 
     Args:
@@ -48,7 +57,7 @@ def _square(image, side):
     return tf.clip_by_value(tf.image.resize_with_crop_or_pad(resized, side, side) / 255.0, 0, 1)
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     stylizer = load_stylizer(values.stylizer, values.weights)
     if values.styles:

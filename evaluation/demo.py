@@ -9,29 +9,34 @@ it shows how things work, and is no evidence about SASSL.
 
 import pathlib
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import keras
+import numpy as np
 from absl import flags
+from ml_collections import ConfigDict
 
 from evaluation import knn, linear_probe
 from evaluation.subject import load_subject
 from sassl_tf import plot
 from sassl_tf.datasets import load_dataset
 from sassl_tf.errors import UserError
+from sassl_tf.typing import PathLike
 from training.command import binary
 from training.configs import simclr
-from training.engine.assembly import build_augmentation
 from training.engine.loop import pretrain
 from training.input.pipeline import view_batches
 from training.report.logs import say
 from training.report.metrics import read_metrics
 from training.report.pictures import first_views
+from training.styles import build_augmentation
 
-RUNS = {"SimCLR": False, "SimCLR + SASSL": True}
+RUNS = {"SimCLR": "none", "SimCLR + SASSL": "sassl"}  # the styles
 PICTURED = 5
 
 
-def demo_configs(dataset_spec, data_dir, preset):
+def demo_configs(dataset_spec: str, data_dir: str | None, preset: str) -> dict[str, ConfigDict]:
     """Returns {run: config}; the configs are equal except for SASSL.
 
     A run sees as many images as on `shapes`, whatever the size of the dataset.
@@ -52,17 +57,17 @@ def demo_configs(dataset_spec, data_dir, preset):
             "class folders, or pretrain without it (training.pretrain)."
         )
     count = len(splits[0])
-    for run, enabled in RUNS.items():
+    for run, style in RUNS.items():
         config = simclr.get_config(preset)
         config.epochs = config.epochs * 4000 / count
         config.batch_size = min(config.batch_size, count)
         config.dataset, config.data_dir = dataset_spec, data_dir or ""
-        config.sassl.enabled = enabled
+        config.style = style
         configs[run] = config
     return configs
 
 
-def evaluate(workdir, dataset_spec, data_dir):
+def evaluate(workdir: PathLike, dataset_spec: str, data_dir: str | None) -> dict[str, float]:
     """Returns the percentage of correct test images: {"linear probe", "kNN"}."""
     subject = load_subject(workdir, dataset_spec, data_dir)
     results = {
@@ -72,21 +77,27 @@ def evaluate(workdir, dataset_spec, data_dir):
     return {name: 100 * result["accuracy"] for name, result in results.items()}
 
 
-def views_of(config):
+def views_of(config: ConfigDict) -> dict[str, np.ndarray]:
     """Returns the pictures of a run's images and views by their names, [PICTURED, H, W, 3] each."""
     dataset = load_dataset(config.dataset, "train", config.data_dir or None)
     batch = next(iter(view_batches(dataset, config, build_augmentation(config))))
     sides = first_views(dataset, batch, PICTURED)
-    if config.sassl.enabled:
+    if config.style == "sassl":
         return {"left view, with SASSL": sides["left"], "right view": sides["right"]}
     return {"image": sides["original"], "left view, without SASSL": sides["left"]}
 
 
-def draw_page(path, views, curves, accuracies, dataset_spec):
+def draw_page(
+    path: PathLike,
+    views: Mapping[str, np.ndarray],
+    curves: Mapping[str, list[dict[str, Any]]],
+    accuracies: Mapping[str, Mapping[str, float]],
+    dataset_spec: str,
+) -> None:
     """Draws views, loss curves and accuracies on one page."""
     page = plot.figure(8.3, 11.0)
     page.suptitle(f"SimCLR with and without SASSL on {dataset_spec}")
-    top, bottom = page.subfigures(2, 1, height_ratios=[1.35, 1])
+    top, bottom = page.subfigures(2, 1, squeeze=False, height_ratios=[1.35, 1])[:, 0]
     axes = top.subplots(len(views), PICTURED, squeeze=False)
     for row, (name, images) in zip(axes, views.items(), strict=True):
         for axis, image in zip(row, images, strict=True):
@@ -102,7 +113,7 @@ def draw_page(path, views, curves, accuracies, dataset_spec):
     plot.save(page, path)
 
 
-def table(accuracies):
+def table(accuracies: Mapping[str, Mapping[str, float]]) -> str:
     """Returns both runs' accuracies, and what SASSL changes, as Markdown."""
     protocols = list(next(iter(accuracies.values())))
     lines = ["| | " + " | ".join(protocols) + " |", "|---|" + "---|" * len(protocols)]
@@ -113,7 +124,9 @@ def table(accuracies):
     return "\n".join([*lines, "| change | " + " | ".join(changes) + " |"])
 
 
-def run_demo(dataset_spec, data_dir, preset, workdir):
+def run_demo(
+    dataset_spec: str, data_dir: str | None, preset: str, workdir: pathlib.Path
+) -> dict[str, dict[str, float]]:
     """Pretrains and evaluates without and with SASSL, and draws the page.
 
     Args:
@@ -127,7 +140,7 @@ def run_demo(dataset_spec, data_dir, preset, workdir):
     """
     curves, accuracies, views = {}, {}, {}
     for run, config in demo_configs(dataset_spec, data_dir, preset).items():
-        folder = workdir / ("sassl" if config.sassl.enabled else "baseline")
+        folder = workdir / ("sassl" if config.style == "sassl" else "baseline")
         say(f"\n{run}, in {folder}")
         pretrain(config, folder)
         curves[run] = read_metrics(folder)
@@ -138,7 +151,7 @@ def run_demo(dataset_spec, data_dir, preset, workdir):
     return accuracies
 
 
-def main(_):
+def main(_: list[str]) -> None:
     start, values = time.monotonic(), flags.FLAGS
     name = "".join(c if c.isalnum() else "-" for c in values.dataset)[-80:]
     workdir = pathlib.Path(values.workdir) / name

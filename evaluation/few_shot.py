@@ -14,6 +14,8 @@ result is the mean over trials. Results go to `few_shot_N-DATASET.json` in the w
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -23,6 +25,7 @@ from evaluation.flags import define_flags, settings_from_flags, subject_from_fla
 from evaluation.linear_probe import MAX_ITERATIONS, fit
 from evaluation.results import accuracies, over_trials, with_spread, write_result
 from evaluation.settings import EvaluationSettings, numbers, option
+from evaluation.subject import Subject
 from sassl_tf.errors import UserError
 from training.command import binary
 
@@ -45,11 +48,13 @@ class Settings(EvaluationSettings):
     )
 
     @property
-    def evaluation(self):
+    def evaluation(self) -> str:
         return f"{self.name}_{self.shots}"
 
 
-def draw_shots(labels, shots, seed, class_names=None):
+def draw_shots(
+    labels: np.ndarray, shots: int, seed: int, class_names: Sequence[str] | None = None
+) -> np.ndarray:
     """Draws `shots` images of each class at random.
 
     With one seed, a draw of more shots contains the draw of fewer.
@@ -82,7 +87,7 @@ def draw_shots(labels, shots, seed, class_names=None):
     return np.concatenate(drawn)
 
 
-def unit_rows(features):
+def unit_rows(features: np.ndarray) -> np.ndarray:
     """Returns features [N, D] with each row [D] centred and brought to length 1, in float64."""
     features = np.asarray(features, np.float64)
     features = features - features.mean(axis=1, keepdims=True)
@@ -90,8 +95,14 @@ def unit_rows(features):
 
 
 def few_shot(
-    train_features, train_labels, test_features, test_labels, shots, seed, class_names=None
-):
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    test_labels: np.ndarray,
+    shots: int,
+    seed: int,
+    class_names: Sequence[str] | None = None,
+) -> dict[str, float]:
     """Trains on `shots` images of each class and tests on all of the test split.
 
     Args:
@@ -117,7 +128,7 @@ def few_shot(
     return accuracies(test_labels, model.predict(unit_rows(test_features)))
 
 
-def run(subject, settings):
+def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     """Runs the few-shot evaluation and writes the result.
 
     Args:
@@ -147,7 +158,7 @@ def _report(result):
     )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     shots = numbers(flags.FLAGS.shots)
     if not all(count.is_integer() for count in shots):
         raise UserError(f"--shots={','.join(flags.FLAGS.shots)}: expected whole numbers.")

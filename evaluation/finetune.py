@@ -17,6 +17,7 @@ Results go to `finetune-DATASET.json` in the workdir, or `finetune_0.01-DATASET.
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import keras
 import numpy as np
@@ -29,7 +30,9 @@ from evaluation.linear_probe import VALIDATION_SHARE, stratified_split
 from evaluation.remembered import remembered
 from evaluation.results import METRICS, accuracies, revision_of, write_result
 from evaluation.settings import EvaluationSettings, numbers, option
+from evaluation.subject import Subject
 from evaluation.training_batches import training_batches
+from sassl_tf.datasets import ImageDataset
 from sassl_tf.datasets.dataset import joined, naming_damaged
 from sassl_tf.errors import UserError
 from training.command import binary
@@ -86,28 +89,35 @@ class Settings(EvaluationSettings):
         flags.DEFINE_integer, 0, "The seed of the split, the share, the batches and the crops."
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.label_share <= 1:
             raise UserError(
                 f"label_share is {self.label_share}; expected more than 0 and at most 1."
             )
 
     @property
-    def evaluation(self):
+    def evaluation(self) -> str:
         return self.name if self.label_share == 1 else f"{self.name}_{self.label_share:g}"
 
 
-def labelled_share(labels, share, seed=0):
+def labelled_share(labels: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
     """Draws a share of each class, but at least one image; returns their indices, sorted."""
     rng = np.random.default_rng(seed)
-    kept = []
+    kept: list[int] = []
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         kept.extend(members[: max(1, round(share * len(members)))])
     return np.sort(kept)
 
 
-def train(encoder, dataset, image_size, settings, learning_rate, weight_decay):
+def train(
+    encoder: keras.Model,
+    dataset: ImageDataset,
+    image_size: int,
+    settings: Settings,
+    learning_rate: float,
+    weight_decay: float,
+) -> keras.Model | None:
     """Trains an encoder and a new head.
 
     Args:
@@ -167,13 +177,13 @@ def _training_step(classifier, learning_rate, weight_decay, steps):
     return step
 
 
-def score(classifier, subject, dataset):
+def score(classifier: keras.Model, subject: Subject, dataset: ImageDataset) -> dict[str, float]:
     """Returns the `accuracies` of a classifier on a labelled dataset, prepared as the subject's."""
     logits = subject.outputs_of(classifier, dataset, progress=False)
     return accuracies(dataset.labels, logits.argmax(axis=1))
 
 
-def run(subject, settings):
+def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     """Fine-tunes the encoder and writes the result.
 
     Args:
@@ -276,7 +286,7 @@ def _report(result):
     )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     settings = settings_from_flags(Settings)
     _report(run(subject_from_flags(Settings), settings))
     tell_next()

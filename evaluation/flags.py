@@ -6,27 +6,30 @@ commands although each of them has a `--workdir`, for example.
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from absl import flags
 
-from evaluation.subject import EXTRACT_BATCH_SIZE, load_subject, result_workdir
+from evaluation.settings import EvaluationSettings
+from evaluation.subject import EXTRACT_BATCH_SIZE, Subject, load_subject, result_workdir
+from sassl_tf.errors import UserError
 from sassl_tf.representation.features import CROP_PROPORTION
 from training.engine.workdir import CONFIG_FILE
 from training.report.logs import say
 
+SettingsT = TypeVar("SettingsT", bound=EvaluationSettings)
+
 flags.disclaim_key_flags()  # they count as the command's own flags, which --help shows
 
 
-def define_encoder_flags():
-    """Defines the flags of every evaluation of an encoder."""
+def define_encoder_flags() -> None:
+    """Defines the flags about the encoder and the images that it sees."""
     flags.DEFINE_string(
-        "encoder", None, "The encoder: a .keras file or a pretraining workdir.", required=True
-    )
-    flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
-    flags.DEFINE_string(
-        "workdir",
+        "encoder",
         None,
-        "The folder for the results (JSON) and the features; by default the encoder's workdir.",
+        "The encoder: a .keras file, a pretraining workdir, a preset or hf://owner/name.",
+        required=True,
     )
     flags.DEFINE_integer(
         "image_size",
@@ -44,25 +47,41 @@ def define_encoder_flags():
     )
 
 
-def define_flags(settings_class):
-    """Defines the flags of an evaluation on one dataset: the shared ones and those of its settings.
-
-    Args:
-        settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
-    """
-    define_encoder_flags()
-    flags.DEFINE_string(
-        "dataset",
-        None,
-        "The labelled dataset: tfds:NAME, folder:PATH or shapes.",
-        required=True,
-    )
+def define_crop_flag() -> None:
+    """Defines the flag about the crop that an encoder sees of an image."""
     flags.DEFINE_float(
         "crop_proportion",
         CROP_PROPORTION,
         "The share of the resized shorter side that the centre crop takes: 0.875 is usual for "
         "ImageNet, 1 for transfer.",
     )
+
+
+def define_result_flags() -> None:
+    """Defines the flags about prepared datasets and the folder of the results."""
+    flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "The folder for the results (JSON) and the features; by default the encoder's workdir.",
+    )
+
+
+def define_flags(settings_class: type[EvaluationSettings]) -> None:
+    """Defines the flags of an evaluation on one dataset: the shared ones and those of its settings.
+
+    Args:
+        settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
+    """
+    define_encoder_flags()
+    define_result_flags()
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "The labelled dataset: tfds:NAME, folder:PATH or shapes.",
+        required=True,
+    )
+    define_crop_flag()
     options = _options(settings_class)
     for name, option in options.items():
         option["define"](name, **option["arguments"])
@@ -75,7 +94,7 @@ def define_flags(settings_class):
         )
 
 
-def subject_from_flags(settings_class):
+def subject_from_flags(settings_class: type[EvaluationSettings]) -> Subject:
     """Loads the `Subject` that the flags of `define_flags(settings_class)` name."""
     values = flags.FLAGS
     extract_batch_size = values.extract_batch_size
@@ -93,7 +112,7 @@ def subject_from_flags(settings_class):
     )
 
 
-def settings_from_flags(settings_class, **fields):
+def settings_from_flags(settings_class: type[SettingsT], **fields: Any) -> SettingsT:
     """Returns the settings that the flags of `define_flags(settings_class)` name.
 
     Args:
@@ -106,13 +125,42 @@ def settings_from_flags(settings_class, **fields):
     return settings_class(**fields)
 
 
-def tell_next():
+def tell_next() -> None:
     """Prints where results lie and, for a pretraining's encoder, how to compare it with another."""
     workdir = result_workdir(flags.FLAGS.encoder, flags.FLAGS.workdir)
     print(f"Results and features are in {workdir}.")
     if (workdir / CONFIG_FILE).exists():
         where = shlex.quote(str(workdir))
         print(f"Next: python -m evaluation.report --output=report {where} OTHER_WORKDIR")
+
+
+def settings_from_arguments(settings_class: type, arguments: Sequence[str], **fields: Any) -> Any:
+    """Returns the settings that the arguments of a command name, without that command's flags.
+
+    Args:
+        settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
+        arguments: a list of "--name=value", each a field of the settings.
+        **fields: the values of fields that the arguments do not name.
+
+    Raises:
+        UserError: an argument is no flag of these settings, or its value is not allowed.
+    """
+    values = flags.FlagValues()
+    options = _options(settings_class)
+    for name, option in options.items():
+        option["define"](name, **option["arguments"], flag_values=values)
+    try:
+        more = values(["evaluation", *arguments])[1:]
+    except flags.Error as error:
+        known = ", ".join(f"--{name}" for name in options) or "none"
+        raise UserError(f"{error}. The settings there are: {known}.") from None
+    if more:
+        raise UserError(f"{' '.join(more)} is no setting. Write settings as --name=value.")
+    for name, option in options.items():
+        if values[name].present:
+            value = values[name].value
+            fields[name] = option["read"](value) if option["read"] else value
+    return settings_class(**fields)
 
 
 def _options(settings_class):

@@ -10,12 +10,14 @@ Results go to `knn-DATASET.json` in the workdir.
 """
 
 import dataclasses
+from typing import Any
 
 from absl import flags
 
 from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
 from evaluation.results import accuracies, write_result
 from evaluation.settings import EvaluationSettings, option
+from evaluation.subject import Subject
 from sassl_tf.representation.knn import capped, default_k, knn_predict
 from training.command import binary
 
@@ -41,7 +43,7 @@ class Settings(EvaluationSettings):
     )
 
 
-def run(subject, settings):
+def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     """Runs the kNN evaluation and writes the result.
 
     Args:
@@ -78,7 +80,7 @@ def _report(result):
     )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     settings = settings_from_flags(Settings)
     _report(run(subject_from_flags(Settings), settings))
     tell_next()

@@ -16,6 +16,8 @@ Results go to `linear_probe-DATASET.json` in the workdir.
 
 import dataclasses
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -28,6 +30,7 @@ from tqdm.auto import tqdm
 from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
 from evaluation.results import METRICS, accuracies, over_trials, with_spread, write_result
 from evaluation.settings import EvaluationSettings, option
+from evaluation.subject import Subject
 from sassl_tf.errors import UserError
 from training.command import binary
 
@@ -41,7 +44,7 @@ CHOICE_TOLERANCE = 1e-4
 TOLERANCE = 1e-5
 
 
-def l2_sweep(count=45):
+def l2_sweep(count: int = 45) -> list[float]:
     """Returns `count` values of L2 from 1e-6 to 1e5, evenly spaced in their logarithm."""
     return np.logspace(-6, 5, count).tolist()
 
@@ -108,12 +111,17 @@ class LinearClassifier:
     model: LogisticRegression
     converged: bool
 
-    def predict(self, features):
+    def predict(self, features: np.ndarray) -> np.ndarray:
         """Returns the labels [N] of features [N, D]."""
         return self.model.predict((features - self.centre) / self.scale)
 
 
-def regularization_path(features, labels, l2_values, tolerance=CHOICE_TOLERANCE):
+def regularization_path(
+    features: np.ndarray,
+    labels: np.ndarray,
+    l2_values: Sequence[float],
+    tolerance: float = CHOICE_TOLERANCE,
+) -> Iterator[tuple[float, LinearClassifier]]:
     """Fits a logistic regression per value of L2, each starting from the one before.
 
     From strong to weak regularization, every optimum is near the one before it. Only at the weak
@@ -145,13 +153,22 @@ def regularization_path(features, labels, l2_values, tolerance=CHOICE_TOLERANCE)
         yield l2, LinearClassifier(centre, scale, model, fit(model, coordinates, labels, tolerance))
 
 
-def fit_logistic_regression(features, labels, l2):
+def fit_logistic_regression(
+    features: np.ndarray, labels: np.ndarray, l2: float
+) -> LinearClassifier:
     """Returns the LinearClassifier of features [N, D] and labels [N] at one value of L2."""
     [(_, classifier)] = regularization_path(features, labels, [l2], TOLERANCE)
     return classifier
 
 
-def select_l2(features, labels, train, validation, l2_values, metric="accuracy"):
+def select_l2(
+    features: np.ndarray,
+    labels: np.ndarray,
+    train: np.ndarray,
+    validation: np.ndarray,
+    l2_values: Sequence[float],
+    metric: str = "accuracy",
+) -> tuple[float, list[tuple[float, float]], int]:
     """Chooses L2 on validation data; it never sees test data.
 
     Args:
@@ -176,7 +193,7 @@ def select_l2(features, labels, train, validation, l2_values, metric="accuracy")
     return best, sweep, unconverged
 
 
-def stratified_split(labels, share, seed):
+def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Splits indices into two sorted arrays; the second gets `share` of every class, at least one.
 
     A class of one image is no error, as it is in scikit-learn: the image goes to the first array.
@@ -190,7 +207,7 @@ def stratified_split(labels, share, seed):
         ValueError: no class has two images.
     """
     rng = np.random.default_rng(seed)
-    second = []
+    second: list[int] = []
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         count = min(max(1, round(share * len(members))), len(members) - 1)
@@ -205,15 +222,15 @@ def stratified_split(labels, share, seed):
 
 
 def linear_probe(
-    train_features,
-    train_labels,
-    test_features,
-    test_labels,
-    l2_values=L2_VALUES,
-    seed=0,
-    metric="accuracy",
-    validation=None,
-):
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    test_labels: np.ndarray,
+    l2_values: Sequence[float] = L2_VALUES,
+    seed: int = 0,
+    metric: str = "accuracy",
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
+) -> LinearProbeResult:
     """Trains a linear classifier on features and tests it.
 
     Args:
@@ -241,10 +258,11 @@ def linear_probe(
         _check_lengths("validation", *validation)
         features = np.concatenate([train_features, validation[0]])
         labels = np.concatenate([train_labels, validation[1]])
-    l2, sweep, unconverged = l2_values[0], [], 0
+    sweep: list[tuple[float, float]] = []
+    l2, unconverged = l2_values[0], 0
     if len(l2_values) > 1:
-        parts = _fitted_and_held_out(train_labels, validation, seed)
-        l2, sweep, unconverged = select_l2(features, labels, *parts, l2_values, metric)
+        fitted, held_out = _fitted_and_held_out(train_labels, validation, seed)
+        l2, sweep, unconverged = select_l2(features, labels, fitted, held_out, l2_values, metric)
     classifier = fit_logistic_regression(features, labels, l2)
     return LinearProbeResult(
         **accuracies(test_labels, classifier.predict(test_features)),
@@ -262,7 +280,7 @@ def _fitted_and_held_out(train_labels, validation, seed):
     return np.split(np.arange(count), [len(train_labels)])
 
 
-def run(subject, settings):
+def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     """Runs the linear probe and writes the result.
 
     Args:
@@ -274,7 +292,7 @@ def run(subject, settings):
         metric "std" and "values", and for each trial "l2" and "sweep".
     """
     validation = None
-    if subject.validation is not None:
+    if subject.validation is not None and subject.validation_features is not None:
         validation = subject.validation_features, subject.validation.labels
     one_trial = validation is not None or len(settings.l2_values) == 1
     probes = [
@@ -299,7 +317,12 @@ def run(subject, settings):
     return write_result(subject, settings, outcome)
 
 
-def fit(model, features, labels, tolerance=TOLERANCE):
+def fit(
+    model: LogisticRegression,
+    features: np.ndarray,
+    labels: np.ndarray,
+    tolerance: float = TOLERANCE,
+) -> bool:
     """Fits a scikit-learn LogisticRegression in place and returns whether it converged.
 
     scikit-learn stops when the largest entry of the gradient of the mean loss is below a bound.
@@ -371,7 +394,7 @@ def _held_out(result):
     return f"20 % of {result['train_images']} train images"
 
 
-def main(_):
+def main(_: list[str]) -> None:
     settings = settings_from_flags(Settings)
     _report(run(subject_from_flags(Settings), settings))
     tell_next()

@@ -2,12 +2,15 @@
 
 import json
 import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from sassl_tf.checked import cached, read_json, write_json
 from sassl_tf.datasets.dataset import fingerprint_of
+from sassl_tf.typing import PathLike
 
 
-def remembered(folder, key, compute):
+def remembered(folder: PathLike, key: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
     """Returns `compute()`, or what it returned when this was last called with the same key.
 
     A damaged file is computed again, with a warning.

@@ -1,17 +1,19 @@
-"""Compares pretraining runs with and without SASSL, in tables and pictures.
+"""Compares pretraining runs with and without style augmentation, in tables and pictures.
 
     python -m evaluation.report --output=report runs/simclr-*
 
 Evaluate each run first (evaluation.linear_probe, evaluation.knn, ...). Runs that differ only in
-their seed and in `config.sassl` are compared with each other, seed by seed. Runs on other images
-are a setting of their own, even if the path is the same. Runs with another stylizer, or with
-another precision of it, are a variant of their own. The output folder gets `report.md`,
-`report.json`, `accuracies.png` and `curves.png`.
+their seed, in `config.style` and in its arguments are compared with each other, seed by seed. Runs
+on other images are a setting of their own, even if the path is the same. Runs with another
+stylizer, or with another precision of it, are a variant of their own. The output folder gets
+`report.md`, `report.json`, `accuracies.png` and `curves.png`.
 """
 
 import collections
 import json
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -22,9 +24,12 @@ from sassl_tf import plot
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
+from sassl_tf.typing import PathLike
 from training.command import binary
+from training.configs.earlier import up_to_date
 from training.engine.workdir import COMMANDS_FILE, CONFIG_FILE, differences
 from training.report.metrics import read_metrics
+from training.styles import NONE, STYLES
 
 METRICS = (*results.METRICS, "shape_bias")
 CONFIDENCE = 0.95
@@ -41,7 +46,8 @@ ALIKE = (
 # influence on what is learned.
 NOT_OF_THE_SETTING = (
     "seed",
-    "sassl",
+    "style",
+    *STYLES,
     "fingerprints",
     "data_dir",
     "log_every",
@@ -51,11 +57,14 @@ NOT_OF_THE_SETTING = (
     "keep_checkpoint_every",
     "deterministic",
 )
-# The fingerprints in a config that only SASSL depends on; the others are of the images.
-OF_SASSL = ("stylizer", "stylizer_precision", "styles")
+# The fingerprints in a config that only the style depends on; the others are of the images.
+OF_STYLE = ("stylizer", "stylizer_precision", "styles")
+BASELINE = "baseline"
+# The variants' names in the report; all others are called by their names in the config.
+NAMES = {NONE: BASELINE, "sassl": "SASSL"}
 
 
-def read_run(workdir):
+def read_run(workdir: PathLike) -> dict[str, Any]:
     """Reads the workdir of a pretraining.
 
     Returns:
@@ -68,8 +77,7 @@ def read_run(workdir):
     config_file = workdir / CONFIG_FILE
     if not config_file.is_file():
         raise UserError(f"{workdir} is no pretraining workdir: there is no {CONFIG_FILE} in it.")
-    files = sorted(workdir.glob("[!.]*-*.json"))  # a hidden file was being written
-    evaluated = [content for content in map(read_json, files) if "evaluation" in content]
+    evaluated = results.read_results(workdir)
     if not evaluated:
         raise UserError(
             f"{workdir} has no results yet. Evaluate it first: python -m evaluation.linear_probe "
@@ -78,14 +86,14 @@ def read_run(workdir):
     commands = workdir / COMMANDS_FILE
     return {
         "workdir": str(workdir),
-        "config": read_json(config_file),
+        "config": up_to_date(read_json(config_file)),
         "results": evaluated,
         "metrics": read_metrics(workdir),
         "commands": commands.read_text(errors="replace").splitlines() if commands.is_file() else [],
     }
 
 
-def settings_of(runs):
+def settings_of(runs: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Groups runs by their setting: {setting: its runs}.
 
     A setting is named by its method and by the fields in which it differs from the others.
@@ -97,7 +105,7 @@ def settings_of(runs):
     for run in runs:
         setting = {k: v for k, v in run["config"].items() if k not in NOT_OF_THE_SETTING}
         prints = run["config"].get("fingerprints", {})
-        setting["fingerprints"] = {k: v for k, v in prints.items() if k not in OF_SASSL}
+        setting["fingerprints"] = {k: v for k, v in prints.items() if k not in OF_STYLE}
         groups[json.dumps(setting, sort_keys=True)].append(run)
     settings = [json.loads(key) for key in groups]
     names = []
@@ -109,10 +117,11 @@ def settings_of(runs):
     return dict(zip(names, groups.values(), strict=True))
 
 
-def variants_of(runs):
-    """Groups the runs of one setting by variant: {"baseline" or "SASSL...": {seed: run}}.
+def variants_of(runs: Sequence[dict[str, Any]]) -> dict[str, dict[int, dict[str, Any]]]:
+    """Groups the runs of one setting by variant: {"baseline", "SASSL...", ...: {seed: run}}.
 
-    A variant with SASSL is named by the fields in which it differs from the others.
+    A variant is named by its style, and by the fields in which it differs from the others of that
+    style.
 
     Args:
         runs: a list of what `read_run` returns.
@@ -120,14 +129,14 @@ def variants_of(runs):
     Raises:
         ValueError: two runs of one variant have the same seed.
     """
-    switched_on = [_sassl_of(run) for run in runs if run["config"]["sassl"]["enabled"]]
-    variants = collections.defaultdict(dict)
+    variants: dict[str, dict[int, dict[str, Any]]] = collections.defaultdict(dict)
     for run in runs:
-        sassl, seed = _sassl_of(run), run["config"]["seed"]
-        name = "baseline"
-        if sassl["enabled"]:
-            apart = {path for other in switched_on for path, *_ in differences(other, sassl)}
-            name = ", ".join(["SASSL", *(f"{path}={_at(sassl, path)}" for path in sorted(apart))])
+        style, seed = run["config"]["style"], run["config"]["seed"]
+        alike = [_arguments_of(other) for other in runs if other["config"]["style"] == style]
+        own = _arguments_of(run)
+        apart = {path for other in alike for path, *_ in differences(other, own)}
+        listed = (f"{path}={_at(own, path)}" for path in sorted(apart))
+        name = ", ".join([NAMES.get(style, style), *listed])
         if seed in variants[name]:
             raise UserError(
                 f"{variants[name][seed]['workdir']} and {run['workdir']} are the same experiment "
@@ -137,7 +146,7 @@ def variants_of(runs):
     return dict(variants)
 
 
-def compare(runs, metric="accuracy"):
+def compare(runs: Sequence[dict[str, Any]], metric: str = "accuracy") -> list[dict[str, Any]]:
     """Compares runs: a row for each setting, evaluation, dataset and variant.
 
     Args:
@@ -146,7 +155,7 @@ def compare(runs, metric="accuracy"):
 
     Returns:
         A list of dicts: "setting", "variant", "evaluation", "dataset", "values" ({seed: percent}),
-        their "mean" and sample "std" (None for one seed). A variant with SASSL also has its
+        their "mean" and sample "std" (None for one seed). A variant with a style also has its
         "difference" from the baseline, as `paired_difference` returns it.
 
     Raises:
@@ -156,12 +165,14 @@ def compare(runs, metric="accuracy"):
     for setting, group in settings_of(runs).items():
         _check_comparable(group)
         variants = variants_of(group)
-        baseline = _values(variants.get("baseline", {}), metric)
-        for variant in sorted(variants, key=lambda name: (name != "baseline", name)):
-            for key, values in _values(variants[variant], metric).items():
-                row = _row(setting, variant, *key, values)
-                if variant != "baseline":
-                    row["difference"] = paired_difference(values, baseline.get(key, {}))
+        baseline = _values(variants.get(BASELINE, {}), metric)
+        for variant in sorted(variants, key=lambda name: (name != BASELINE, name)):
+            for (evaluation, dataset), values in _values(variants[variant], metric).items():
+                row = _row(setting, variant, evaluation, dataset, values)
+                if variant != BASELINE:
+                    row["difference"] = paired_difference(
+                        values, baseline.get((evaluation, dataset), {})
+                    )
                 rows.append(row)
     # The variants of one evaluation follow each other; the order of settings and variants stays.
     order = {row["setting"]: number for number, row in enumerate(reversed(rows))}
@@ -181,7 +192,9 @@ def _row(setting, variant, evaluation, dataset, values):
     }
 
 
-def paired_difference(values, baseline):
+def paired_difference(
+    values: dict[int, float], baseline: dict[int, float]
+) -> dict[str, Any] | None:
     """Computes the mean difference of two variants, seed by seed.
 
     Args:
@@ -203,10 +216,11 @@ def paired_difference(values, baseline):
     return {"mean": mean, "low": low, "high": high, "pairs": len(changes)}
 
 
-def markdown(rows, runs, metric):
+def markdown(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], metric: str) -> str:
     """Returns the report as Markdown: a table, its meaning, the commands and the versions."""
+    measured = metric.replace("_", " ").capitalize()
     lines = [
-        f"# {metric.replace('_', ' ').capitalize()} with and without SASSL, test split, %",
+        f"# {measured} with and without style augmentation, test split, %",
         "",
         "| setting | evaluation | dataset | variant | mean ± std | seeds | change [95 %] |",
         "|---|---|---|---|---|---|---|",
@@ -248,7 +262,7 @@ def _table_line(row):
     return f"| {' | '.join(cells)} |"
 
 
-def write_report(workdirs, output, metric="accuracy"):
+def write_report(workdirs: Iterable[PathLike], output: PathLike, metric: str = "accuracy") -> str:
     """Writes the report on several workdirs.
 
     Args:
@@ -306,12 +320,13 @@ def _check_comparable(runs):
                 )
 
 
-def _sassl_of(run):
-    """Returns the fields that tell one variant with SASSL from another."""
-    prints = run["config"].get("fingerprints", {})
+def _arguments_of(run):
+    """Returns the fields that tell one variant of a style from another."""
+    config = run["config"]
+    prints = config.get("fingerprints", {})
     return {
-        **run["config"]["sassl"],
-        "fingerprints": {name: prints[name] for name in OF_SASSL if name in prints},
+        **config.get(config["style"], {}),
+        "fingerprints": {name: prints[name] for name in OF_STYLE if name in prints},
     }
 
 
@@ -374,7 +389,7 @@ def _curves_picture(runs):
     return picture
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     workdirs = arguments[1:]
     if not workdirs:
         raise app.UsageError("Give the workdirs to compare: ... --output=report runs/*")

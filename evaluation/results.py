@@ -1,15 +1,25 @@
 """Results of evaluations: accuracies, statistics of trials, and the JSON file of each result."""
 
+from __future__ import annotations
+
 import importlib.metadata
+import pathlib
 import platform
 import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import accuracy_score, recall_score
 
 from sassl_tf.checked import cached, read_json, write_json
 from sassl_tf.datasets.dataset import fingerprint_of
+from sassl_tf.typing import PathLike
 from training.engine.workdir import this_command
+
+if TYPE_CHECKING:
+    from evaluation.settings import EvaluationSettings
+    from evaluation.subject import Subject
 
 METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa")
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
@@ -26,7 +36,7 @@ IDENTITY = (
 )
 
 
-def accuracies(labels, predictions):
+def accuracies(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
     """Returns {"accuracy", "mean_per_class_accuracy"} in [0, 1], and "quadratic_kappa", at most 1.
 
     The mean is over the classes that occur in `labels`, as in the transfer protocols for
@@ -46,7 +56,7 @@ def accuracies(labels, predictions):
     }
 
 
-def over_trials(trials):
+def over_trials(trials: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """Computes the mean, the standard deviation and the values of several trials.
 
     Args:
@@ -62,18 +72,20 @@ def over_trials(trials):
     return {**means, "std": spread, "values": values, "trials": len(trials)}
 
 
-def with_spread(result):
+def with_spread(result: Mapping[str, Any]) -> str:
     """Returns the accuracy of a result of several trials as text, such as "81.25% ± 0.40%"."""
     spread = result["std"]["accuracy"]
     return f"{result['accuracy']:.2%}" + (f" ± {spread:.2%}" if spread is not None else "")
 
 
-def revision_of(evaluation):
+def revision_of(evaluation: str) -> int:
     """Returns the revision of an evaluation, such as "few_shot_10"."""
     return next((r for name, r in REVISIONS.items() if evaluation.startswith(name)), 1)
 
 
-def write_result(subject, settings, outcome):
+def write_result(
+    subject: Subject, settings: EvaluationSettings, outcome: Mapping[str, Any]
+) -> dict[str, Any]:
     """Writes `EVALUATION-DATASET.json` into the subject's workdir.
 
     Args:
@@ -99,7 +111,7 @@ def write_result(subject, settings, outcome):
     return result
 
 
-def earlier_result(subject, settings):
+def earlier_result(subject: Subject, settings: EvaluationSettings) -> dict[str, Any] | None:
     """Reads the result of an evaluation that was done before.
 
     Args:
@@ -116,7 +128,7 @@ def earlier_result(subject, settings):
     return matching_result(_file(subject, settings), expected)
 
 
-def matching_result(file, expected):
+def matching_result(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str, Any] | None:
     """Reads a results file.
 
     Args:
@@ -134,7 +146,18 @@ def matching_result(file, expected):
     return result if all(values.get(key) == value for key, value in expected.items()) else None
 
 
-def result_name(evaluation, dataset):
+def read_results(workdir: PathLike) -> list[dict[str, Any]]:
+    """Returns the contents of all results files in a workdir, in the order of their names.
+
+    Raises:
+        Damaged: a ValueError; a file is damaged.
+    """
+    # A hidden file was being written.
+    contents = map(read_json, sorted(pathlib.Path(workdir).glob("[!.]*-*.json")))
+    return [content for content in contents if "evaluation" in content]
+
+
+def result_name(evaluation: str, dataset: str) -> str:
     """Returns the name of a results file: "knn", "shapes" gives "knn-shapes-36eb60.json"."""
     readable = re.sub(r"\W+", "-", dataset).strip("-").encode()
     # File systems take names of up to 255 bytes. The digits tell apart what reads the same.

@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import typing
+from collections.abc import Callable, Iterable
 
+from evaluation.subject import Subject
 from sassl_tf.errors import UserError
 
 REQUIRED = dataclasses.MISSING
 
 
+@dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
     """The base class of the settings of an evaluation, each of them a frozen dataclass.
 
@@ -21,11 +24,11 @@ class EvaluationSettings:
     name: typing.ClassVar[str]
 
     @property
-    def evaluation(self):
+    def evaluation(self) -> str:
         """The name of the evaluation in its results file, such as "few_shot_10"."""
         return self.name
 
-    def recorded(self, subject):
+    def recorded(self, subject: Subject) -> dict[str, typing.Any] | None:
         """Returns the settings as the results file holds them.
 
         A result counts as done, and is compared with others, if these are the same.
@@ -39,7 +42,14 @@ class EvaluationSettings:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
 
-def option(define, default, help, shown=None, read=None, **limits):
+def option(
+    define: Callable[..., typing.Any],
+    default: typing.Any,
+    help: str,
+    shown: typing.Any = None,
+    read: Callable[[typing.Any], typing.Any] | None = None,
+    **limits: typing.Any,
+) -> typing.Any:
     """Returns a dataclass field that is also a flag.
 
     Args:
@@ -57,7 +67,7 @@ def option(define, default, help, shown=None, read=None, **limits):
     return dataclasses.field(default=default, metadata={"flag": flag})
 
 
-def numbers(texts):
+def numbers(texts: Iterable[str]) -> tuple[float, ...]:
     """Reads the numbers of a flag with commas: ["0.1", "1"] gives (0.1, 1.0).
 
     Raises:

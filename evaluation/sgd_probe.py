@@ -25,6 +25,7 @@ images, their crops and the initial weights. The result is their mean and standa
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -37,12 +38,15 @@ from evaluation.flags import define_flags, settings_from_flags, subject_from_fla
 from evaluation.remembered import remembered
 from evaluation.results import accuracies, over_trials, revision_of, with_spread, write_result
 from evaluation.settings import EvaluationSettings, option
+from evaluation.subject import Subject
 from evaluation.training_batches import training_batches
 from sassl_tf.checked import read_json
+from sassl_tf.datasets import ImageDataset
 from sassl_tf.datasets.dataset import joined, naming_damaged
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from sassl_tf.representation.features import encoder_fingerprint
+from sassl_tf.typing import PathLike
 from training.command import binary
 from training.engine.workdir import CONFIG_FILE
 from training.optimizers import TorchSGD, peak_learning_rate
@@ -112,7 +116,7 @@ class Settings(EvaluationSettings):
         "The learning rate for 256 images; by default the recipe's.",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.recipe is not None and self.recipe not in RECIPES:
             raise UserError(
                 f"There is no recipe {self.recipe!r}.{nearest(self.recipe, RECIPES)} There are "
@@ -120,12 +124,12 @@ class Settings(EvaluationSettings):
             )
 
     @property
-    def changes(self):
+    def changes(self) -> dict[str, float]:
         """The changes to the recipe, as {field: value}."""
         asked = {"epochs": self.epochs, "learning_rate": self.learning_rate}
         return {name: value for name, value in asked.items() if value is not None}
 
-    def recorded(self, subject):
+    def recorded(self, subject: Subject) -> dict[str, Any]:
         # "batch_size" has been the name of the subject's extract_batch_size in results files.
         return {
             "batch_size": subject.extract_batch_size,
@@ -135,14 +139,14 @@ class Settings(EvaluationSettings):
         }
 
 
-def fitting_batch_size(batch_size, count):
+def fitting_batch_size(batch_size: int, count: int) -> int:
     """Halves a recipe's batch size until an epoch of `count` images has `LEAST_STEPS`."""
     while batch_size > 1 and count < LEAST_STEPS * batch_size:
         batch_size //= 2
     return batch_size
 
 
-def recipe_of(encoder_path):
+def recipe_of(encoder_path: PathLike) -> str:
     """Returns the name of the recipe of the method that pretrained an encoder.
 
     Raises:
@@ -159,7 +163,14 @@ def recipe_of(encoder_path):
     return method
 
 
-def train_classifier(encoder, dataset, recipe, image_size, seed=0, chunk=128):
+def train_classifier(
+    encoder: keras.Model,
+    dataset: ImageDataset,
+    recipe: Recipe,
+    image_size: int,
+    seed: int = 0,
+    chunk: int = 128,
+) -> keras.layers.Dense:
     """Trains a linear classifier on the features of random crops.
 
     Args:
@@ -227,7 +238,7 @@ def _descend(head, recipe, steps):
     return descend
 
 
-def run(subject, settings):
+def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     """Runs the SGD probe and writes the result.
 
     Args:
@@ -320,7 +331,7 @@ def _report(result):
     )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     settings = settings_from_flags(Settings)
     _report(run(subject_from_flags(Settings), settings))
     tell_next()

@@ -26,6 +26,8 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -41,13 +43,16 @@ from evaluation.linear_probe import (
 )
 from evaluation.results import write_result
 from evaluation.settings import REQUIRED, EvaluationSettings, option
+from evaluation.subject import Subject
 from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of, on_host
 from sassl_tf.datasets.decoding import decode_image
 from sassl_tf.datasets.folder import damaged_files, undecodable
 from sassl_tf.errors import UserError
+from sassl_tf.typing import PathLike
 from training.command import binary
 
 CATEGORIES = pathlib.Path(__file__).parent / "cue_conflict_categories.json"
+METRIC = "shape_bias"  # the key of the result that counts
 _NAME = re.compile(r"([a-z]+)\d+-([a-z]+)\d+")
 
 
@@ -70,11 +75,16 @@ class Settings(EvaluationSettings):
         "A JSON file of the form {category: [class of the dataset, ...]}.",
     )
 
-    def recorded(self, subject):
+    def check(self) -> None:
+        """Raises a UserError if images or categories are missing."""
+        cue_conflict_images(self.cue_conflict)
+        _read_categories(self.categories)
+
+    def recorded(self, subject: Subject) -> None:
         return None  # the result itself names the categories and counts the images
 
 
-def cue_conflict_images(path):
+def cue_conflict_images(path: PathLike) -> tuple[ImageDataset, list[str], list[str]]:
     """Reads the list of the cue-conflict images of a folder.
 
     Returns:
@@ -120,7 +130,9 @@ def _dataset(root, files):
     )
 
 
-def shape_bias(decisions, shapes, textures):
+def shape_bias(
+    decisions: Sequence[str], shapes: Sequence[str], textures: Sequence[str]
+) -> dict[str, Any]:
     """Counts decisions for the shape, for the texture and for neither.
 
     Args:
@@ -142,7 +154,9 @@ def shape_bias(decisions, shapes, textures):
     return counts
 
 
-def category_labels(labels, class_names, categories):
+def category_labels(
+    labels: np.ndarray, class_names: Sequence[str], categories: Mapping[str, Sequence[str]]
+) -> tuple[np.ndarray, np.ndarray]:
     """Finds the images that belong to a category.
 
     Args:
@@ -169,7 +183,7 @@ def category_labels(labels, class_names, categories):
     return members, category_or_none[members]
 
 
-def run(subject, settings):
+def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     """Measures the shape bias of the encoder and writes the result.
 
     Args:
@@ -248,7 +262,7 @@ def _percent(share):
     return "no decision for either" if share is None else f"{share:.1%}"
 
 
-def main(_):
+def main(_: list[str]) -> None:
     settings = settings_from_flags(Settings)
     _report(run(subject_from_flags(Settings), settings))
     tell_next()

@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 from sassl_tf.errors import UserError
 
 
-def frechet_distance(first, second):
+def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     """Computes the squared Fréchet distance of the normal distributions of two sets of codes.
 
     |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½) (Dowson & Landau 1982). With features of another network
@@ -36,7 +36,7 @@ def frechet_distance(first, second):
     return float(max(means + np.trace(c1) + np.trace(c2) - 2 * trace, 0.0))
 
 
-def neighbour_overlap(first, second):
+def neighbour_overlap(first: np.ndarray, second: np.ndarray) -> float:
     """Computes how often the nearest neighbour of a code belongs to the other set.
 
     It is twice the leave-one-out error of a nearest-neighbour classifier that tells the two sets

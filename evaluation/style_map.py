@@ -15,6 +15,8 @@ Writes `style_map.png`, `style_map.md` and `style_map.json` into the output fold
 
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -22,17 +24,20 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from evaluation.style_distance import frechet_distance, neighbour_overlap
-from sassl_tf import StyleBank, load_stylizer, plot
+from sassl_tf import StyleBank, Stylizer, load_stylizer, plot
 from sassl_tf.datasets import load_dataset
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
+from sassl_tf.typing import PathLike
 from training.command import binary
 from training.report.logs import say
 
 MAX_IMAGES = 500  # of each dataset
 
 
-def style_codes(spec, stylizer, max_images=MAX_IMAGES, data_dir=None):
+def style_codes(
+    spec: str, stylizer: Stylizer, max_images: int = MAX_IMAGES, data_dir: str | None = None
+) -> np.ndarray:
     """Computes the style codes of a dataset's train images.
 
     Args:
@@ -49,7 +54,7 @@ def style_codes(spec, stylizer, max_images=MAX_IMAGES, data_dir=None):
     return StyleBank.from_images(dataset.subset(np.sort(drawn)), stylizer).codes
 
 
-def distances(codes_by_dataset):
+def distances(codes_by_dataset: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """Computes the distances of all pairs of datasets.
 
     Args:
@@ -70,7 +75,7 @@ def distances(codes_by_dataset):
     ]
 
 
-def ranking(rows, target):
+def ranking(rows: Sequence[dict[str, Any]], target: str) -> list[tuple[str, dict[str, Any]]]:
     """Ranks the other datasets by their Fréchet distance to a target.
 
     Args:
@@ -85,7 +90,7 @@ def ranking(rows, target):
     return sorted(others, key=lambda pair: pair[1]["frechet_distance"])
 
 
-def planes(codes_by_dataset):
+def planes(codes_by_dataset: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Computes points in the plane for all N codes, in the order of the datasets.
 
     Args:
@@ -102,7 +107,14 @@ def planes(codes_by_dataset):
     }
 
 
-def style_map(specs, output, stylizer, target=None, max_images=MAX_IMAGES, data_dir=None):
+def style_map(
+    specs: Sequence[str],
+    output: PathLike,
+    stylizer: Stylizer,
+    target: str | None = None,
+    max_images: int = MAX_IMAGES,
+    data_dir: str | None = None,
+) -> str:
     """Draws the map, measures the distances and writes both.
 
     Args:
@@ -171,7 +183,7 @@ def _markdown(rows, codes, stylizer, target):
     return "\n".join([*lines, ""])
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     stylizer = load_stylizer(values.stylizer, values.weights)
     text = style_map(

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from sassl_tf.representation.features import (
     encoder_fingerprint,
     extract_features,
 )
+from sassl_tf.typing import PathLike
 
 EXTRACT_BATCH_SIZE = 128
 
@@ -54,11 +56,11 @@ class Subject:
     extract_batch_size: int = EXTRACT_BATCH_SIZE
     encoder_fingerprint: str = dataclasses.field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "encoder_fingerprint", encoder_fingerprint(self.encoder))
 
     @property
-    def class_names(self):
+    def class_names(self) -> list[str]:
         """The names of the C classes, in the order of their labels."""
         return self.train.class_names
 
@@ -67,7 +69,7 @@ class Subject:
         return [] if self.validation is None else [self.validation]
 
     @property
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """The facts about what is evaluated, as a dict for the results file."""
         splits = [self.train, self.test, *self._own_validation]
         return {
@@ -86,21 +88,21 @@ class Subject:
         }
 
     @functools.cached_property
-    def train_features(self):
+    def train_features(self) -> np.ndarray:
         """The features of the train split, float32 [N, D]."""
         return self.features(self.train)
 
     @functools.cached_property
-    def test_features(self):
+    def test_features(self) -> np.ndarray:
         """The features of the test split, float32 [M, D]."""
         return self.features(self.test)
 
     @functools.cached_property
-    def validation_features(self):
+    def validation_features(self) -> np.ndarray | None:
         """The features of the validation split, float32 [V, D]; None if there is no such split."""
         return None if self.validation is None else self.features(self.validation)
 
-    def features(self, dataset):
+    def features(self, dataset: ImageDataset) -> np.ndarray:
         """Computes the features of a dataset's images, or reads them from `workdir/features`.
 
         Returns:
@@ -108,7 +110,7 @@ class Subject:
         """
         return self.outputs_of(self.encoder, dataset, cache_dir=self.workdir / "features")
 
-    def outputs_of(self, model, dataset, **options):
+    def outputs_of(self, model: keras.Model, dataset: ImageDataset, **options: Any) -> np.ndarray:
         """Computes a model's outputs [number of images, D] for images prepared as the subject's.
 
         Args:
@@ -125,11 +127,11 @@ class Subject:
             **options,
         )
 
-    def fresh_encoder(self):
+    def fresh_encoder(self) -> keras.Model:
         """Loads the encoder once more, for an evaluation that might change it."""
         return load_encoder(self.encoder_path)
 
-    def check_preparation(self):
+    def check_preparation(self) -> None:
         """Checks with two test images that the encoder takes them and gives finite features.
 
         Raises:
@@ -140,15 +142,15 @@ class Subject:
 
 
 def load_subject(
-    encoder_path,
-    dataset,
-    data_dir=None,
-    workdir=None,
-    image_size=None,
-    crop_proportion=CROP_PROPORTION,
-    extract_batch_size=EXTRACT_BATCH_SIZE,
-    encoder=None,
-):
+    encoder_path: PathLike,
+    dataset: str,
+    data_dir: PathLike | None = None,
+    workdir: PathLike | None = None,
+    image_size: int | None = None,
+    crop_proportion: float = CROP_PROPORTION,
+    extract_batch_size: int = EXTRACT_BATCH_SIZE,
+    encoder: keras.Model | None = None,
+) -> Subject:
     """Loads an encoder and a dataset.
 
     Args:
@@ -185,7 +187,7 @@ def load_subject(
     )
 
 
-def labelled_splits(dataset, data_dir=None):
+def labelled_splits(dataset: str, data_dir: PathLike | None = None) -> list[ImageDataset]:
     """Loads [train, test] of a dataset, and validation if it has one of its own; all labelled.
 
     Args:
@@ -203,7 +205,7 @@ def labelled_splits(dataset, data_dir=None):
     return splits
 
 
-def result_workdir(encoder_path, workdir=None):
+def result_workdir(encoder_path: PathLike, workdir: PathLike | None = None) -> pathlib.Path:
     """Returns the folder for results as a Path: `workdir` if given, else the encoder's own.
 
     Raises:

@@ -5,6 +5,7 @@ folders.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from sassl_tf.errors import UserError
@@ -30,7 +31,7 @@ class Target:
     by_hand: str = ""
     name: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.spec)
 
 
@@ -82,7 +83,7 @@ TARGETS = {
 TARGETS = {name: dataclasses.replace(target, name=name) for name, target in TARGETS.items()}
 
 
-def targets_of(names):
+def targets_of(names: Iterable[str]) -> list[Target]:
     """Returns the list of targets that names stand for.
 
     Args:
@@ -92,7 +93,7 @@ def targets_of(names):
     Raises:
         ValueError: an unknown name.
     """
-    targets = {}
+    targets: dict[str, Target] = {}
     for text in names:
         name, _, spec = text.partition("=")
         if text == "paper":

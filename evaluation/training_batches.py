@@ -1,16 +1,29 @@
 """Batches of labelled images, cropped and flipped, for the evaluations that train on images."""
 
+from typing import Any
+
 import tensorflow as tf
 
+from sassl_tf.datasets import ImageDataset
 from sassl_tf.datasets.dataset import READS_IN_FLIGHT
 from sassl_tf.views import View, crop_view, draw_view, finish_views
 from training.input.pipeline import shuffled_index
 
 # A random resized crop and a flip, nothing else.
-VIEW = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
+VIEW: dict[str, Any] = {
+    "jitter_probability": 0.0,
+    "grayscale_probability": 0.0,
+    "blur_probability": 0.0,
+}
 
 
-def training_batches(dataset, image_size, batch_size, seed, crop_sampler="tensorflow"):
+def training_batches(
+    dataset: ImageDataset,
+    image_size: int,
+    batch_size: int,
+    seed: int,
+    crop_sampler: str = "tensorflow",
+) -> tf.data.Dataset:
     """Returns an endless `tf.data.Dataset` of cropped and flipped images with their labels.
 
     Every image comes once an epoch, and each epoch has another order. A batch may hold the end of

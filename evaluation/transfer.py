@@ -17,23 +17,31 @@ and `transfer.png`.
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 from absl import flags
 
 from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe
 from evaluation.encoders import default_image_size, load_encoder
-from evaluation.flags import define_encoder_flags
+from evaluation.flags import define_encoder_flags, define_result_flags
 from evaluation.results import earlier_result
+from evaluation.settings import EvaluationSettings
 from evaluation.subject import EXTRACT_BATCH_SIZE, load_subject, result_workdir
-from evaluation.targets import targets_of
+from evaluation.targets import Target, targets_of
 from sassl_tf import plot
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.nearest import nearest
+from sassl_tf.typing import PathLike
 from training.command import binary
 from training.engine.workdir import this_command
 from training.report.logs import say
+
+# By target and protocol: the content of the results file, and why there is none.
+Results: TypeAlias = dict[tuple[str, str], dict[str, Any]]
+Failures: TypeAlias = dict[tuple[str, str], str]
 
 PROTOCOLS = (
     "linear_probe",
@@ -56,7 +64,7 @@ DATA_ERRORS = (
 )
 
 
-def protocol_of(name):
+def protocol_of(name: str) -> tuple[Callable[..., dict[str, Any]], EvaluationSettings]:
     """Returns the protocol of a name: its `run(subject, settings)` and its settings.
 
     Args:
@@ -87,14 +95,14 @@ def _is_share(text):
 
 
 def transfer(
-    encoder_path,
-    targets,
-    protocols,
-    workdir=None,
-    data_dir=None,
-    image_size=None,
-    extract_batch_size=EXTRACT_BATCH_SIZE,
-):
+    encoder_path: PathLike,
+    targets: Sequence[Target],
+    protocols: Sequence[str],
+    workdir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    image_size: int | None = None,
+    extract_batch_size: int = EXTRACT_BATCH_SIZE,
+) -> tuple[Results, Failures]:
     """Evaluates an encoder on all targets by all protocols, except for what is done already.
 
     Args:
@@ -167,7 +175,7 @@ def _reason(error, target):
     return f"{error} By hand: {target.by_hand}." if target.by_hand else str(error)
 
 
-def table(targets, results):
+def table(targets: Sequence[Target], results: Results) -> str:
     """Returns the results as Markdown: a row for each target and metric, in %, ± over trials."""
     protocols = list(dict.fromkeys(protocol for _, protocol in results))
     lines = [
@@ -187,7 +195,7 @@ def _cell(result, metric):
     return f"{100 * result[metric]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
 
 
-def write_report(workdir, targets, results):
+def write_report(workdir: PathLike, targets: Sequence[Target], results: Results) -> str:
     """Writes `transfer.md`, `transfer.json` and `transfer.png` into a folder.
 
     The picture has a bar for each protocol and target, with the target's first metric.
@@ -265,7 +273,7 @@ def _trial_values(result, metric):
     return result["values"][metric] if "values" in result else [result[metric]]
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     targets = targets_of(values.datasets)
     results, failures = transfer(
@@ -290,6 +298,7 @@ def main(_):
 
 if __name__ == "__main__":
     define_encoder_flags()
+    define_result_flags()
     flags.DEFINE_list(
         "datasets",
         None,

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from sassl_tf import views as views
     from sassl_tf.augmentation import SASSLAugmentation
     from sassl_tf.datasets import load_dataset
+    from sassl_tf.presets import load_encoder, save_to_preset, upload_preset
     from sassl_tf.seeding import map_with_seeds
+    from sassl_tf.style_augmentations import ColorStatistics, FourierStyle, RandomStyle
     from sassl_tf.style_bank import StyleBank
     from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_variables
     from sassl_tf.views import TwoViews
@@ -28,27 +30,39 @@ __version__ = "0.1.0"
 
 # Loaded when first used, so that the import costs nothing.
 _HOMES = {
+    "ColorStatistics": "sassl_tf.style_augmentations",
+    "FourierStyle": "sassl_tf.style_augmentations",
+    "RandomStyle": "sassl_tf.style_augmentations",
     "SASSLAugmentation": "sassl_tf.augmentation",
     "StyleBank": "sassl_tf.style_bank",
     "Stylizer": "sassl_tf.stylizers",
     "TwoViews": "sassl_tf.views",
     "load_dataset": "sassl_tf.datasets",
+    "load_encoder": "sassl_tf.presets",
     "load_stylizer": "sassl_tf.stylizers",
     "map_with_seeds": "sassl_tf.seeding",
+    "save_to_preset": "sassl_tf.presets",
     "stylizer_from_variables": "sassl_tf.stylizers",
+    "upload_preset": "sassl_tf.presets",
 }
 _MODULES = ("datasets", "plot", "samples", "stylizers", "views")
 
 __all__ = [
+    "ColorStatistics",
+    "FourierStyle",
+    "RandomStyle",
     "SASSLAugmentation",
     "StyleBank",
     "Stylizer",
     "TwoViews",
     "__version__",
     "load_dataset",
+    "load_encoder",
     "load_stylizer",
     "map_with_seeds",
+    "save_to_preset",
     "stylizer_from_variables",
+    "upload_preset",
 ]
 
 # When Keras is imported, or at once if it is already: a saved model finds its layers.

@@ -12,6 +12,7 @@ from sassl_tf import arguments
 from sassl_tf.errors import UserError
 from sassl_tf.image_augmentation import ImageAugmentation
 from sassl_tf.image_inputs import batch_size, check_sides
+from sassl_tf.in_batch import another_row, check_several
 from sassl_tf.resizing import clamp_shorter_side
 from sassl_tf.saved_config import fields
 from sassl_tf.seeding import uniform
@@ -21,6 +22,10 @@ from sassl_tf.typing import Array, PathLike
 from sassl_tf.value_range import from_unit_range, to_unit_range
 
 _SMALLEST_SIDE = 5  # px; T mirrors a margin of 4
+_ONE_IMAGE = (
+    'styles="in_batch" takes the style of another image of the batch, so it needs at least two '
+    'images a call: batch the dataset before the map, or use styles="default".'
+)
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
@@ -135,15 +140,19 @@ class SASSLAugmentation(ImageAugmentation):
         seeds = tf.unstack(tf.random.split(seed, 4, alg="philox"))
         return {
             "apply": uniform(shape, seeds[0]) < self.probability,
-            "style": uniform(shape, seeds[1]),
+            "style": self._draw_style(shape, seeds[1]),
             "alpha": uniform(shape, seeds[2], *self.blending_factor),
             "beta": uniform(shape, seeds[3], *self.interpolation_factor),
         }
 
+    def _draw_style(self, shape: tuple[int | tf.Tensor, ...], seed: tf.Tensor) -> tf.Tensor:
+        """Draws what `_drawn_styles` makes codes of."""
+        return uniform(shape, seed)
+
     def _check_batch(self, images: tf.Tensor) -> None:
         check_sides(images, _SMALLEST_SIDE)
         if self.style_bank is None:
-            _check_several(batch_size(images))
+            check_several(batch_size(images), _ONE_IMAGE)
 
     def _augment(
         self,
@@ -160,7 +169,7 @@ class SASSLAugmentation(ImageAugmentation):
         if self.style_bank is None:
             # One pass of F over the batch gives z_c and z_s alike.
             z = self._encode(self._reduced(to_unit_range(images, self.value_range)))
-            z_c, z_s = pick(z), pick(_of_another_image(z, transformation["style"]))
+            z_c, z_s = pick(z), pick(tf.gather(z, another_row(transformation["style"])))
         else:
             z_c, z_s = self._encode(small), self._drawn_styles(self.style_bank, style)
         # An image with NaN pixels is no style: it must not reach another one of its batch.
@@ -215,14 +224,14 @@ class SASSLAugmentation(ImageAugmentation):
                 says how.
         """
         kinds = {"stylizer": (str, dict), "styles": (str, dict)}
-        stylizer, styles = fields(config, kinds, "a SASSLAugmentation")
+        stylizer, styles = fields(config, kinds, f"a {cls.__name__}")
         if isinstance(stylizer, dict):
             stylizer = stylizer_from_config(stylizer)
         elif stylizer != "compact":
             raise UserError(
                 f"The saved layer names the stylizer {stylizer!r} without a fingerprint, which "
                 'only "compact" may go without. Make the layer anew: '
-                f"SASSLAugmentation({stylizer!r}, ...)."
+                f"{cls.__name__}({stylizer!r}, ...)."
             )
         if isinstance(styles, dict):
             styles = StyleBank.from_config(styles)
@@ -234,9 +243,7 @@ class SASSLAugmentation(ImageAugmentation):
         try:
             return cls(**{**config, "stylizer": stylizer, "styles": styles})
         except TypeError as error:  # Keras raises it for arguments that no layer has
-            raise UserError(
-                f"The saved config of a SASSLAugmentation is damaged: {error}"
-            ) from error
+            raise UserError(f"The saved config of a {cls.__name__} is damaged: {error}") from error
 
 
 def _bank_of(styles: StyleBank | PathLike, stylizer: Stylizer) -> StyleBank | None:
@@ -258,22 +265,3 @@ def _bank_of(styles: StyleBank | PathLike, stylizer: Stylizer) -> StyleBank | No
         )
     bank.check_made_by(stylizer)
     return bank
-
-
-def _check_several(count: int | tf.Tensor) -> None:
-    """Raises an error for less than two images; for a tensor, once its value is known."""
-    message = (
-        'styles="in_batch" takes the style of another image of the batch, so it needs at least two '
-        'images a call: batch the dataset before the map, or use styles="default".'
-    )
-    if isinstance(count, int) and count < 2:
-        raise UserError(message)
-    tf.debugging.assert_greater(count, 1, message)
-
-
-def _of_another_image(codes: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """Returns for each row the code of another row of the batch, each equally likely."""
-    count = tf.shape(codes)[0]
-    step = 1 + tf.cast(draws * tf.cast(count - 1, tf.float32), tf.int32)
-    step = tf.minimum(step, count - 1)  # against rounding
-    return tf.gather(codes, (tf.range(count) + step) % count)

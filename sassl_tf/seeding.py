@@ -1,5 +1,6 @@
 """Reproducible draws: from seeds alone, and seeds that travel with the elements of a dataset."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,18 @@ def uniform(
     )
     unit = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32)
     return low + (high - low) * unit * 2.0**-24
+
+
+def normal(shape: tuple[int | tf.Tensor, ...], seed: Array) -> tf.Tensor:
+    """Draws float32 from N(0, 1), alike with and without XLA up to rounding.
+
+    Args:
+        shape: of the result.
+        seed: int32 [2]; the same seed gives the same draws.
+    """
+    radii, angles = tf.unstack(uniform((2, *shape), seed))
+    # Box and Muller's transform. The logarithm's argument is in (0, 1].
+    return tf.sqrt(-2 * tf.math.log(1 - radii)) * tf.cos(2 * math.pi * angles)
 
 
 def map_with_seeds(

@@ -16,11 +16,12 @@ from absl import flags
 from tqdm.auto import tqdm
 
 from sassl_tf.checked import cached, read_array, write_array
-from sassl_tf.datasets import load_dataset
+from sassl_tf.datasets import ImageDataset, load_dataset
 from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.datasets.folder import every_image
 from sassl_tf.style_bank import StyleBank
-from sassl_tf.stylizers import load_stylizer
+from sassl_tf.stylizers import Stylizer, load_stylizer
+from sassl_tf.typing import PathLike
 from training.command import binary
 from training.engine.lock import locked
 from training.report.logs import say
@@ -38,7 +39,9 @@ _OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.", require
 PART = 1024  # images, after which a part is saved
 
 
-def build_style_bank(dataset, stylizer, output, part=PART):
+def build_style_bank(
+    dataset: ImageDataset, stylizer: Stylizer, output: PathLike, part: int = PART
+) -> StyleBank:
     """Encodes all images of an `ImageDataset` and writes the bank.
 
     Finished parts are saved in a folder beside `output`, named after the images and the stylizer.
@@ -85,14 +88,14 @@ def _bank_of_parts(dataset, stylizer, parts, part):
     return StyleBank(np.concatenate(codes), stylizer.fingerprint)
 
 
-def style_dataset(images, data_dir=None):
+def style_dataset(images: str, data_dir: str | None = None) -> ImageDataset:
     """Returns the `ImageDataset` of a folder or of a spec for `load_dataset`."""
     if images == "shapes" or images.startswith(("folder:", "tfds:")):
         return load_dataset(images, data_dir=data_dir)
     return every_image(images)
 
 
-def main(_):
+def main(_: list[str]) -> None:
     stylizer = load_stylizer(_STYLIZER.value, _WEIGHTS.value)
     dataset = style_dataset(_IMAGES.value, _DATA_DIR.value)
     bank = build_style_bank(dataset, stylizer, _OUTPUT.value)

@@ -29,6 +29,7 @@ from absl import flags
 
 from sassl_tf.datasets.tfds import encoded_examples
 from sassl_tf.errors import UserError
+from sassl_tf.typing import PathLike
 from training.command import binary
 from training.conversion.images import images_of_folder
 from training.conversion.packs import packed_images
@@ -40,7 +41,7 @@ WRITERS = {"folder": write_folders, "records": write_shards}
 USE_AS = {"folder": "folder:{}", "records": "'records:{}/{{split}}-*'"}
 
 
-def source_of(spec, data_dir=None):
+def source_of(spec: str, data_dir: PathLike | None = None) -> Source:
     """Returns the `Source` that a `--source` names.
 
     Raises:
@@ -48,7 +49,7 @@ def source_of(spec, data_dir=None):
     """
     kind, _, name = spec.partition(":")
     if kind == "tfds" and name:
-        return Source(*encoded_examples(name, SPLIT_FOLDERS, data_dir))
+        return Source(*encoded_examples(name, [*SPLIT_FOLDERS], data_dir))
     if kind == "folder" and name:
         return images_of_folder(spec)
     if kind == "tar" and name:
@@ -60,7 +61,7 @@ def source_of(spec, data_dir=None):
     )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     count = WRITERS[values.format](source_of(values.source, values.data_dir), values.output)
     print(f"{count} images. Use them as {USE_AS[values.format].format(values.output)}")

@@ -24,7 +24,7 @@ flags.register_validator(
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     stylizer = load_stylizer(_STYLIZER.value, _WEIGHTS.value)
     stylizer.save(_OUTPUT.value)
     print(f"{_OUTPUT.value}: {stylizer!r}.")

@@ -28,7 +28,9 @@ DISPATCHER_SECONDS = 60
 WORKER_SECONDS = 20  # without a heartbeat; then a worker counts as gone
 
 
-def start_dispatcher(port, work_dir=None):
+def start_dispatcher(
+    port: int, work_dir: str | None = None
+) -> tf.data.experimental.service.DispatchServer:
     """Starts a dispatcher; it stops when the returned server is dropped.
 
     Args:
@@ -49,7 +51,9 @@ def start_dispatcher(port, work_dir=None):
     return service.DispatchServer(config)
 
 
-def start_worker(dispatcher, port=0, address=None):
+def start_worker(
+    dispatcher: str, port: int = 0, address: str | None = None
+) -> tf.data.experimental.service.WorkerServer:
     """Starts a worker; it stops when the returned server is dropped.
 
     Args:
@@ -76,7 +80,7 @@ def start_worker(dispatcher, port=0, address=None):
     return service.WorkerServer(config)
 
 
-def check_allowed(role, allow_remote):
+def check_allowed(role: str, allow_remote: bool) -> None:
     """Raises a ValueError unless the user allows other hosts to reach the server."""
     if not allow_remote:
         raise UserError(
@@ -87,7 +91,7 @@ def check_allowed(role, allow_remote):
         )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     values = flags.FLAGS
     if values.role == "worker" and not values.dispatcher:
         raise app.UsageError("A worker needs --dispatcher=HOST:PORT.")

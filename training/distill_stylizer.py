@@ -35,7 +35,7 @@ _LEARNING_RATE = flags.DEFINE_float(
 _SEED = flags.DEFINE_integer("seed", 7, "The seed of every draw.")
 
 
-def main(_):
+def main(_: list[str]) -> None:
     teacher = load_stylizer("magenta-mobile", _TEACHER.value)
     settings = Settings(
         _CONTENT.value,

@@ -1,7 +1,12 @@
 """The optimizers of the self-supervised recipes, and their learning-rate schedule."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
+from ml_collections import ConfigDict
 
 from sassl_tf.errors import UserError
 
@@ -11,52 +16,61 @@ class LARS(keras.optimizers.Optimizer):
     """Layer-wise adaptive rate scaling (You et al. 2017), as google-research/simclr uses it.
 
     For a weight w with gradient g: g ← g + λ·w; g ← η·‖w‖/‖g‖·g; v ← m·v + lr·g; w ← w - v.
-    Vectors (biases, batch normalisation's γ and β) are neither decayed nor adapted. Source:
-    tf2/lars_optimizer.py, which excludes them by their names, where this excludes them by rank.
+    Vectors (biases, a normalisation's γ and β) are neither decayed nor adapted. Source:
+    tf2/lars_optimizer.py, which excludes them by their names.
 
     Args:
         learning_rate: a number or a Keras schedule.
         momentum: m.
         weight_decay: λ.
         trust_coefficient: η.
+        vector_rate: the learning rate of vectors, as a share of that of the other weights.
     """
 
     def __init__(
         self,
-        learning_rate=0.3,
-        momentum=0.9,
-        weight_decay=1e-6,
-        trust_coefficient=1e-3,
-        name="lars",
-        **kwargs,
-    ):
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.3,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-6,
+        trust_coefficient: float = 1e-3,
+        vector_rate: float = 1.0,
+        name: str = "lars",
+        **kwargs: Any,
+    ) -> None:
         # Keras's own weight decay is decoupled from the gradient; LARS's is not.
         super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
         self.momentum = momentum
         self.decay = weight_decay
         self.trust_coefficient = trust_coefficient
+        self.vector_rate = vector_rate
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
         self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
+        self._vectors = [is_vector(v) for v in variables]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
         learning_rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
-        if len(variable.shape) > 1:
+        index = self._get_variable_index(variable)
+        if self._vectors[index]:
+            learning_rate = self.vector_rate * learning_rate
+        else:
             gradient = gradient + self.decay * variable
             weight_norm, gradient_norm = _norm(variable), _norm(gradient)
             moving = ops.logical_and(weight_norm > 0, gradient_norm > 0)
             safe_norm = ops.where(moving, gradient_norm, 1.0)
             trust = ops.where(moving, self.trust_coefficient * weight_norm / safe_norm, 1.0)
             gradient = trust * gradient
-        velocity = self.velocities[self._get_variable_index(variable)]
+        velocity = self.velocities[index]
         self.assign(velocity, self.momentum * velocity + learning_rate * gradient)
         self.assign_sub(variable, velocity)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.pop("weight_decay")
         return {
@@ -64,7 +78,16 @@ class LARS(keras.optimizers.Optimizer):
             "momentum": self.momentum,
             "weight_decay": self.decay,
             "trust_coefficient": self.trust_coefficient,
+            "vector_rate": self.vector_rate,
         }
+
+
+def is_vector(variable: keras.Variable) -> bool:
+    """Tells whether a weight is a bias or a vector, such as γ and β of a normalisation.
+
+    Rank alone does not tell: Keras's attention has its biases as matrices, by head.
+    """
+    return len(variable.shape) < 2 or variable.path.endswith("bias")
 
 
 def _norm(x):
@@ -90,28 +113,30 @@ class TorchSGD(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.03,
-        momentum=0.9,
-        weight_decay=1e-4,
-        constant_for="",
-        constant_rate=0.0,
-        name="torch_sgd",
-        **kwargs,
-    ):
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.03,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        constant_for: str = "",
+        constant_rate: float = 0.0,
+        name: str = "torch_sgd",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
         self.momentum = momentum
         self.decay = weight_decay
         self.constant_for = constant_for
         self.constant_rate = constant_rate
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
         self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
         self._held = [bool(self.constant_for) and self.constant_for in v.path for v in variables]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
         index = self._get_variable_index(variable)
         if self._held[index]:
             learning_rate = self.constant_rate
@@ -121,7 +146,7 @@ class TorchSGD(keras.optimizers.Optimizer):
         self.assign(velocity, self.momentum * velocity + gradient)
         self.assign_sub(variable, learning_rate * velocity)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.pop("weight_decay")
         return {
@@ -133,7 +158,7 @@ class TorchSGD(keras.optimizers.Optimizer):
         }
 
 
-def peak_learning_rate(base, scaling, batch_size):
+def peak_learning_rate(base: float, scaling: str, batch_size: int) -> float:
     """Scales a learning rate by the global batch size B, as the papers do.
 
     Args:
@@ -152,8 +177,10 @@ def peak_learning_rate(base, scaling, batch_size):
     return base * factors[scaling]
 
 
-def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
-    """Builds the optimizer of a config, with linear warm-up from 0 and cosine decay to 0.
+def build_optimizer(
+    config: ConfigDict, batch_size: int, total_steps: int, steps_per_epoch: int
+) -> keras.optimizers.Optimizer:
+    """Builds the optimizer of a config, with linear warm-up from 0 and cosine decay.
 
     Args:
         config: the section `optimizer` of a pretraining config.
@@ -170,9 +197,15 @@ def build_optimizer(config, batch_size, total_steps, steps_per_epoch):
         decay_steps=max(1, total_steps - warmup_steps),
         warmup_target=peak if warmup_steps else None,
         warmup_steps=warmup_steps,
+        alpha=config.end_learning_rate,
     )
     if config.name == "lars":
-        return LARS(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
+        return LARS(
+            schedule,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            vector_rate=config.vector_rate,
+        )
     if config.name == "sgd":
         return TorchSGD(
             schedule,

@@ -36,6 +36,12 @@ _DATA_SERVICE = flags.DEFINE_string(
     "",
     "The HOST:PORT of a data service's dispatcher, whose workers make the views.",
 )
+_LOGGERS = flags.DEFINE_list(
+    "loggers",
+    "tensorboard",
+    "The places that the metrics go to besides metrics.jsonl, with commas: tensorboard, wandb, "
+    "mlflow, trackio.",
+)
 _READS = flags.DEFINE_integer(
     "reads_in_flight",
     READS_IN_FLIGHT,
@@ -45,7 +51,7 @@ _READS = flags.DEFINE_integer(
 )
 
 
-def main(_):
+def main(_: list[str]) -> None:
     from training.engine.loop import pretrain
     from training.report import summary
 
@@ -57,6 +63,7 @@ def main(_):
         _TPU.value,
         _PROFILE_STEPS.value,
         _DATA_SERVICE.value,
+        _LOGGERS.value,
         _READS.value,
     )
     if run.chief:

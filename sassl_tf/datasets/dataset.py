@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -54,6 +54,8 @@ class ImageDataset:
         listing: short hexadecimal hash of the order of the images, the same for every copy of the
             data. Of files it has names and sizes, and not their times.
         damaged: returns the paths of the files that could be read once and cannot now.
+        files: the paths of the image files within their folder, in the order of the images; empty
+            where the images are no files.
         encoded: int64 [] tensor to string [] tensor, the image as it is stored; it waits for a disk
             or a network and needs no processor. None where images are in memory.
         encoded_run: int64 [W] tensor of neighbours (see `Records.read_run`) to string [W] tensor,
@@ -68,6 +70,7 @@ class ImageDataset:
     read: Callable[[tf.Tensor], tf.Tensor]
     listing: str = ""
     damaged: Callable[[], list[str]] = list
+    files: Sequence[str] = ()
     encoded: Callable[[tf.Tensor], tf.Tensor] | None = None
     encoded_run: Callable[[tf.Tensor], tf.Tensor] | None = None
     _labels: tf.Tensor = dataclasses.field(init=False, repr=False)
@@ -157,6 +160,7 @@ class ImageDataset:
             fingerprint=fingerprint_of(self.fingerprint, chosen.tobytes()),
             read=lambda index: self.read(tf.gather(positions, index)),
             listing=fingerprint_of(self.listing, chosen.tobytes()),
+            files=[self.files[index] for index in chosen] if self.files else (),
             encoded=encoded and (lambda index: encoded(tf.gather(positions, index))),
             encoded_run=None,
         )
@@ -208,6 +212,7 @@ def joined(first: ImageDataset, second: ImageDataset) -> ImageDataset:
         read=_of_both(first.read, second.read, count),
         listing=fingerprint_of(first.listing, second.listing),
         damaged=lambda: [*first.damaged(), *second.damaged()],
+        files=[*first.files, *second.files],
         encoded=(
             _of_both(first.encoded, second.encoded, count)
             if first.encoded and second.encoded

@@ -76,6 +76,34 @@ def every_image(path: PathLike) -> ImageDataset:
     return _dataset(path, root, "train", files, np.full(len(files), UNLABELLED), [])
 
 
+def image_files(paths: Sequence[PathLike]) -> ImageDataset:
+    """Loads single image files, without labels, in the order that they are given.
+
+    Raises:
+        ValueError: no file is given, or one is missing or no readable image.
+    """
+    files = [str(pathlib.Path(path).expanduser().absolute()) for path in paths]
+    if not files:
+        raise UserError("No image file is given; give one or more.")
+    tensor = _paths(files)
+    if bad := undecodable(tensor):
+        raise UserError(
+            f"{', '.join(files[i] for i in bad[:5])}{', ...' * (len(bad) > 5)}: no such file, or "
+            "no readable image. Give files of JPEG, PNG, GIF, BMP or WebP."
+        )
+    stats = [_size_and_time(file) for file in files]
+    return ImageDataset(
+        name="files",
+        split="train",
+        class_names=[],
+        labels=np.full(len(files), UNLABELLED),
+        fingerprint=fingerprint_of(*itertools.chain.from_iterable(zip(files, stats, strict=True))),
+        read=lambda index: _read(tensor, index),
+        damaged=functools.partial(damaged_files, tensor, np.array(stats, np.int64)),
+        files=files,
+    )
+
+
 def _existing(path: PathLike) -> pathlib.Path:
     root = pathlib.Path(path).expanduser().absolute()
     if not root.is_dir():
@@ -120,6 +148,7 @@ def _dataset(
             damaged_files, paths, np.array([stats[i] for i in good], np.int64), read
         ),
         encoded=encoded,
+        files=[names[i] for i in good],
     )
 
 

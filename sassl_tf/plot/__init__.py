@@ -6,7 +6,15 @@ array. Functions that take a Matplotlib axis draw on it.
 """
 
 from sassl_tf.plot.canvas import figure, pixels, save
-from sassl_tf.plot.charts import bars, bars_of_values, curves, metric_curves, scatter, style_map
+from sassl_tf.plot.charts import (
+    bars,
+    bars_of_values,
+    curves,
+    differences,
+    metric_curves,
+    scatter,
+    style_map,
+)
 from sassl_tf.plot.grids import alpha_beta_grid, image_grid, show_image, style_grid, view_grid
 
 __all__ = [
@@ -14,6 +22,7 @@ __all__ = [
     "bars",
     "bars_of_values",
     "curves",
+    "differences",
     "figure",
     "image_grid",
     "metric_curves",

@@ -128,3 +128,28 @@ def scatter(axis: Axes, groups: Mapping[str, Array]) -> None:
     for handle in axis.legend(fontsize=7).legend_handles:
         if isinstance(handle, PathCollection):
             handle.set_sizes([20])
+
+
+def differences(
+    axis: Axes,
+    intervals: Mapping[str, tuple[float, float | None, float | None]],
+    label: str,
+) -> None:
+    """Draws differences with their confidence intervals, one below the other, and a line at 0.
+
+    Args:
+        axis: a Matplotlib axis.
+        intervals: {name: (difference, low, high)}; low and high are None without an interval.
+        label: of the horizontal axis.
+    """
+    axis.axvline(0, color="black", linewidth=0.8)
+    for place, (mean, low, high) in enumerate(intervals.values()):
+        color = "C7"  # not told from 0
+        if low is not None and high is not None:
+            color = "C2" if low > 0 else "C3" if high < 0 else color
+            axis.plot([low, high], [place, place], color=color, linewidth=2)
+        axis.plot([mean], [place], "o", color=color)
+    axis.set_yticks(range(len(intervals)), list(intervals), fontsize=8)
+    axis.set_ylim(max(len(intervals), 1) - 0.5, -0.5)
+    axis.set_xlabel(label, fontsize=8)
+    axis.grid(axis="x", alpha=0.3)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sassl_tf.errors import UserError
+from sassl_tf.representation.retrieval import unit_rows
 
 SMALL_SET = 10_000
 CHUNK_ELEMENTS = 2**25  # of the similarity matrix at a time: 128 MB of float32
@@ -49,7 +50,7 @@ def knn_predict(
     train, test = np.asarray(train_features, np.float32), np.asarray(test_features, np.float32)
     _check(train, labels, test, num_classes, k, temperature)
     k = capped(k, len(train))
-    train, test = _normalized(train).T, _normalized(test)
+    train, test = unit_rows(train).T, unit_rows(test)
     chunk = max(1, CHUNK_ELEMENTS // train.shape[1])
     predictions = np.empty(len(test), np.int64)
     for start in range(0, len(test), chunk):
@@ -90,11 +91,6 @@ def _votes(
     cells = np.arange(len(nearest))[:, None] * num_classes + labels[nearest]
     votes = np.bincount(cells.ravel(), weights.ravel(), minlength=len(nearest) * num_classes)
     return votes.reshape(len(nearest), num_classes)
-
-
-def _normalized(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(norms, np.finfo(np.float32).tiny)
 
 
 def capped(k: int, train_count: int) -> int:

@@ -18,7 +18,14 @@ from sassl_tf.views.layers import (
     RandomResizedCrop,
     RandomSolarization,
 )
-from sassl_tf.views.recipes import Recipe, View, byol_recipe, moco_v2_recipe, simclr_recipe
+from sassl_tf.views.recipes import (
+    Recipe,
+    View,
+    barlow_twins_recipe,
+    byol_recipe,
+    moco_v2_recipe,
+    simclr_recipe,
+)
 from sassl_tf.views.two_views import TwoViews
 
 __all__ = [
@@ -31,6 +38,7 @@ __all__ = [
     "Recipe",
     "TwoViews",
     "View",
+    "barlow_twins_recipe",
     "byol_recipe",
     "color_jitter",
     "crop_and_resize",

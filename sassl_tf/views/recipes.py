@@ -149,7 +149,28 @@ def byol_recipe() -> Recipe:
     )
 
 
-RECIPES = {"simclr": simclr_recipe, "moco_v2": moco_v2_recipe, "byol": byol_recipe}
+def barlow_twins_recipe() -> Recipe:
+    """Returns the recipe of Barlow Twins and VICReg: BYOL's operations under torchvision's laws.
+
+    Sources: facebookresearch/barlowtwins, main.py; facebookresearch/vicreg, augmentations.py.
+    """
+    numbers = {
+        "crop_sampler": "torchvision",
+        "jitter_law": "torchvision",
+        **_jitter(0.4, 0.4, 0.2, 0.1),
+    }
+    return _recipe(
+        {**numbers, "blur_probability": 1.0},
+        {**numbers, "blur_probability": 0.1, "solarize_probability": 0.2},
+    )
+
+
+RECIPES = {
+    "simclr": simclr_recipe,
+    "moco_v2": moco_v2_recipe,
+    "byol": byol_recipe,
+    "barlow_twins": barlow_twins_recipe,
+}
 
 
 def recipe_of(recipe: str | Recipe) -> Recipe:

@@ -30,7 +30,8 @@ class TwoViews(ImageAugmentation):
     of them drew. In a model it works too, but XLA does not compile it.
 
     Args:
-        recipe: "simclr", "moco_v2" (SimSiam's too), "byol", or a `sassl_tf.views.Recipe`.
+        recipe: "simclr", "moco_v2" (SimSiam's too), "byol", "barlow_twins" (VICReg's too), or a
+            `sassl_tf.views.Recipe`.
         size: side of the views, in pixels.
         augment: the layer that stylizes the views whose `View.sassl` says so, in the recipes the
             left one: a `SASSLAugmentation`, or another layer with its `get_random_transformation`

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.command import binary
-from training.configs import byol, moco, simclr, simsiam
+from training.configs import barlow_twins, byol, moco, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
 from training.engine.config_checks import FIELDS, METHOD, check_config, fields
 from training.engine.loop import pretrain
 
-CONFIGS = [simclr, moco, byol, simsiam]
+CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg]
 BAD = {
     "method": ["simcrl", "", "moco"],  # the last is a method, of another config
     "dataset": ["", " "],
@@ -27,6 +27,17 @@ BAD = {
     "encoder.name": [""],
     "encoder.stem": ["cifar10"],
     "encoder.width": [0.0, -1.0, math.nan, math.inf],
+    "style": ["sasl", "", "SASSL"],
+    "fourier.styles": ["default", "in-batch"],
+    "fourier.frequency_share": [0.0, 1.1],
+    "color_statistics.color_space": ["hsv"],
+    "color_statistics.blending_factor": [(0.3, 0.1)],
+    "random_style.probability": [1.1],
+    "random_style.stylize_size": [15],
+    "encoder.vit.positions": ["sincs"],
+    "encoder.vit.pool": ["max"],
+    "encoder.vit.heads": [-1],
+    "encoder.vit.drop_path": [-0.1, 1.5],
     "sassl.stylizer": [""],
     "sassl.styles": [""],
     "sassl.probability": [1.1, -0.1, math.nan],
@@ -57,9 +68,11 @@ BAD = {
     "optimizer.name": ["sgdd"],
     "optimizer.learning_rate": [-0.1, math.nan, math.inf],
     "optimizer.learning_rate_scaling": ["cubic"],
+    "optimizer.end_learning_rate": [-0.1, 1.5],
     "optimizer.momentum": [1.1, -0.1],
     "optimizer.weight_decay": [-1e-6],
     "optimizer.warmup_epochs": [-1.0, math.nan],
+    "optimizer.vector_rate": [0.0, -1.0],
     "augment_on": ["gpu"],
     "precision": ["float31", "bfloat16", ""],
     "log_every": [-1],
@@ -150,6 +163,10 @@ def test_fields_that_do_not_go_together():
     config = simsiam.get_config("imagenet")
     config.optimizer.name = "lars"
     with pytest.raises(ValueError, match="constant_for is 'predictor'"):
+        check_config(config)
+    config = barlow_twins.get_config("imagenet")
+    config.optimizer.name = "adamw"
+    with pytest.raises(ValueError, match=r"vector_rate is 0\.024"):
         check_config(config)
 
 

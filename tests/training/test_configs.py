@@ -4,15 +4,21 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from evaluation.sgd_probe import RECIPES
-from training.configs import byol, moco, simclr, simsiam
+from tests.training.test_simclr import tiny_encoder, views
+from training.configs import barlow_twins, byol, moco, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
-from training.engine.assembly import build_augmentation, compiled_method
+from training.engine import assembly
+from training.engine.assembly import compiled_method
 from training.optimizers import peak_learning_rate
+from training.styles import build_augmentation
+
+CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg]
 
 
-@pytest.mark.parametrize("method", [simclr, moco, byol, simsiam])
+@pytest.mark.parametrize("method", CONFIGS)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets(method, preset):
     config = method.get_config(preset)
@@ -24,6 +30,21 @@ def test_presets(method, preset):
     assert augment.blending_factor == augment.interpolation_factor == (0.1, 0.3)
     config.sassl.enabled = False
     assert build_augmentation(config) is None
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+def test_the_smoke_preset_takes_a_step(method, monkeypatch):
+    """With a small encoder and in eager mode; `make test-all` runs the whole presets."""
+    monkeypatch.setattr(assembly, "build_encoder", lambda **_: tiny_encoder())
+    config = method.get_config("smoke")
+    config.optimizer.warmup_epochs = 0.0  # else the first step has a learning rate of 0
+    trained = compiled_method(config, 12, 4)
+    before = trained.encoder.get_weights()
+    scalars = trained.train_step({side: tf.constant(view) for side, view in views(4).items()})
+    assert {"spread", "uniformity"} & scalars.keys()
+    assert all(np.isfinite(value) for value in scalars.values())
+    after = trained.encoder.get_weights()
+    assert all(np.any(w != start) for w, start in zip(after, before, strict=True))
 
 
 def test_the_papers_numbers():
@@ -59,6 +80,24 @@ def test_the_papers_numbers_of_the_others():
     assert (left.solarize_probability, right.solarize_probability) == (0.0, 0.2)
 
 
+def test_the_papers_numbers_of_barlow_twins_and_vicreg():
+    barlow, vic = barlow_twins.get_config("imagenet"), vicreg.get_config("imagenet")
+    for config in (barlow, vic):
+        assert (config.batch_size, config.epochs, config.optimizer.name) == (2048, 1000, "lars")
+        assert config.optimizer.end_learning_rate == 0.001
+        left, right = config.views.left, config.views.right
+        assert left.crop_sampler == left.jitter_law == "torchvision"
+        assert (left.blur_probability, right.blur_probability) == (1.0, 0.1)
+        assert (left.solarize_probability, right.solarize_probability) == (0.0, 0.2)
+        widths = config[config.method].hidden_dim, config[config.method].projection_dim
+        assert widths == (8192, 8192)
+    assert barlow.barlow_twins.redundancy_weight == 0.0051
+    rate = barlow.optimizer.learning_rate
+    assert rate * barlow.optimizer.vector_rate == pytest.approx(0.0048)
+    weights = [vic.vicreg[f"{name}_weight"] for name in ("invariance", "variance", "covariance")]
+    assert weights == [25, 25, 1]
+
+
 def test_the_papers_numbers_of_simsiam():
     config = simsiam.get_config("imagenet")
     assert (config.batch_size, config.epochs, config.optimizer.learning_rate) == (512, 100, 0.05)
@@ -83,6 +122,9 @@ def test_the_papers_numbers_of_simsiam():
         # Chen & He 2020: 0.05·512/256; appendix D: 0.03·512/256.
         (simsiam, "imagenet", 0.1, 1e-4, 0),
         (simsiam, "cifar10", 0.06, 5e-4, 0),
+        # facebookresearch/barlowtwins and facebookresearch/vicreg: 0.2·2048/256.
+        (barlow_twins, "imagenet", 1.6, 1e-6, 10),
+        (vicreg, "imagenet", 1.6, 1e-6, 10),
     ],
 )
 def test_the_papers_learning_rates(method, preset, peak, weight_decay, warmup):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.optimizers import LARS, TorchSGD, build_optimizer, peak_learning_rate
+from training.optimizers import LARS, TorchSGD, build_optimizer, is_vector, peak_learning_rate
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (3, 3, 2, 5)])
@@ -14,7 +14,7 @@ def test_lars_is_the_papers_for_three_steps(shape):
     rng = np.random.default_rng(0)
     kernel, bias = rng.normal(size=shape), rng.normal(size=3)
     variables = [keras.Variable(kernel, name="kernel"), keras.Variable(bias, name="bias")]
-    optimizer = LARS(0.5, momentum=0.9, weight_decay=0.01, trust_coefficient=0.02)
+    optimizer = LARS(0.5, momentum=0.9, weight_decay=0.01, trust_coefficient=0.02, vector_rate=0.2)
     optimizer.build(variables)
     v_kernel, v_bias = np.zeros(shape), np.zeros(3)
     for _ in range(3):
@@ -23,10 +23,17 @@ def test_lars_is_the_papers_for_three_steps(shape):
         decayed = g_kernel + 0.01 * kernel
         trust = 0.02 * np.sqrt((kernel**2).sum() / (decayed**2).sum())
         v_kernel = 0.9 * v_kernel + 0.5 * trust * decayed
-        v_bias = 0.9 * v_bias + 0.5 * g_bias  # neither decayed nor adapted
+        v_bias = 0.9 * v_bias + 0.2 * 0.5 * g_bias  # neither decayed nor adapted
         kernel, bias = kernel - v_kernel, bias - v_bias
     np.testing.assert_allclose(variables[0], kernel, atol=1e-5)
     np.testing.assert_allclose(variables[1], bias, atol=1e-5)
+
+
+def test_biases_of_an_attention_are_vectors():
+    attention = keras.layers.MultiHeadAttention(2, 4)
+    attention.build((None, 3, 8), (None, 3, 8))
+    assert [is_vector(v) for v in attention.weights] == 4 * [False, True]
+    assert len(attention.weights[1].shape) == 2
 
 
 def test_lars_of_a_zero_weight_or_gradient_is_finite():
@@ -92,6 +99,8 @@ def test_warm_up_and_cosine():
             "constant_for": "",
             "weight_decay": 1e-6,
             "warmup_epochs": 10,
+            "end_learning_rate": 0.001,
+            "vector_rate": 0.5,
         }
     )
     optimizer = build_optimizer(config, 512, total_steps=100, steps_per_epoch=2)
@@ -99,8 +108,9 @@ def test_warm_up_and_cosine():
     assert float(rate(0)) == 0
     assert float(rate(10)) == pytest.approx(0.3, rel=1e-5)  # half way up to 0.6
     assert float(rate(20)) == pytest.approx(0.6, rel=1e-5)
-    assert float(rate(60)) == pytest.approx(0.3, rel=1e-4)  # half way down
-    assert float(rate(100)) == pytest.approx(0, abs=1e-6)
+    assert float(rate(60)) == pytest.approx(0.3003, rel=1e-4)  # half way down to 0.0006
+    assert float(rate(100)) == pytest.approx(0.6e-3, rel=1e-4)
+    assert LARS.from_config(optimizer.get_config()).vector_rate == 0.5
     config.name = "sgdd"
     with pytest.raises(ValueError, match=r"optimizer\.name is 'sgdd'"):
         build_optimizer(config, 512, 100, 2)

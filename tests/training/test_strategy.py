@@ -16,6 +16,9 @@ import tensorflow as tf
 from training.engine.preemption import StopRequest, stop_wanted
 from training.engine.strategy import across_workers, check_batch_size, make_strategy
 
+# The others share their parts with these, and are in `make test-all`.
+QUICK, SLOW = "simclr,simsiam,byol,moco", "barlow_twins,vicreg"
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -54,7 +57,7 @@ def finish(process):
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     output = tmp_path_factory.mktemp("one") / "one.npz"
-    finish(start("tests.training.three_steps", "one", output))
+    finish(start("tests.training.three_steps", "one", output, QUICK))
     return np.load(output)
 
 
@@ -67,15 +70,26 @@ def assert_same(found, expected):
 
 
 def test_two_replicas_give_the_losses_and_weights_of_one(one, tmp_path):
-    finish(start("tests.training.three_steps", "mirrored", tmp_path / "two.npz"))
+    finish(start("tests.training.three_steps", "mirrored", tmp_path / "two.npz", QUICK))
     two = np.load(tmp_path / "two.npz")
     assert (one["replicas"], two["replicas"]) == (1, 2)
     assert_same(two, one)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", SLOW.split(","))
+def test_two_replicas_give_those_of_one_for_the_other_methods(method, tmp_path):
+    found = {}
+    for strategy in ("one", "mirrored"):
+        finish(start("tests.training.three_steps", strategy, tmp_path / "found.npz", method))
+        found[strategy] = dict(np.load(tmp_path / "found.npz"))
+    assert found["mirrored"]["replicas"] == 2
+    assert_same(found["mirrored"], found["one"])
+
+
 def test_two_workers_give_the_losses_and_weights_of_one(one, tmp_path):
     processes = two_workers(
-        "tests.training.three_steps", "multi_worker", each=lambda i: [tmp_path / f"{i}.npz"]
+        "tests.training.three_steps", "multi_worker", each=lambda i: [tmp_path / f"{i}.npz", QUICK]
     )
     for index, process in enumerate(processes):
         finish(process)

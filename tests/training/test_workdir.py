@@ -8,8 +8,9 @@ from sassl_tf.checked import read_json
 from sassl_tf.datasets.shapes import shapes
 from sassl_tf.stylizers import stylizer
 from training.configs import simclr
-from training.engine.assembly import build_augmentation, fingerprints
+from training.engine.assembly import fingerprints
 from training.engine.workdir import open_workdir
+from training.styles import build_augmentation
 
 
 def test_a_workdir_belongs_to_its_config(tmp_path):
@@ -68,3 +69,15 @@ def test_another_precision_of_the_stylizer_is_told(tmp_path, capsys, monkeypatch
     unrecorded = {k: v for k, v in prints["float32"].items() if k != "stylizer_precision"}
     open_workdir(begun_run(tmp_path / "old", config, unrecorded), config, prints["bfloat16"])
     assert not capsys.readouterr().err
+
+
+def test_a_run_of_a_version_with_fewer_fields_goes_on(tmp_path):
+    old = simclr.get_config("smoke")
+    with old.unlocked():
+        del old.optimizer.vector_rate, old.optimizer.end_learning_rate, old.encoder.vit
+    folder = begun_run(tmp_path / "run", old, {"images": 3})
+    new = simclr.get_config("smoke")
+    open_workdir(folder, new, {"images": 3})
+    new.optimizer.end_learning_rate = 0.1
+    with pytest.raises(ValueError, match=r"end_learning_rate: there '\(absent\)', here 0\.1"):
+        open_workdir(folder, new, {"images": 3})

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.training.test_barlow_vicreg import barlow_twins, vicreg
 from tests.training.test_byol_moco_simsiam import batch_normalized_encoder, byol, moco, simsiam
 from tests.training.test_simclr import views
 from training.methods.simclr import SimCLR
@@ -25,7 +26,12 @@ def two_steps(make, jit_compile):
     return losses, [variable.numpy() for variable in method.variables]
 
 
-@pytest.mark.parametrize("make", [simclr, byol, lambda e: moco(e, batch_norm_groups=2), simsiam])
+METHODS = [simclr, byol, lambda encoder: moco(encoder, batch_norm_groups=2), simsiam]
+# These share their parts with those before: `make test-all` tries them.
+MORE_METHODS = [pytest.param(make, marks=pytest.mark.slow) for make in (barlow_twins, vicreg)]
+
+
+@pytest.mark.parametrize("make", [*METHODS, *MORE_METHODS])
 def test_the_compiled_step_agrees(make):
     plain_losses, plain = two_steps(make, jit_compile=False)
     losses, compiled = two_steps(make, jit_compile=True)

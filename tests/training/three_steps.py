@@ -1,6 +1,6 @@
-"""Trains every method for three steps under a strategy, and writes what came of it.
+"""Trains methods for three steps under a strategy, and writes what came of it.
 
-    python -m tests.training.three_steps STRATEGY OUTPUT.npz [PRECISION]
+    python -m tests.training.three_steps STRATEGY OUTPUT.npz METHOD,METHOD,...
 
 In a process of its own: logical devices are set before TensorFlow starts, and MirroredStrategy
 works once in a process. "mirrored" is two logical CPUs; "multi_worker" asks TF_CONFIG.
@@ -14,10 +14,12 @@ import tensorflow as tf
 
 from training.engine.loop import compiled_step
 from training.engine.strategy import across_workers, make_strategy
+from training.methods.barlow_twins import BarlowTwins
 from training.methods.byol import BYOL
 from training.methods.moco import MoCo
 from training.methods.simclr import SimCLR
 from training.methods.simsiam import SimSiam
+from training.methods.vicreg import VICReg
 from training.optimizers import LARS, TorchSGD
 
 BATCH = 16
@@ -39,6 +41,8 @@ METHODS = {
     "simclr": lambda several: SimCLR(encoder(several), 16, 8, 0.5),
     "simsiam": lambda several: SimSiam(encoder(several), 32, 8),
     "byol": lambda several: BYOL(encoder(several), 100, 16, 8, 0.9),
+    "barlow_twins": lambda several: BarlowTwins(encoder(several), 16, 8),
+    "vicreg": lambda several: VICReg(encoder(several), 16, 8),
     # Two groups on one device are the two replicas' shares.
     "moco": lambda several: MoCo(encoder(False), 16, 8, 64, 0.9, 0.2, batch_norm_groups=2),
 }
@@ -48,6 +52,8 @@ OPTIMIZERS = {
     "simclr": lambda: LARS(1.0, weight_decay=1e-3, trust_coefficient=0.1),
     "byol": lambda: LARS(1.0, weight_decay=1e-3, trust_coefficient=0.1),
     "simsiam": lambda: TorchSGD(0.1, weight_decay=1e-3),
+    "barlow_twins": lambda: LARS(0.5, trust_coefficient=0.1, vector_rate=0.024),
+    "vicreg": lambda: LARS(0.5, trust_coefficient=0.1, vector_rate=0.024),
     "moco": lambda: TorchSGD(0.1, weight_decay=1e-3),
 }
 
@@ -79,16 +85,15 @@ def three_steps(name, strategy):
     return found
 
 
-def main(strategy, output, precision="float32"):
+def main(strategy, output, methods):
     if strategy == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
         devices = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, devices)
     strategy = make_strategy(strategy)
-    keras.config.set_dtype_policy(precision)
     found = {"replicas": strategy.num_replicas_in_sync}
     found["workers"] = across_workers(strategy, 7)
-    for name in METHODS:
+    for name in methods.split(","):
         found.update(three_steps(name, strategy))
     np.savez(output, **found)
 

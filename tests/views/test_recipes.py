@@ -5,7 +5,14 @@ import math
 
 import pytest
 
-from sassl_tf.views import Recipe, View, byol_recipe, moco_v2_recipe, simclr_recipe
+from sassl_tf.views import (
+    Recipe,
+    View,
+    barlow_twins_recipe,
+    byol_recipe,
+    moco_v2_recipe,
+    simclr_recipe,
+)
 from sassl_tf.views.recipes import RECIPES, recipe_of
 
 
@@ -19,6 +26,10 @@ def test_published_numbers():
     assert (byol.left.blur_probability, byol.right.blur_probability) == (1.0, 0.1)
     assert (byol.left.solarize_probability, byol.right.solarize_probability) == (0.0, 0.2)
     assert byol.left.saturation == 0.2
+    barlow = barlow_twins_recipe()
+    torchvisions = {"crop_sampler": "torchvision", "jitter_law": "torchvision"}
+    assert barlow.left == dataclasses.replace(byol.left, **torchvisions)
+    assert barlow.right == dataclasses.replace(byol.right, **torchvisions)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import functools
 import pathlib
 import re
 import sys
+from collections.abc import Callable
 
 import keras
 from absl import app, flags, logging
@@ -18,7 +19,9 @@ from training.report.logs import say
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def run(main, continues=False, positional=False):
+def run(
+    main: Callable[[list[str]], None], continues: bool = False, positional: bool = False
+) -> None:
     """Runs `main(arguments)` as absl's `app.run` does.
 
     A wrong flag or config field is answered with the nearest name. A `UserError`, or an error of
@@ -59,7 +62,7 @@ def _main(main, continues, positional, arguments):
         sys.exit(1)
 
 
-def is_for_people(error):
+def is_for_people(error: BaseException) -> bool:
     """Returns whether a person can put the error right, so that its message is enough."""
     names_a_file = isinstance(error, OSError) and error.filename is not None
     return isinstance(error, UserError) or names_a_file

@@ -5,7 +5,7 @@ import runpy
 from training.report.logs import say
 
 
-def run_moved(module):
+def run_moved(module: str) -> None:
     """Says what a command is called now, and runs it in this process.
 
     Args:

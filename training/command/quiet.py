@@ -8,6 +8,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 NOISE = (
     "All log messages before absl::InitializeLog",
@@ -19,7 +20,7 @@ NOISE = (
 )
 
 
-def import_tensorflow():
+def import_tensorflow() -> None:
     """Imports TensorFlow and looks for devices, which is when the lines are written."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with without_noise():
@@ -30,7 +31,7 @@ def import_tensorflow():
 
 
 @contextlib.contextmanager
-def without_noise():
+def without_noise() -> Iterator[None]:
     """Filters standard error through grep, which drops the lines of `NOISE`.
 
     The filter is a process of its own, so that the last lines of a process that aborts are not
@@ -44,6 +45,7 @@ def without_noise():
     except OSError:  # a system without grep shows every line
         yield
         return
+    assert grep.stdin is not None  # it is a pipe
     _flush_stderr()
     real = os.dup(2)
     os.dup2(grep.stdin.fileno(), 2)

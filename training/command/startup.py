@@ -8,11 +8,12 @@ import contextlib
 import os
 import signal
 import sys
+from typing import Any, TextIO
 
 INTERRUPTED = 128 + signal.SIGINT  # the exit status that shells give to Ctrl-C
 
 
-def begin_command(package):
+def begin_command(package: str) -> None:
     """Prepares a process that was started as `python -m PACKAGE.MODULE`; leaves any other alone.
 
     Args:
@@ -29,7 +30,7 @@ def begin_command(package):
     quiet.import_tensorflow()
 
 
-def open_missing_streams():
+def open_missing_streams() -> None:
     """Opens the null device for standard streams that the process was started without.
 
     Otherwise a file that it opens later would get the number of one, and with it what libraries
@@ -43,7 +44,7 @@ def open_missing_streams():
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
-def end_at_once_on_ctrl_c():
+def end_at_once_on_ctrl_c() -> None:
     """Makes Ctrl-C end the process with a line, until `ctrl_c_raises` is called.
 
     For the time of the imports: an import that is interrupted by an exception would show a
@@ -58,11 +59,11 @@ def end_at_once_on_ctrl_c():
             os.write(terminal, b"\nInterrupted.\n")
         os._exit(INTERRUPTED)
 
-    end.is_ours = True
+    end.is_ours = True  # type: ignore[attr-defined]
     signal.signal(signal.SIGINT, end)
 
 
-def ctrl_c_raises():
+def ctrl_c_raises() -> None:
     """Makes Ctrl-C raise a KeyboardInterrupt again."""
     if hasattr(signal.getsignal(signal.SIGINT), "is_ours"):
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -75,22 +76,22 @@ class LastingStream:
         stream: `sys.stdout` or `sys.stderr`.
     """
 
-    def __init__(self, stream):
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
             self._stream.write(text)
         return len(text)
 
-    def flush(self):
+    def flush(self) -> None:
         with contextlib.suppress(OSError):
             self._stream.flush()
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
-def outlive_the_terminal():
+def outlive_the_terminal() -> None:
     """Wraps both output streams in `LastingStream`, for print, tqdm and logging."""
     sys.stdout, sys.stderr = LastingStream(sys.stdout), LastingStream(sys.stderr)

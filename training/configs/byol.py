@@ -1,7 +1,7 @@
 """BYOL, with SASSL on the left view unless switched off.
 
     python -m training.pretrain --config=training/configs/byol.py:PRESET --workdir=runs/byol
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
+    python -m training.pretrain ... --config.style=none             # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|
@@ -28,6 +28,8 @@ Accuracy to expect: ImageNet 74.3 % linear at 1,000 epochs (the paper, without S
 """
 
 import dataclasses
+
+from ml_collections import ConfigDict
 
 from sassl_tf.views import byol_recipe
 from training.configs.common import PRESETS, make_config
@@ -62,7 +64,7 @@ CHANGES = {
 }
 
 
-def get_config(preset="imagenet"):
+def get_config(preset: str = "imagenet") -> ConfigDict:
     """Returns the config of a preset.
 
     Raises:

@@ -3,6 +3,8 @@
 The file of a method adds its own values: `METHOD.get_config(preset)`.
 """
 
+from typing import Any
+
 import ml_collections
 
 from sassl_tf.errors import UserError
@@ -23,6 +25,7 @@ SMALL_MACHINE = {
         "learning_rate_scaling": "none",
         "weight_decay": 1e-4,
         "warmup_epochs": 2.0,
+        "vector_rate": 1.0,
     },
     "checkpoint_every": 200,
     "knn_every": 500,
@@ -62,7 +65,21 @@ BUDGETS["smoke"] = {
 }
 
 
-def make_config(method, preset, recipe, presets):
+# The arguments of every style augmentation that has a stylizer.
+STYLIZING = {
+    "stylizer": "compact",
+    "weights": "",  # the stylizer's, if its name does not determine them
+    "styles": "default",  # or the path of a style bank; for SASSL also "in_batch"
+    "probability": 0.8,
+    "stylize_size": 0,  # px; 0 for full size
+    "encode_size": 0,  # px, for F alone; 0 for the size of T
+    "precision": "",  # "float32" or "bfloat16"; "" for the stylizer's own choice
+}
+
+
+def make_config(
+    method: str, preset: str, recipe: dict[str, Any], presets: dict[str, Any]
+) -> ml_collections.ConfigDict:
     """Builds the config of a method's preset.
 
     Args:
@@ -89,7 +106,7 @@ def make_config(method, preset, recipe, presets):
     return config
 
 
-def base():
+def base() -> ml_collections.ConfigDict:
     """Returns a config of all fields that do not depend on the method."""
     return ml_collections.ConfigDict(
         {
@@ -101,36 +118,54 @@ def base():
             "epochs": 100.0,
             "seed": 0,
             "encoder": {
-                "name": "resnet50",  # or another ResNet, or "module:function"
+                "name": "resnet50",  # or another ResNet, "vit_small16", or "module:function"
                 "stem": "imagenet",  # or "cifar"
                 "width": 1.0,
                 "zero_init_residual": False,
                 "synchronized_batch_norm": True,
                 "arguments": {},  # for the function
+                "vit": {  # for vision transformers
+                    "positions": "learned",  # or "sincos", fixed ones
+                    "pool": "token",  # or "mean", of the patches
+                    "heads": 0,  # 0 for those of its size
+                    "drop_path": 0.0,
+                },
             },
+            # The section with the arguments of the style augmentation: "sassl", "fourier",
+            # "color_statistics" or "random_style"; or "none".
+            "style": "sassl",
             "sassl": {
-                "enabled": True,
-                "stylizer": "compact",
-                "weights": "",  # the stylizer's, if its name does not determine them
-                "styles": "default",  # or "in_batch", or the path of a style bank
-                "probability": 0.8,
+                "enabled": True,  # False is the same as style "none"
+                **STYLIZING,
                 "blending_factor": (0.1, 0.3),  # α
                 "interpolation_factor": (0.1, 0.3),  # β
-                "stylize_size": 0,  # px; 0 for full size
-                "encode_size": 0,  # px, for F alone; 0 for the size of T
-                "precision": "",  # "float32" or "bfloat16"; "" for the stylizer's own choice
             },
+            "fourier": {
+                "styles": "in_batch",  # or "one_in_batch"
+                "probability": 0.8,
+                "blending_factor": (0.0, 1.0),  # α
+                "frequency_share": 1.0,  # of the spectrum's area, around frequency 0
+            },
+            "color_statistics": {
+                "probability": 0.8,
+                "blending_factor": (0.0, 1.0),  # α
+                "color_space": "rgb",  # or "lab"
+            },
+            "random_style": {**STYLIZING, "blending_factor": (0.5, 0.5)},  # α
             "optimizer": {
                 "name": "lars",
                 "learning_rate": 0.3,
                 "learning_rate_scaling": "linear",  # times batch / 256
+                "end_learning_rate": 0.0,  # share of the peak, at the end of the cosine
                 "momentum": 0.9,
                 "weight_decay": 1e-6,
                 "warmup_epochs": 10.0,
+                # For "lars": the learning rate of biases and normalisations, as a share.
+                "vector_rate": 1.0,
                 # For "sgd": weights whose path contains this keep the peak learning rate.
                 "constant_for": "",
             },
-            # The place where crops become views, SASSL included: "host" for the input pipeline,
+            # The place where crops become views, style included: "host" for the input pipeline,
             # "device" for the train step.
             "augment_on": "host",
             "precision": "float32",  # or "mixed_bfloat16", "mixed_float16"

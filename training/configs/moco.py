@@ -1,7 +1,7 @@
 """MoCo v2, with SASSL on the left view, the query's, unless switched off.
 
     python -m training.pretrain --config=training/configs/moco.py:PRESET --workdir=runs/moco
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
+    python -m training.pretrain ... --config.style=none             # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|
@@ -21,6 +21,8 @@ nor `imagenet` has been run here.
 """
 
 import dataclasses
+
+from ml_collections import ConfigDict
 
 from sassl_tf.views import moco_v2_recipe
 from training.configs.common import PRESETS, make_config
@@ -73,7 +75,7 @@ CHANGES = {
 }
 
 
-def get_config(preset="imagenet"):
+def get_config(preset: str = "imagenet") -> ConfigDict:
     """Returns the config of a preset.
 
     Raises:

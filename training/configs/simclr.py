@@ -1,7 +1,7 @@
 r"""SimCLR, with SASSL on the left view unless switched off.
 
     python -m training.pretrain --config=training/configs/simclr.py:PRESET --workdir=runs/simclr
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
+    python -m training.pretrain ... --config.style=none             # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|
@@ -26,6 +26,8 @@ For one GPU, with a batch of 512 and the learning rate of appendix B.1:
 """
 
 import dataclasses
+
+from ml_collections import ConfigDict
 
 from sassl_tf.views import simclr_recipe
 from training.configs.common import PRESETS, make_config
@@ -55,7 +57,7 @@ CHANGES = {
 }
 
 
-def get_config(preset="imagenet"):
+def get_config(preset: str = "imagenet") -> ConfigDict:
     """Returns the config of a preset.
 
     Raises:

@@ -1,7 +1,7 @@
 """SimSiam, with SASSL on the left view unless switched off.
 
     python -m training.pretrain --config=training/configs/simsiam.py:PRESET --workdir=runs/simsiam
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
+    python -m training.pretrain ... --config.style=none             # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|
@@ -20,6 +20,8 @@ Neither `cifar10` nor `imagenet` has been run here. SASSL's paper did not try Si
 """
 
 import dataclasses
+
+from ml_collections import ConfigDict
 
 from sassl_tf.views import moco_v2_recipe
 from training.configs.common import PRESETS, make_config
@@ -59,7 +61,7 @@ CHANGES = {
 }
 
 
-def get_config(preset="imagenet"):
+def get_config(preset: str = "imagenet") -> ConfigDict:
     """Returns the config of a preset.
 
     Raises:

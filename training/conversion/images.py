@@ -1,6 +1,7 @@
 """Images of a dataset with random access, such as a folder."""
 
 import contextlib
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +12,7 @@ from sassl_tf.datasets.dataset import READS_IN_FLIGHT, naming_damaged
 from training.conversion.source import Source
 
 
-def images_of_folder(spec):
+def images_of_folder(spec: str) -> Source:
     """Returns the `Source` of a folder's images, in a random order.
 
     Args:
@@ -25,7 +26,7 @@ def images_of_folder(spec):
         with contextlib.suppress(MissingSplit):
             datasets.append(load_dataset(spec, split))
 
-    def examples():
+    def examples() -> Iterator[tuple[str, int, bytes]]:
         for dataset in datasets:
             order = np.random.default_rng(0).permutation(len(dataset))
             stored = tf.data.Dataset.from_tensor_slices(order).map(

@@ -7,12 +7,14 @@ A pack holds, for each of its splits, `jpeg_SPLIT` (uint8, the files one after t
 
 import zipfile
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from sassl_tf.errors import UserError
 from sassl_tf.refusals import reason
+from sassl_tf.typing import PathLike
 from training.conversion.source import Source
 
 SPLITS = ("train", "validation", "val", "test")
@@ -20,7 +22,7 @@ SPLITS = ("train", "validation", "val", "test")
 DAMAGED = (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile, zlib.error, TypeError)
 
 
-def packed_images(path):
+def packed_images(path: PathLike) -> Source:
     """Returns the `Source` of a pack's images, in their order.
 
     Raises:
@@ -28,7 +30,7 @@ def packed_images(path):
     """
     names, columns = _read_pack(path)
 
-    def examples():
+    def examples() -> Iterator[tuple[str, int, bytes]]:
         for split, (data, offsets, labels) in columns.items():
             for i in tqdm(range(len(labels)), desc=split, unit="img", disable=None):
                 yield split, int(labels[i]), data[offsets[i] : offsets[i + 1]].tobytes()

@@ -6,6 +6,7 @@ another image) and, where there is a label, `KEY.cls`, a number.
 
 import itertools
 import tarfile
+from collections.abc import Iterator
 
 import tensorflow as tf
 from tqdm.auto import tqdm
@@ -20,7 +21,7 @@ from training.conversion.source import Source
 LABEL = ".cls"
 
 
-def images_of_tars(pattern):
+def images_of_tars(pattern: str) -> Source:
     """Returns the `Source` of the images in tar files, in their order.
 
     Args:
@@ -36,7 +37,7 @@ def images_of_tars(pattern):
     if not any(shards.values()):
         raise UserError(f"No file matches tar:{pattern}. Give a pattern such as DIR/train-*.tar.")
 
-    def examples():
+    def examples() -> Iterator[tuple[str, int, bytes]]:
         for split, paths in shards.items():
             for path in tqdm(paths, desc=split, unit="shard", disable=None):
                 for label, image in _samples(path):
@@ -45,7 +46,7 @@ def images_of_tars(pattern):
     return Source([], examples())
 
 
-def _samples(path):
+def _samples(path: str) -> Iterator[tuple[int, bytes]]:
     """Yields (label, encoded image) of the samples of a tar file that have an image."""
     try:
         with (
@@ -53,8 +54,9 @@ def _samples(path):
             tf.io.gfile.GFile(path, "rb") as file,
             tarfile.open(fileobj=file, mode="r|*") as archive,
         ):
-            files = ((_key(m.name), archive.extractfile(m).read()) for m in archive if m.isfile())
-            for key, parts in itertools.groupby(files, lambda file: file[0][0]):
+            members = ((m.name, archive.extractfile(m)) for m in archive)
+            files = ((_key(name), content.read()) for name, content in members if content)
+            for key, parts in itertools.groupby(files, lambda named: named[0][0]):
                 content = {suffix: data for (_, suffix), data in parts}
                 image = next((content[s] for s in SUFFIXES if s in content), None)
                 if image is not None:

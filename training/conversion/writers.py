@@ -7,13 +7,15 @@ import tensorflow as tf
 from sassl_tf.datasets.records import CLASS_NAMES_FILE
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing, writing
+from sassl_tf.typing import PathLike
+from training.conversion.source import Source
 
 SPLIT_FOLDERS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp", b"RI": ".webp"}
 SHARD_BYTES = 256 * 2**20
 
 
-def write_folders(source, output):
+def write_folders(source: Source, output: PathLike) -> int:
     """Writes images to class folders; those without a label are left out.
 
     Args:
@@ -27,7 +29,8 @@ def write_folders(source, output):
         ValueError: `output` exists, an image has an unknown format, two classes would share a
             folder, or there is no image with a label.
     """
-    count, folder_of = 0, {}
+    count = 0
+    folder_of: dict[str, str] = {}  # of each class
     with _new_folder(output) as beside:
         for split, label, data in source.examples:
             if label < 0:
@@ -48,7 +51,7 @@ def write_folders(source, output):
     return count
 
 
-def write_shards(source, output, shard_bytes=SHARD_BYTES):
+def write_shards(source: Source, output: PathLike, shard_bytes: int = SHARD_BYTES) -> int:
     """Writes images to TFRecord shards, for `records:OUTPUT/{split}-*`.
 
     A record is a `tf.train.Example` of "image" and, where there is a label, "label", as TFDS writes
@@ -65,7 +68,8 @@ def write_shards(source, output, shard_bytes=SHARD_BYTES):
     Raises:
         ValueError: `output` exists, an image has an unknown format, or there is no image.
     """
-    count, shards = 0, {}
+    count = 0
+    shards: dict[str, _Shards] = {}  # of each split
     with _new_folder(output) as beside:
         beside.mkdir()
         for split, label, data in source.examples:

@@ -3,13 +3,17 @@
 Every batch is a function of a seed. The images are kept in memory as bytes.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from sassl_tf.style_images import style_images
+from sassl_tf.typing import Array, PathLike
 
 CONTENT_SIZE = 128  # px
 STYLE_SIZE = 256  # px, which the teacher's F takes
@@ -18,13 +22,13 @@ TEXTURES = 0.3  # share of styles that are generated
 WAVES = 4  # in a generated pattern
 
 
-def read_images(folder, side):
+def read_images(folder: PathLike, side: int) -> np.ndarray:
     """Returns the centre of every image under a folder, uint8 [N, side, side, 3]."""
     images = style_images(folder, side).map(to_bytes)
     return np.stack(list(images.as_numpy_iterator()))
 
 
-def to_bytes(images):
+def to_bytes(images: tf.Tensor) -> tf.Tensor:
     """Converts images from [0, 1] to uint8."""
     return tf.saturate_cast(tf.round(255 * images), tf.uint8)
 
@@ -37,12 +41,12 @@ class DistillationImages:
     styles: np.ndarray
 
     @classmethod
-    def from_folders(cls, contents, styles):
+    def from_folders(cls, contents: Sequence[PathLike], styles: PathLike) -> DistillationImages:
         """Reads several folders of photographs and one of style images."""
         photographs = [read_images(folder, CONTENT_SIZE) for folder in contents]
         return cls(np.concatenate(photographs), read_images(styles, STYLE_SIZE))
 
-    def batch(self, rng, side, count):
+    def batch(self, rng: np.random.Generator, side: int, count: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Draws a batch.
 
         Args:
@@ -76,7 +80,7 @@ def _styles(images, seed):
     return recolour(crops, seeds[3], permute=True)
 
 
-def square_crops(images, seed, smallest, side):
+def square_crops(images: Array, seed: Array, smallest: float, side: int) -> tf.Tensor:
     """Crops a random square of each image, mirrors half of them, and resizes them.
 
     Args:
@@ -99,7 +103,7 @@ def square_crops(images, seed, smallest, side):
     return tf.image.crop_and_resize(images, boxes, tf.range(count), (side, side)) / 255.0
 
 
-def recolour(images, seed, permute):
+def recolour(images: tf.Tensor, seed: Array, permute: bool) -> tf.Tensor:
     """Changes contrast, brightness, saturation and colour balance of half of the images.
 
     Args:
@@ -124,7 +128,7 @@ def recolour(images, seed, permute):
     return tf.clip_by_value(tf.where(changed, new, images), 0.0, 1.0)
 
 
-def textures(count, seed, side):
+def textures(count: int | tf.Tensor, seed: Array, side: int) -> tf.Tensor:
     """Generates patterns of plane waves and noise in two random colours, with soft or hard edges.
 
     Args:

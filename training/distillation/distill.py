@@ -1,6 +1,7 @@
 """The training of the compact stylizer, a student of Magenta's mobile model."""
 
 import dataclasses
+import pathlib
 import time
 
 import keras
@@ -8,9 +9,11 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
+from sassl_tf.stylizers import Stylizer
 from sassl_tf.stylizers.compact import INPUT_SIZE
 from sassl_tf.stylizers.precision import dtype_policy
 from sassl_tf.stylizers.weights_file import save_weights
+from sassl_tf.typing import Array, PathLike
 from training.distillation.data import DistillationImages
 from training.distillation.losses import (
     code_loss,
@@ -56,7 +59,7 @@ class Settings:
     seed: int
 
 
-def distill(teacher, settings, workdir):
+def distill(teacher: Stylizer, settings: Settings, workdir: PathLike) -> pathlib.Path:
     """Trains a student, continuing where the workdir's last checkpoint stands.
 
     Args:
@@ -124,7 +127,7 @@ class Distillation:
         state: {name: object with variables}, for `Checkpoints`.
     """
 
-    def __init__(self, teacher, settings):
+    def __init__(self, teacher: Stylizer, settings: Settings) -> None:
         self.settings = settings
         self.teacher = teacher.in_precision()
         self.style_network = style_network_from(teacher)
@@ -140,7 +143,7 @@ class Distillation:
             "transfer_network": self.transfer_network,
         }
 
-    def step(self, images, number):
+    def step(self, images: DistillationImages, number: int) -> list[float]:
         """Draws the batch of a step and trains on it.
 
         Args:
@@ -157,7 +160,9 @@ class Distillation:
         return [float(x) for x in self.update(content, style, *draws(rng, count))]
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def update(self, content, style, alpha, mix):
+    def update(
+        self, content: tf.Tensor, style: tf.Tensor, alpha: Array, mix: Array
+    ) -> tuple[tf.Tensor, ...]:
         """Updates F and T once.
 
         Args:
@@ -204,7 +209,7 @@ class Distillation:
         self.optimizers[number].apply(gradients, variables)
         return value, *others
 
-    def save_weights(self, path):
+    def save_weights(self, path: PathLike) -> None:
         """Writes the student's weights as a safetensors file, for `load_stylizer`."""
         save_weights(path, "compact", self.networks, "float16")
 
@@ -221,7 +226,7 @@ def _optimizer(network, settings):
     return optimizer
 
 
-def draws(rng, count):
+def draws(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Draws α and the shares by which codes are mixed, float32 [count, 1] each."""
     usual = rng.random((count, 1)) < 0.5
     alpha = np.where(usual, rng.uniform(0.1, 0.3, (count, 1)), rng.random((count, 1)))

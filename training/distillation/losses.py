@@ -7,11 +7,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sassl_tf.stylizers import Stylizer
+
 SMALLEST_ERROR = 1e-5  # squared; a smaller one (50 dB of T's picture) is not rewarded further
 _EPSILON = 1e-6
 
 
-def style_heads(teacher):
+def style_heads(teacher: Stylizer) -> np.ndarray:
     """Returns the matrix [code_size, N] from a code to all γ and β of the teacher's T.
 
     The biases are left out.
@@ -21,7 +23,7 @@ def style_heads(teacher):
     return np.concatenate(kernels, axis=1)
 
 
-def feature_network(style_network):
+def feature_network(style_network: keras.Model) -> keras.Model:
     """Returns a model from images to four feature maps of the teacher's F and to the code."""
     depths = ("expanded_conv", "expanded_conv_2", "expanded_conv_5", "expanded_conv_9")
     layers = [style_network.get_layer(f"{name}.project") for name in depths]
@@ -29,7 +31,9 @@ def feature_network(style_network):
     return keras.Model(style_network.input, outputs)
 
 
-def code_loss(codes, targets, heads):
+def code_loss(
+    codes: tf.Tensor, targets: tf.Tensor, heads: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Compares codes as they are, and as T feels them through its γ and β.
 
     Args:
@@ -45,13 +49,15 @@ def code_loss(codes, targets, heads):
     return tf.math.log(errors[0]) + tf.math.log(errors[1]), errors[1]
 
 
-def pixel_loss(pictures, targets):
+def pixel_loss(pictures: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the mean logarithm of the squared error, and the squared error of each image [B]."""
     error = tf.reduce_mean(tf.square(pictures - targets), axis=(1, 2, 3))
     return tf.reduce_mean(tf.math.log(error + SMALLEST_ERROR)), error
 
 
-def texture_loss(pictures, targets, features):
+def texture_loss(
+    pictures: tf.Tensor, targets: tf.Tensor, features: keras.Model
+) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     """Compares what a mean squared error averages away: fine detail, and the style that F sees.
 
     Args:
@@ -79,12 +85,12 @@ def texture_loss(pictures, targets, features):
     return loss, (_median(detail), tf.exp(_median(energy)), style_errors[-1])
 
 
-def high_pass(images):
+def high_pass(images: tf.Tensor) -> tf.Tensor:
     """Returns images less the mean of the 3×3 pixels around each pixel."""
     return images - tf.nn.avg_pool2d(images, 3, 1, "SAME")
 
 
-def statistics(features):
+def statistics(features: tf.Tensor) -> tf.Tensor:
     """Returns mean and standard deviation of each channel of [B, H, W, C], as [B, 2 C]."""
     mean, variance = tf.nn.moments(features, (1, 2))
     return tf.concat([mean, tf.sqrt(variance + 1e-4)], axis=1)

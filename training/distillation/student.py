@@ -1,21 +1,23 @@
 """The student's two networks, with the teacher's weights wherever the shapes agree."""
 
+import keras
 import numpy as np
 
+from sassl_tf.stylizers import Stylizer
 from sassl_tf.stylizers.compact import compact_style_network, compact_transfer_network
 from sassl_tf.stylizers.layers import PATCH
 from sassl_tf.stylizers.patches import patch_kernel, placement, upsampled_placement
 from sassl_tf.stylizers.transfer_network import RESIDUAL_BLOCKS
 
 
-def style_network_from(teacher):
+def style_network_from(teacher: Stylizer) -> keras.Model:
     """Returns the student's F, with all weights of its teacher's F."""
     network = compact_style_network()
     network.set_weights(teacher.style_network.get_weights())
     return network
 
 
-def transfer_network_from(teacher):
+def transfer_network_from(teacher: Stylizer) -> keras.Model:
     """Returns the student's T, with the teacher's weights wherever the shapes agree.
 
     The contraction, the trunk and the first step of the expansion compute what the teacher's do.

@@ -3,16 +3,19 @@
 import os
 import pathlib
 import shutil
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from sassl_tf.errors import FileError, UserError
 from sassl_tf.files import flush, flush_names, make_folder, short_reason
+from sassl_tf.typing import PathLike
 from training.engine.workdir import CHECKPOINTS_FOLDER, checkpoint_name, checkpoint_steps
 from training.report.logs import say
 
 
-def state_of(method):
+def state_of(method: keras.Model) -> dict[str, Any]:
     """Returns the state of a pretraining, {name: object with variables}.
 
     Args:
@@ -41,7 +44,14 @@ class Checkpoints:
         ValueError: `keep` is below 1.
     """
 
-    def __init__(self, workdir, state, keep=2, keep_every=0, options=None):
+    def __init__(
+        self,
+        workdir: PathLike,
+        state: dict[str, Any],
+        keep: int = 2,
+        keep_every: int = 0,
+        options: tf.train.CheckpointOptions | None = None,
+    ) -> None:
         if keep < 1:
             raise UserError(f"keep_checkpoints is {keep}; expected 1 or more.")
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
@@ -51,7 +61,7 @@ class Checkpoints:
         self._keep, self._keep_every = keep, keep_every
         self._options = options
 
-    def restore(self):
+    def restore(self) -> int:
         """Restores the latest checkpoint that can be read.
 
         Returns:
@@ -79,7 +89,7 @@ class Checkpoints:
             )
         return 0
 
-    def save(self, step):
+    def save(self, step: int) -> None:
         """Writes the checkpoint of a step, then removes those that are not to be kept.
 
         Raises:
@@ -124,7 +134,7 @@ class Checkpoints:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def check_readable(path):
+def check_readable(path: str) -> None:
     """Reads all of a checkpoint; TensorFlow checks the checksum of each tensor.
 
     It takes about as long as copying the file in memory, as the file was just written.

@@ -7,17 +7,21 @@ a line here: a field without a rule counts as misspelt.
 import dataclasses
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import ml_collections
 
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
+from sassl_tf.style_augmentations.color_statistics import COLOR_SPACES
 from sassl_tf.views.colour import JITTER_LAWS
 from sassl_tf.views.crops import CROP_SAMPLERS
 from sassl_tf.views.recipes import SASSL_POSITIONS
+from sassl_tf.vit import POOLS, POSITIONS
 from training.input.placement import PLACEMENTS
 from training.methods import METHODS
+from training.styles import NONE, STYLES
 
 SEEDS = 2**31  # TensorFlow's seeds are int32, and Keras's are not negative
 
@@ -36,7 +40,7 @@ class Rule:
     expected: str
     known: tuple = ()
 
-    def problem(self, name, value):
+    def problem(self, name: str, value: Any) -> str | None:
         """Returns a message if the value is not allowed, else None."""
         if self.holds(value):
             return None
@@ -48,16 +52,16 @@ def _is_number(value):
     return is_number and math.isfinite(value)
 
 
-def whole(least, most=math.inf):
+def whole(least: int, most: float = math.inf) -> Rule:
     """Returns the rule for a whole number from `least` to `most`."""
     limit = f" to {most:,}" if most < math.inf else " upwards"
     return Rule(
-        lambda x: _is_number(x) and isinstance(x, numbers.Integral) and least <= x <= most,
+        lambda x: _is_number(x) and isinstance(x, numbers.Integral) and least <= int(x) <= most,
         f"a whole number from {least}{limit}",
     )
 
 
-def number(least, most=math.inf, above=False):
+def number(least: float, most: float = math.inf, above: bool = False) -> Rule:
     """Returns the rule for a finite number from `least` to `most`; with `above`, above `least`."""
     limit = f" and at most {most:,}" if most < math.inf else ""
     return Rule(
@@ -66,7 +70,7 @@ def number(least, most=math.inf, above=False):
     )
 
 
-def bounds(least, most=math.inf, above=False):
+def bounds(least: float, most: float = math.inf, above: bool = False) -> Rule:
     """Returns the rule for (lowest, highest), or one number that is both; see `number`."""
     one = number(least, most, above)
 
@@ -77,7 +81,7 @@ def bounds(least, most=math.inf, above=False):
     return Rule(holds, f"(lowest, highest), each {one.expected}, the lower number first")
 
 
-def one_of(*known):
+def one_of(*known: str) -> Rule:
     """Returns the rule for a word that is one of several."""
     listed = ", ".join(repr(word) for word in known)
     return Rule(lambda x: isinstance(x, str) and x in known, f"one of {listed}", known)
@@ -114,6 +118,31 @@ VIEW = {
     "solarize_probability": SHARE,
     "sassl": one_of(*SASSL_POSITIONS),
 }
+STYLIZING = {
+    "stylizer": NAME,
+    "weights": TEXT,
+    "styles": NAME,
+    "probability": SHARE,
+    "blending_factor": bounds(0, 1),
+    "stylize_size": SIDE,
+    "encode_size": SIDE,
+    "precision": one_of("", "float32", "bfloat16"),
+}
+STYLE = {
+    "sassl": {"enabled": SWITCH, **STYLIZING, "interpolation_factor": bounds(0, 1)},
+    "fourier": {
+        "styles": one_of("in_batch", "one_in_batch"),
+        "probability": SHARE,
+        "blending_factor": bounds(0, 1),
+        "frequency_share": number(0, 1, above=True),
+    },
+    "color_statistics": {
+        "probability": SHARE,
+        "blending_factor": bounds(0, 1),
+        "color_space": one_of(*COLOR_SPACES),
+    },
+    "random_style": STYLIZING,
+}
 METHOD = {
     "simclr": {"hidden_dim": WIDTH, "projection_dim": WIDTH, "temperature": POSITIVE},
     "moco": {
@@ -126,6 +155,18 @@ METHOD = {
     },
     "byol": {"hidden_dim": WIDTH, "projection_dim": WIDTH, "base_momentum": SHARE},
     "simsiam": {"hidden_dim": WIDTH, "projection_dim": WIDTH},
+    "barlow_twins": {
+        "hidden_dim": WIDTH,
+        "projection_dim": WIDTH,
+        "redundancy_weight": AT_LEAST_0,
+    },
+    "vicreg": {
+        "hidden_dim": WIDTH,
+        "projection_dim": WIDTH,
+        "invariance_weight": AT_LEAST_0,
+        "variance_weight": AT_LEAST_0,
+        "covariance_weight": AT_LEAST_0,
+    },
 }
 FIELDS = {
     "method": one_of(*METHODS),
@@ -140,23 +181,21 @@ FIELDS = {
     "encoder.width": POSITIVE,
     "encoder.zero_init_residual": SWITCH,
     "encoder.synchronized_batch_norm": SWITCH,
-    "sassl.enabled": SWITCH,
-    "sassl.stylizer": NAME,
-    "sassl.weights": TEXT,
-    "sassl.styles": NAME,
-    "sassl.probability": SHARE,
-    "sassl.blending_factor": bounds(0, 1),
-    "sassl.interpolation_factor": bounds(0, 1),
-    "sassl.stylize_size": SIDE,
-    "sassl.encode_size": SIDE,
-    "sassl.precision": one_of("", "float32", "bfloat16"),
+    "style": one_of(*STYLES, NONE),
+    **{f"{style}.{name}": rule for style, rules in STYLE.items() for name, rule in rules.items()},
+    "encoder.vit.positions": one_of(*POSITIONS),
+    "encoder.vit.pool": one_of(*POOLS),
+    "encoder.vit.heads": whole(0),
+    "encoder.vit.drop_path": SHARE,
     **{f"views.{side}.{name}": rule for side in ("left", "right") for name, rule in VIEW.items()},
     "optimizer.name": one_of("lars", "sgd", "adamw"),
     "optimizer.learning_rate": AT_LEAST_0,
     "optimizer.learning_rate_scaling": one_of("linear", "sqrt", "none"),
+    "optimizer.end_learning_rate": SHARE,
     "optimizer.momentum": SHARE,
     "optimizer.weight_decay": AT_LEAST_0,
     "optimizer.warmup_epochs": AT_LEAST_0,
+    "optimizer.vector_rate": POSITIVE,
     "optimizer.constant_for": TEXT,
     "augment_on": one_of(*PLACEMENTS),
     "precision": one_of("float32", "mixed_bfloat16", "mixed_float16"),
@@ -170,7 +209,7 @@ FIELDS = {
 FREE = ("encoder.arguments.",)  # arguments of the encoder's own function
 
 
-def check_config(config):
+def check_config(config: ml_collections.ConfigDict) -> None:
     """Checks a whole config before anything starts.
 
     Args:
@@ -187,7 +226,7 @@ def check_config(config):
         raise UserError(f"The config cannot be run: {listed}")
 
 
-def fields(config, prefix=""):
+def fields(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields (dotted name, value) of each field of a config."""
     for name, value in config.items():
         if isinstance(value, ml_collections.ConfigDict):
@@ -259,10 +298,21 @@ def _constant_rate_is_of_sgd(config):
     return None
 
 
+def _vector_rate_is_of_lars(config):
+    name, vector_rate = config.optimizer.name, config.optimizer.vector_rate
+    if vector_rate != 1 and name != "lars":
+        return (
+            f'optimizer.vector_rate is {vector_rate!r}, which only optimizer.name "lars" '
+            f"supports, not {name!r}. Set --config.optimizer.vector_rate=1."
+        )
+    return None
+
+
 # {fields: the rule for them together}, applied if each field follows its own rule.
 TOGETHER = {
     ("method",): _method_has_its_section,
     ("method", "batch_size", "moco.queue_size"): _queue_holds_whole_batches,
     ("method", "batch_size", "moco.batch_norm_groups"): _groups_hold_several_images,
     ("optimizer.name", "optimizer.constant_for"): _constant_rate_is_of_sgd,
+    ("optimizer.name", "optimizer.vector_rate"): _vector_rate_is_of_lars,
 }

@@ -5,9 +5,11 @@ import errno
 import os
 import pathlib
 import platform
+from collections.abc import Iterator
 
 from sassl_tf.errors import UserError
 from sassl_tf.files import make_folder
+from sassl_tf.typing import PathLike
 from training.engine.workdir import LOCK_FILE, writable
 from training.report.logs import say
 
@@ -24,7 +26,7 @@ class InUse(UserError):
 
 
 @contextlib.contextmanager
-def locked(folder, wanted=True):
+def locked(folder: PathLike, wanted: bool = True) -> Iterator[None]:
     """Reserves a folder for this process; another process that asks for it gets an error.
 
     The folder is made if it does not exist. The lock is the operating system's, on a file `.lock`,

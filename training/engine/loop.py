@@ -1,16 +1,24 @@
 """The pretraining loop: one function from a config and a workdir to an encoder."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from ml_collections import ConfigDict
 
+from sassl_tf.datasets import ImageDataset
 from sassl_tf.datasets.dataset import READS_IN_FLIGHT, naming_damaged
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
-from training.engine.assembly import compiled_method, fingerprints, make_plan
+from sassl_tf.typing import PathLike
+from training.engine.assembly import Plan, compiled_method, fingerprints, make_plan
 from training.engine.checkpoints import Checkpoints, state_of
 from training.engine.config_checks import check_config
 from training.engine.lock import locked
@@ -30,6 +38,7 @@ from training.input.data_service import next_within
 from training.input.pipeline import distributed_batches, finish_sides
 from training.input.placement import placement
 from training.report import summary
+from training.report.loggers import DEFAULT, check_loggers
 from training.report.logs import say
 from training.report.watch import Watch
 
@@ -37,14 +46,15 @@ ESTIMATE_AFTER = 10  # steps, of which the first is spent on tracing
 
 
 def pretrain(
-    config,
-    workdir,
-    strategy="auto",
-    tpu="",
-    profile_steps=0,
-    data_service="",
-    reads_in_flight=READS_IN_FLIGHT,
-):
+    config: ConfigDict,
+    workdir: PathLike,
+    strategy: str = "auto",
+    tpu: str = "",
+    profile_steps: int = 0,
+    data_service: str = "",
+    loggers: Sequence[str] = DEFAULT,
+    reads_in_flight: int = READS_IN_FLIGHT,
+) -> Run:
     """Pretrains an encoder, continuing where the workdir's last checkpoint stands.
 
     Args:
@@ -54,6 +64,7 @@ def pretrain(
         profile_steps: number of steps to trace for TensorBoard's profiler.
         data_service: "HOST:PORT" of the dispatcher of a data service that makes the views; see
             `training.data_worker`.
+        loggers: some of `training.report.loggers.LOGGERS`.
         reads_in_flight: number of images that each host reads at a time.
 
     Returns:
@@ -69,6 +80,7 @@ def pretrain(
         NoBatches: the data service gives no batches.
     """
     check_config(config)
+    check_loggers(loggers)
     strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
     check_batch_size(strategy, config.batch_size)
     set_numerics(config)
@@ -81,12 +93,12 @@ def pretrain(
         run.restore()
         say(summary.before(run, data_service))
         with naming_damaged(plan.dataset):
-            run.train(profile_steps, data_service, reads_in_flight)
+            run.train(profile_steps, data_service, loggers, reads_in_flight)
         run.save_encoder()
     return run
 
 
-def set_numerics(config):
+def set_numerics(config: ConfigDict) -> None:
     """Sets the precision and the determinism of all that this process computes."""
     keras.config.set_dtype_policy(config.precision)
     if config.deterministic:
@@ -106,7 +118,7 @@ class Run:
         start: number of the step that this process continues after.
     """
 
-    def __init__(self, plan, workdir):
+    def __init__(self, plan: Plan, workdir: pathlib.Path) -> None:
         self.plan, self.workdir, self.start = plan, workdir, 0
         self.chief = is_chief(plan.strategy)
         with plan.strategy.scope():
@@ -119,18 +131,24 @@ class Run:
             options=checkpoint_options(plan.strategy),
         )
 
-    def restore(self):
+    def restore(self) -> None:
         """Restores the last checkpoint, and sets `start` to its step."""
         self.start = self.checkpoints.restore()
         check_workers_agree(self.plan.strategy, self.start, self.plan.dataset)
 
-    def train(self, profile_steps=0, data_service="", reads_in_flight=READS_IN_FLIGHT):
+    def train(
+        self,
+        profile_steps: int = 0,
+        data_service: str = "",
+        loggers: Sequence[str] = DEFAULT,
+        reads_in_flight: int = READS_IN_FLIGHT,
+    ) -> None:
         """Takes the steps that are left; the arguments are those of `pretrain`."""
         strategy, last = self.plan.strategy, self.plan.total_steps
         next_batch = self._input(data_service, reads_in_flight)
         finish = finishing_step(self.plan)
         train_step = compiled_step(self.method, strategy, finish)
-        watch = Watch(self)
+        watch = Watch(self, loggers)
         profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
 
         batch = next_batch()
@@ -179,14 +197,14 @@ class Run:
         if step == self.start + 1 or log or measure or save:
             watch.progress.restart(step)  # the time of none of these is training time
 
-    def save_checkpoint(self, step):
+    def save_checkpoint(self, step: int) -> None:
         """Writes a checkpoint, for which all workers wait."""
         check_weights(self.method, step)
         if self.chief:
             self.checkpoints.save(step)
         barrier(self.plan.strategy)
 
-    def save_encoder(self):
+    def save_encoder(self) -> None:
         """Writes `encoder.keras`, for which all workers wait."""
         if self.chief:
             with replacing(self.workdir / ENCODER_FILE) as beside:
@@ -194,14 +212,18 @@ class Run:
         barrier(self.plan.strategy)
 
 
-def finishing_step(plan):
+def finishing_step(plan: Plan) -> Callable[[Any], Any]:
     """Returns the function that the train step passes its batch through: batches to views."""
     return placement(plan.config).in_step(
         lambda batch: finish_sides(batch, plan.config, plan.augment)
     )
 
 
-def compiled_step(method, strategy, finish=lambda batch: batch):
+def compiled_step(
+    method: keras.Model,
+    strategy: tf.distribute.Strategy,
+    finish: Callable[[Any], Any] = lambda batch: batch,
+) -> Callable[[Any], dict[str, tf.Tensor]]:
     """Returns the function `batch -> scalars` that trains for a step on every replica.
 
     Args:
@@ -224,12 +246,14 @@ def compiled_step(method, strategy, finish=lambda batch: batch):
     return train_step
 
 
-def first_share(strategy, batch):
+def first_share(strategy: tf.distribute.Strategy, batch: Any) -> Any:
     """Returns the part of a batch that the first replica of this process gets."""
     return tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
 
 
-def check_workers_agree(strategy, start, dataset):
+def check_workers_agree(
+    strategy: tf.distribute.Strategy, start: int, dataset: ImageDataset
+) -> None:
     """Raises a ValueError if the workers have different checkpoints or different images."""
     starts = across_workers(strategy, start)
     if len(set(starts)) > 1:
@@ -246,13 +270,13 @@ def check_workers_agree(strategy, start, dataset):
         )
 
 
-def check_loss(loss, step):
+def check_loss(loss: float, step: int) -> None:
     """Raises a ValueError if the loss is not a finite number."""
     if not np.isfinite(loss):
         raise _diverged(f"The loss is {loss} after step {step}.")
 
 
-def check_weights(method, step):
+def check_weights(method: keras.Model, step: int) -> None:
     """Raises a ValueError if a weight is not finite, before a checkpoint holds it."""
     broken = [v.path for v in method.variables if not np.isfinite(v.numpy()).all()]
     if broken:

@@ -4,6 +4,10 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from types import FrameType
+
+import tensorflow as tf
 
 from training.engine.strategy import across_workers, worker
 
@@ -22,8 +26,8 @@ class Preempted(Exception):
         status: the exit status for the process.
     """
 
-    def __init__(self, step, total, number):
-        name = {signal.SIGINT: "Ctrl-C"}.get(number, signal.Signals(number).name)
+    def __init__(self, step: int, total: int, number: int) -> None:
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         super().__init__(f"Stopped by {name}; step {step} of {total} is saved.")
         self.status = 128 + number  # as shells have it
 
@@ -37,9 +41,9 @@ class StopRequest:
         number: the signal, or None.
     """
 
-    number = None
+    number: int | None = None
 
-    def handle(self, number, _):
+    def handle(self, number: int, _: FrameType | None) -> None:
         """Handles a signal; a second Ctrl-C will then stop at once."""
         self.number = number
         if number == signal.SIGINT:
@@ -49,7 +53,7 @@ class StopRequest:
 
 
 @contextlib.contextmanager
-def stop_requests():
+def stop_requests() -> Iterator[StopRequest]:
     """Yields a `StopRequest` that remembers SIGTERM (which schedulers and clouds send) and others.
 
     Outside the main thread Python allows no signal handler, and it remembers none.
@@ -70,7 +74,7 @@ def stop_requests():
             signal.signal(number, old)
 
 
-def stop_wanted(strategy, requested, step):
+def stop_wanted(strategy: tf.distribute.Strategy, requested: StopRequest, step: int) -> int | None:
     """Returns the signal for which a run stops after this step, or None.
 
     All workers stop after the same step.

@@ -1,9 +1,11 @@
 """A trace of a few steps, for TensorBoard's profiler."""
 
 import contextlib
+from collections.abc import Iterator
 
 import tensorflow as tf
 
+from sassl_tf.typing import PathLike
 from training.report.logs import say
 
 STEPS_BEFORE = 10  # in which functions are traced and buffers filled
@@ -18,14 +20,14 @@ class Profiler:
         count: number of steps to trace; 0 for none.
     """
 
-    def __init__(self, workdir, start, count):
+    def __init__(self, workdir: PathLike, start: int, count: int) -> None:
         self._folder = str(workdir)
         self._first = start + STEPS_BEFORE + 1
         self._last = self._first + count - 1
         self._running = self._written = False
 
     @contextlib.contextmanager
-    def step(self, number):
+    def step(self, number: int) -> Iterator[None]:
         """Encloses a step."""
         if not self._first <= number <= self._last:
             yield
@@ -38,7 +40,7 @@ class Profiler:
         if number == self._last:
             self._stop()
 
-    def close(self):
+    def close(self) -> None:
         """Writes a trace that the end of the run has cut short; prints a line if there is none."""
         if self._running:
             self._stop()

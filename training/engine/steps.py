@@ -1,7 +1,7 @@
 """The moments of a run at which something besides training is done."""
 
 
-def due(step, every, last):
+def due(step: int, every: int, last: int) -> bool:
     """Returns whether something is due after a step.
 
     Args:

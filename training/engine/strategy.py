@@ -19,7 +19,7 @@ CLUSTER_EXAMPLE = json.dumps(
 )
 
 
-def make_strategy(name, tpu=""):
+def make_strategy(name: str, tpu: str = "") -> tf.distribute.Strategy:
     """Returns the strategy of a name.
 
     For several hosts it must be called before anything else of TensorFlow runs.
@@ -78,14 +78,14 @@ def _tpu(name):
     return tf.distribute.TPUStrategy(resolver)
 
 
-def check_batch_size(strategy, batch_size):
+def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
     """Raises a ValueError if a global batch cannot be divided equally among the replicas."""
     count = strategy.num_replicas_in_sync
     if batch_size % count:
         raise UserError(f"batch_size is {batch_size}; expected a multiple of the {count} replicas.")
 
 
-def checkpoint_options(strategy):
+def checkpoint_options(strategy: tf.distribute.Strategy) -> tf.train.CheckpointOptions:
     """Returns a `tf.train.CheckpointOptions` that has this host write the files, also for a TPU."""
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
     return tf.train.CheckpointOptions(experimental_io_device="/job:localhost" if on_tpu else None)
@@ -94,7 +94,7 @@ def checkpoint_options(strategy):
 # Workers: the processes that train together. A TPU pod has one, which drives all its hosts.
 
 
-def worker(strategy):
+def worker(strategy: tf.distribute.Strategy) -> tuple[int, int]:
     """Returns the number of this process among the workers, and how many workers there are."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 0, 1
@@ -102,12 +102,12 @@ def worker(strategy):
     return resolver.task_id, len(resolver.cluster_spec().as_dict()["worker"])
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether this process is the one that writes the run's files."""
     return worker(strategy)[0] == 0
 
 
-def across_workers(strategy, value):
+def across_workers(strategy: tf.distribute.Strategy, value: float) -> np.ndarray:
     """Gathers a number from all workers; every worker must call it.
 
     Returns:
@@ -120,7 +120,7 @@ def across_workers(strategy, value):
     return _mean_of_all_replicas(strategy)(own).numpy() * count
 
 
-def barrier(strategy):
+def barrier(strategy: tf.distribute.Strategy) -> None:
     """Waits until every worker has called it."""
     across_workers(strategy, 0)
 
@@ -137,18 +137,18 @@ def _mean_of_all_replicas(strategy):
 # Replicas: the devices among which a batch is divided.
 
 
-def several_replicas():
+def several_replicas() -> bool:
     """Returns whether the current strategy has more than one replica."""
     return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
 
-def replicas():
+def replicas() -> tuple[int | tf.Tensor, int]:
     """Returns the number of this replica and how many there are; for code that a replica runs."""
     context = tf.distribute.get_replica_context()
     return context.replica_id_in_sync_group, context.num_replicas_in_sync
 
 
-def global_batch(x):
+def global_batch(x: tf.Tensor) -> tf.Tensor:
     """Returns the rows of all replicas, in their order; gradients flow back to each of them.
 
     It is a sum in which each replica has its own place, as in google-research/simclr,

@@ -1,19 +1,24 @@
 """The folder of a run: the names of its files, and the config that it belongs to."""
 
 import contextlib
-import json
 import pathlib
 import re
 import shlex
 import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
 
 from sassl_tf.checked import Damaged, read_json, write_json
 from sassl_tf.errors import FileError, UserError
+from sassl_tf.presets import CONFIG_FILE as CONFIG_FILE
+from sassl_tf.presets import ENCODER_FILE as ENCODER_FILE
+from sassl_tf.typing import PathLike
+from training.configs.earlier import as_written, up_to_date
 from training.report.logs import say
 
 # Code that reads or writes a file of a run takes its name from here.
-ENCODER_FILE = "encoder.keras"
-CONFIG_FILE = "config.json"
 COMMANDS_FILE = "commands.txt"
 METRICS_FILE = "metrics.jsonl"
 VIEWS_FILE = "views.png"
@@ -27,6 +32,12 @@ LOST = (
     f"another --workdir, stop it, and copy the {CONFIG_FILE} that it wrote. Or choose another "
     "--workdir."
 )
+# Fields that earlier versions did not have, and the values with which a run goes on as before.
+_ADDED = {
+    "encoder.vit": {"positions": "learned", "pool": "token", "heads": 0, "drop_path": 0.0},
+    "optimizer.end_learning_rate": 0.0,
+    "optimizer.vector_rate": 1.0,
+}
 _PRECISION = "fingerprints.stylizer_precision"
 _ORDER = "fingerprints.order"
 _STYLIZER = "fingerprints.stylizer"
@@ -37,7 +48,12 @@ _ABOUT_ORDER = (
 )
 
 
-def open_workdir(workdir, config, fingerprints=None, write=True):
+def open_workdir(
+    workdir: PathLike,
+    config: ConfigDict,
+    fingerprints: Mapping[str, Any] | None = None,
+    write: bool = True,
+) -> pathlib.Path:
     """Makes the folder and writes `config.json`, or checks that it holds the same config.
 
     A run without a checkpoint has nothing to lose, so another config may take its place. The
@@ -61,7 +77,7 @@ def open_workdir(workdir, config, fingerprints=None, write=True):
     """
     workdir = workdir_path(workdir)
     path = workdir / CONFIG_FILE
-    new = json.loads(config.to_json())
+    new = as_written(config)
     if fingerprints:
         new["fingerprints"] = fingerprints
     begun = bool(checkpoint_steps(workdir))
@@ -76,7 +92,7 @@ def open_workdir(workdir, config, fingerprints=None, write=True):
     return workdir
 
 
-def workdir_path(workdir):
+def workdir_path(workdir: PathLike) -> pathlib.Path:
     """Returns the Path of a workdir.
 
     Raises:
@@ -91,7 +107,7 @@ def workdir_path(workdir):
 
 
 @contextlib.contextmanager
-def writable(folder):
+def writable(folder: PathLike) -> Iterator[None]:
     """Turns an OSError of the code inside into one that says what to do about the folder."""
     try:
         yield
@@ -102,12 +118,12 @@ def writable(folder):
         ) from error
 
 
-def checkpoint_name(step):
+def checkpoint_name(step: int | str) -> str:
     """Returns the name that the files of a step's checkpoint begin with."""
     return f"ckpt-{step}"
 
 
-def checkpoint_steps(workdir):
+def checkpoint_steps(workdir: PathLike) -> list[int]:
     """Returns the steps whose checkpoints are there, in ascending order."""
     files = pathlib.Path(workdir, CHECKPOINTS_FOLDER).glob("ckpt-*.index")
     matches = (re.fullmatch(r"ckpt-(\d+)\.index", file.name) for file in files)
@@ -116,7 +132,7 @@ def checkpoint_steps(workdir):
 
 def _config_of_checkpoints(path):
     try:
-        return read_json(path)
+        return up_to_date(read_json(path))
     except FileNotFoundError:
         raise UserError(
             f"{path.parent} holds checkpoints, but no {path.name}, without which nobody can know "
@@ -127,7 +143,11 @@ def _config_of_checkpoints(path):
 
 
 def _check_same(workdir, old, new):
-    changes = {name: (before, after) for name, before, after in differences(old, new)}
+    changes = {
+        name: (before, after)
+        for name, before, after in differences(old, new)
+        if before != ABSENT or after != _ADDED.get(name, ABSENT)
+    }
     before, after = changes.pop(_PRECISION, (None, None))
     if changes:
         lines = sorted(f"{name}: there {a!r}, here {b!r}" for name, (a, b) in changes.items())
@@ -142,7 +162,8 @@ def _check_same(workdir, old, new):
         say(
             f"{workdir} was begun with a stylizer in {before}; on this processor it is in {after}, "
             "and stylized views differ a little from here on. A run with "
-            '--config.sassl.precision="float32" or "bfloat16" is the same on every processor.'
+            f'--config.{new["style"]}.precision="float32" or "bfloat16" is the same on every '
+            "processor."
         )
 
 
@@ -156,7 +177,9 @@ def _about_stylizer(fingerprint):
     return f"The stylizer there is {version}, which this package no longer has.\n"
 
 
-def differences(old, new, prefix=""):
+def differences(
+    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
     """Yields (dotted name, old value, new value) of each field in which two configs differ."""
     for key in old.keys() | new.keys():
         before, after = old.get(key, ABSENT), new.get(key, ABSENT)
@@ -166,6 +189,6 @@ def differences(old, new, prefix=""):
             yield f"{prefix}{key}", before, after
 
 
-def this_command():
+def this_command() -> str:
     """Returns the command line of this process, ready to be typed again."""
     return shlex.join(["python", *sys.orig_argv[1:]])

@@ -9,6 +9,8 @@ under the same paths as this host.
 import queue
 import socket
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import tensorflow as tf
@@ -26,7 +28,7 @@ class NoBatches(UserError):
     """The data service gives no batches."""
 
 
-def served(batches, address):
+def served(batches: tf.data.Dataset, address: str) -> tf.data.Dataset:
     """Returns the dataset `batches`, made by the workers of a data service.
 
     Each batch is made by one worker, whichever is free (dynamic sharding). The batches that a
@@ -46,7 +48,7 @@ def served(batches, address):
     return batches.apply(remote).prefetch(tf.data.AUTOTUNE)
 
 
-def check_dispatcher(address, seconds, wait=False):
+def check_dispatcher(address: str, seconds: float, wait: bool = False) -> None:
     """Raises a ValueError unless a dispatcher answers at an address.
 
     TensorFlow's client would wait for minutes if something else listens there.
@@ -79,7 +81,7 @@ def _reason(error, seconds):
     return error.details()
 
 
-def check_port(port):
+def check_port(port: int) -> None:
     """Raises a ValueError unless a server can listen at `port`; 0 is any free port.
 
     TensorFlow's servers would share a port that is in use, without an error.
@@ -100,7 +102,7 @@ def check_port(port):
         ) from error
 
 
-def parsed(address):
+def parsed(address: str) -> tuple[str, int]:
     """Returns (host, port) of "HOST:PORT", with or without "grpc://" before it.
 
     Raises:
@@ -115,7 +117,7 @@ def parsed(address):
     return host, int(port)
 
 
-def next_within(iterator, patience=PATIENCE):
+def next_within(iterator: Iterator[Any], patience: float = PATIENCE) -> Any:
     """Returns `next(iterator)`, waiting no longer than `patience` seconds.
 
     TensorFlow's client would wait for ever for a worker that died, or for a first worker.
@@ -123,7 +125,7 @@ def next_within(iterator, patience=PATIENCE):
     Raises:
         NoBatches: the time is over, or the service failed.
     """
-    box = queue.Queue()
+    box: queue.Queue[tuple[Any, Exception | None]] = queue.Queue()
 
     def fetch():
         try:

@@ -7,8 +7,13 @@ step s begins the stream at s·B and sees what an uninterrupted run would have, 
 input has to be saved.
 """
 
-import tensorflow as tf
+from typing import Any
 
+import keras
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from sassl_tf.datasets import ImageDataset
 from sassl_tf.datasets.dataset import READS_IN_FLIGHT
 from sassl_tf.errors import UserError
 from sassl_tf.views import View, crop_view, draw_view, finish_views
@@ -22,7 +27,7 @@ ORDER = 2
 _ROUNDS = 16
 
 
-def batches_per_epoch(dataset, config):
+def batches_per_epoch(dataset: ImageDataset, config: ConfigDict) -> int:
     """Returns the number of whole batches that the dataset gives.
 
     Raises:
@@ -36,13 +41,15 @@ def batches_per_epoch(dataset, config):
     return len(dataset) // config.batch_size
 
 
-def shuffled_index(position, count, epoch_length, seed):
+def shuffled_index(
+    position: tf.Tensor, count: int, epoch_length: int, seed: int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """(epoch, index of the image) of a position; an epoch never holds an image twice."""
     epoch, place = position // epoch_length, position % epoch_length
     return epoch, index_in_epoch(place, epoch, count, seed)
 
 
-def index_in_epoch(place, epoch, count, seed):
+def index_in_epoch(place: tf.Tensor, epoch: tf.Tensor, count: int, seed: int) -> tf.Tensor:
     """The indices of the images at places of an epoch, int64 scalar or [N], as `place` is.
 
     Of the places 0 ... count - 1 a permutation, independent of those of other epochs and seeds.
@@ -57,8 +64,14 @@ def index_in_epoch(place, epoch, count, seed):
 
 
 def distributed_batches(
-    strategy, dataset, config, augment, start_step, data_service="", reads=READS_IN_FLIGHT
-):
+    strategy: tf.distribute.Strategy,
+    dataset: ImageDataset,
+    config: ConfigDict,
+    augment: keras.layers.Layer | None,
+    start_step: int,
+    data_service: str = "",
+    reads: int = READS_IN_FLIGHT,
+) -> tf.distribute.DistributedDataset:
     """`view_batches` for a strategy: every replica gets its share of the global batch, every
     host makes the views of its own replicas alone, or has them made by a data service."""
 
@@ -78,14 +91,14 @@ def distributed_batches(
 
 
 def view_batches(
-    dataset,
-    config,
-    augment=None,
-    start_step=0,
-    share=(0, 1),
-    replica_batch_size=None,
-    reads=READS_IN_FLIGHT,
-):
+    dataset: ImageDataset,
+    config: ConfigDict,
+    augment: keras.layers.Layer | None = None,
+    start_step: int = 0,
+    share: tuple[int, int] = (0, 1),
+    replica_batch_size: int | None = None,
+    reads: int = READS_IN_FLIGHT,
+) -> tf.data.Dataset:
     """An endless dataset of batches of views.
 
     Args:
@@ -149,12 +162,14 @@ def view_batches(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def views_of(config):
+def views_of(config: ConfigDict) -> dict[str, View]:
     """Returns the `View` of each side that a config describes."""
     return {side: View(**config.views[side]) for side in SIDES}
 
 
-def finish_sides(batch, config, augment=None):
+def finish_sides(
+    batch: dict[str, Any], config: ConfigDict, augment: keras.layers.Layer | None = None
+) -> dict[str, Any]:
     """Finishes both views of a batch of crops and draws; see `sassl_tf.views.finish_views`."""
     static_shapes = placement(config).static_shapes
     finished = {

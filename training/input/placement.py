@@ -3,7 +3,11 @@
 This is the one place that knows what `config.augment_on` means.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 
 class Host:
@@ -11,15 +15,17 @@ class Host:
 
     static_shapes = False
 
-    def in_pipeline(self, batches, finish):
+    def in_pipeline(
+        self, batches: tf.data.Dataset, finish: Callable[[Any], Any]
+    ) -> tf.data.Dataset:
         """Returns the dataset that leaves the pipeline."""
         return batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-    def in_step(self, finish):
+    def in_step(self, finish: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Returns the function that the train step passes its batch through."""
         return lambda batch: batch
 
-    def describe(self, where):
+    def describe(self, where: str) -> str:
         """Returns a line for the user; `where` says on which machines the pipeline runs."""
         return f"views made {where}"
 
@@ -29,22 +35,24 @@ class Device:
 
     static_shapes = True
 
-    def in_pipeline(self, batches, finish):
+    def in_pipeline(
+        self, batches: tf.data.Dataset, finish: Callable[[Any], Any]
+    ) -> tf.data.Dataset:
         """Returns the dataset that leaves the pipeline."""
         return batches
 
-    def in_step(self, finish):
+    def in_step(self, finish: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Returns the function that the train step passes its batch through."""
         return finish
 
-    def describe(self, where):
+    def describe(self, where: str) -> str:
         """Returns a line for the user; `where` says on which machines the pipeline runs."""
         return f"read and cropped {where}, augmented within the train step"
 
 
-PLACEMENTS = {"host": Host(), "device": Device()}
+PLACEMENTS: dict[str, Host | Device] = {"host": Host(), "device": Device()}
 
 
-def placement(config):
+def placement(config: ConfigDict) -> Host | Device:
     """Returns the `Host` or the `Device` of a pretraining config."""
     return PLACEMENTS[config.augment_on]

@@ -1,12 +1,15 @@
 """Self-supervised methods, one file each."""
 
+import keras
+from ml_collections import ConfigDict
+
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 
-METHODS = ("simclr", "moco", "byol", "simsiam")
+METHODS = ("simclr", "moco", "byol", "simsiam", "barlow_twins", "vicreg")
 
 
-def build_method(config, encoder, total_steps):
+def build_method(config: ConfigDict, encoder: keras.Model, total_steps: int) -> keras.Model:
     """Builds the method that a config names, as a Keras model around an encoder.
 
     Args:
@@ -34,6 +37,14 @@ def build_method(config, encoder, total_steps):
         from training.methods.simsiam import SimSiam
 
         return SimSiam(encoder, **config.simsiam)
+    if config.method == "barlow_twins":
+        from training.methods.barlow_twins import BarlowTwins
+
+        return BarlowTwins(encoder, **config.barlow_twins)
+    if config.method == "vicreg":
+        from training.methods.vicreg import VICReg
+
+        return VICReg(encoder, **config.vicreg)
     raise UserError(
         f"There is no method {config.method!r}.{nearest(config.method, METHODS)} "
         f"There are {', '.join(METHODS)}."

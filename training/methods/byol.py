@@ -1,6 +1,7 @@
 """BYOL (Grill et al. 2020, arXiv 2006.07733)."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -12,7 +13,7 @@ from training.methods.descent import descend
 from training.methods.momentum import follow, twin
 
 
-def head(name, input_dim, hidden_dim, output_dim):
+def head(name: str, input_dim: int, hidden_dim: int, output_dim: int) -> keras.Sequential:
     """Builds `hidden → BN → ReLU → output`, the output without bias or BN (networks.py, MLP)."""
     network = keras.Sequential(
         [
@@ -27,13 +28,13 @@ def head(name, input_dim, hidden_dim, output_dim):
     return network
 
 
-def target_momentum(base, step, total_steps):
+def target_momentum(base: float, step: int | tf.Tensor, total_steps: int) -> tf.Tensor:
     """Computes τ = 1 - (1 - τ_base)·(cos(πk/K) + 1)/2, from τ_base to 1 (section 3.3)."""
     progress = ops.cast(step, "float32") / total_steps
     return 1 - (1 - base) * (ops.cos(math.pi * progress) + 1) / 2
 
 
-def regression_loss(prediction, target):
+def regression_loss(prediction: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Computes ‖q̄ - z̄'‖² = 2 - 2·cos(q, z') for each row (equation 2)."""
     return ops.sum(ops.square(normalize(prediction) - normalize(target)), axis=-1)
 
@@ -53,13 +54,13 @@ class BYOL(keras.Model):
 
     def __init__(
         self,
-        encoder,
-        total_steps,
-        hidden_dim=4096,
-        projection_dim=256,
-        base_momentum=0.996,
-        **kwargs,
-    ):
+        encoder: keras.Model,
+        total_steps: int,
+        hidden_dim: int = 4096,
+        projection_dim: int = 256,
+        base_momentum: float = 0.996,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
         self.projector = head("projector", encoder.output_shape[-1], hidden_dim, projection_dim)
@@ -71,19 +72,19 @@ class BYOL(keras.Model):
         self.built = True
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list[keras.Variable]:
         networks = self.encoder, self.projector, self.predictor
         return [variable for network in networks for variable in network.trainable_variables]
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Computes the representation y = f_θ(x), which evaluations use."""
         return self.encoder(images, training=training)
 
-    def target(self, images):
+    def target(self, images: tf.Tensor) -> tf.Tensor:
         """Computes z' = g_ξ(f_ξ(x')), [B, projection_dim]; batch norm is over this view alone."""
         return self.target_projector(self.target_encoder(images, training=True), training=True)
 
-    def train_step(self, views):
+    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         # One view at a time, as in the source: batch norm is over images of one view. (The two
         # views differ in distribution, so that one pass for both would not be the same.)

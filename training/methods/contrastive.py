@@ -1,5 +1,6 @@
 """The NT-Xent loss, and measures of projections that the methods report."""
 
+import tensorflow as tf
 from keras import ops
 
 from training.engine.strategy import global_batch, replicas
@@ -7,12 +8,14 @@ from training.engine.strategy import global_batch, replicas
 _MASKED = -1e9
 
 
-def normalize(z):
+def normalize(z: tf.Tensor) -> tf.Tensor:
     """Scales rows to unit length, in float32."""
     return ops.normalize(ops.cast(z, "float32"), axis=-1)
 
 
-def nt_xent(z_left, z_right, temperature):
+def nt_xent(
+    z_left: tf.Tensor, z_right: tf.Tensor, temperature: float
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes NT-Xent over the global batch (Chen et al. 2020, equation 1).
 
     Each of the 2N views is an anchor. Its positive is the other view of its image, and its
@@ -45,12 +48,12 @@ def nt_xent(z_left, z_right, temperature):
     return (loss_left + loss_right) / 2, (accuracy_left + accuracy_right) / 2
 
 
-def alignment(z_left, z_right):
+def alignment(z_left: tf.Tensor, z_right: tf.Tensor) -> tf.Tensor:
     """Computes E ‖z - z⁺‖² over positive pairs (Wang & Isola 2020, α = 2); 0 is best."""
     return ops.mean(ops.sum(ops.square(z_left - z_right), axis=1))
 
 
-def uniformity(z):
+def uniformity(z: tf.Tensor) -> tf.Tensor:
     """Computes log E exp(-2 ‖z - z'‖²) over pairs of different images (Wang & Isola 2020, t = 2).
 
     It is 0 if all points are the same. For points spread evenly over a sphere of many dimensions
@@ -63,7 +66,7 @@ def uniformity(z):
     return ops.log(ops.sum(ops.exp(-2 * squared_distances) * others) / pairs)
 
 
-def spread(z):
+def spread(z: tf.Tensor) -> tf.Tensor:
     """Computes the standard deviation of unit rows over images, times √D (Chen & He 2020, fig. 2).
 
     It is 1 if they are spread evenly over the sphere, and 0 if all are the same, a collapse.

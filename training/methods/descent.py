@@ -7,7 +7,7 @@ from keras import ops
 from training.engine.strategy import replicas
 
 
-def descend(method, tape, loss):
+def descend(method: keras.Model, tape: tf.GradientTape, loss: tf.Tensor) -> None:
     """Takes one step of the method's optimizer down the gradient of a loss.
 
     Args:

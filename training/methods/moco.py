@@ -1,5 +1,7 @@
 """MoCo v2 (Chen et al. 2020, arXiv 2003.04297; He et al. 2019, arXiv 1911.05722)."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import layers, ops
@@ -11,7 +13,9 @@ from training.methods.descent import descend
 from training.methods.momentum import follow, twin
 
 
-def info_nce(q, k, queue, temperature):
+def info_nce(
+    q: tf.Tensor, k: tf.Tensor, queue: tf.Tensor, temperature: float
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes InfoNCE (He et al. 2019, equation 1): each query against its key and the queue.
 
     Args:
@@ -49,15 +53,15 @@ class MoCo(keras.Model):
 
     def __init__(
         self,
-        encoder,
-        hidden_dim=2048,
-        projection_dim=128,
-        queue_size=65536,
-        momentum=0.999,
-        temperature=0.2,
-        batch_norm_groups=8,
-        **kwargs,
-    ):
+        encoder: keras.Model,
+        hidden_dim: int = 2048,
+        projection_dim: int = 128,
+        queue_size: int = 65536,
+        momentum: float = 0.999,
+        temperature: float = 0.2,
+        batch_norm_groups: int = 8,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
         self.projector = keras.Sequential(
@@ -80,14 +84,14 @@ class MoCo(keras.Model):
         self.built = True
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list[keras.Variable]:
         return self.encoder.trainable_variables + self.projector.trainable_variables
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Computes the representation f_q(x), which evaluations use."""
         return self.encoder(images, training=training)
 
-    def train_step(self, views):
+    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         self._check_batch(views["left"])
         follow(self.key_encoder, self.encoder, self.momentum)

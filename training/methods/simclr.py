@@ -1,5 +1,7 @@
 """SimCLR (Chen et al. 2020, arXiv 2002.05709)."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import layers, ops
@@ -22,7 +24,14 @@ class SimCLR(keras.Model):
     `training.pretrain` calls `train_step` under any strategy.
     """
 
-    def __init__(self, encoder, hidden_dim=2048, projection_dim=128, temperature=0.1, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        hidden_dim: int = 2048,
+        projection_dim: int = 128,
+        temperature: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
         batch_norm = {"momentum": 0.9, "epsilon": 1e-5, "synchronized": several_replicas()}
@@ -41,11 +50,11 @@ class SimCLR(keras.Model):
         self.temperature = temperature
         self.built = True
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Computes the representation h = f(x), which evaluations use."""
         return self.encoder(images, training=training)
 
-    def train_step(self, views):
+    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         n = ops.shape(views["left"])[0]
         with tf.GradientTape() as tape:

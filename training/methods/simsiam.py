@@ -1,5 +1,7 @@
 """SimSiam (Chen & He 2020, arXiv 2011.10566)."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import layers, ops
@@ -21,7 +23,9 @@ class SimSiam(keras.Model):
     Source: facebookresearch/simsiam, simsiam/builder.py.
     """
 
-    def __init__(self, encoder, hidden_dim=512, projection_dim=2048, **kwargs):
+    def __init__(
+        self, encoder: keras.Model, hidden_dim: int = 512, projection_dim: int = 2048, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
         width = encoder.output_shape[-1]
@@ -55,11 +59,11 @@ class SimSiam(keras.Model):
         self.predictor.build((None, projection_dim))
         self.built = True
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Computes the representation, which evaluations use."""
         return self.encoder(images, training=training)
 
-    def train_step(self, views):
+    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         with tf.GradientTape() as tape:
             # One view at a time, as in the source: batch norm is over images of one view.
@@ -76,6 +80,6 @@ class SimSiam(keras.Model):
         }
 
 
-def distance(p, z):
+def distance(p: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
     """Computes D(p, stopgrad(z)) = -cos(p, z), the mean over rows (equations 1 and 3)."""
     return -ops.mean(ops.sum(normalize(p) * ops.stop_gradient(normalize(z)), axis=-1))

@@ -3,6 +3,6 @@
 import sys
 
 
-def say(line):
+def say(line: str) -> None:
     """Prints a line immediately."""
     print(line, file=sys.stderr, flush=True)

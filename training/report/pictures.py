@@ -1,15 +1,18 @@
 """Pictures of the views that a run trains on."""
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from sassl_tf import plot
+from sassl_tf.datasets import ImageDataset
 from training.input.pipeline import SIDES
 
 
-def draw_views(columns, name):
+def draw_views(columns: Mapping[str, np.ndarray], name: str) -> Figure:
     """Draws views, and warns if the images are almost black.
 
     Args:
@@ -29,7 +32,9 @@ def draw_views(columns, name):
     return plot.image_grid(columns)
 
 
-def first_views(dataset, batch, count):
+def first_views(
+    dataset: ImageDataset, batch: Mapping[str, tf.Tensor], count: int
+) -> dict[str, np.ndarray]:
     """Returns the first images of a batch and their views.
 
     Args:

@@ -2,13 +2,14 @@
 
 import contextlib
 import time
+from collections.abc import Iterator, Mapping
 
 from training.report.logs import say
 
 SHOWN = ("loss", "knn_accuracy")
 
 
-def clock(seconds):
+def clock(seconds: float) -> str:
     """Formats a duration in seconds: 0:07, 12:34 or 1:02:03."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -25,23 +26,23 @@ class Progress:
         steps_per_epoch: number of batches in an epoch.
     """
 
-    def __init__(self, start, total, batch_size, steps_per_epoch):
+    def __init__(self, start: int, total: int, batch_size: int, steps_per_epoch: int) -> None:
         self._start, self._total, self._batch_size = start, total, batch_size
         self._steps_per_epoch = steps_per_epoch
         self.restart(start)
 
-    def restart(self, step):
+    def restart(self, step: int) -> None:
         """Begins a new measurement after a step."""
         self._step, self._time, self._waited = step, time.monotonic(), 0.0
 
     @contextlib.contextmanager
-    def waiting(self):
+    def waiting(self) -> Iterator[None]:
         """Encloses the wait for the next batch."""
         start = time.monotonic()
         yield
         self._waited += time.monotonic() - start
 
-    def measure(self, step):
+    def measure(self, step: int) -> dict[str, float]:
         """Returns the speeds since the last restart.
 
         Args:
@@ -61,13 +62,13 @@ class Progress:
             "compute_seconds": (seconds - self._waited) / steps,
         }
 
-    def estimate(self, step):
+    def estimate(self, step: int) -> None:
         """Prints how long the run will take at the speed since the last restart."""
         speed = self.measure(step)["images_per_second"]
         seconds = (self._total - self._start) * self._batch_size / speed
         say(f"  time     {clock(seconds)} at {speed:.3g} images/s")
 
-    def show(self, step, scalars):
+    def show(self, step: int, scalars: Mapping[str, float]) -> None:
         """Prints the step, the main scalars, the speed, and the time left at that speed."""
         shown = "".join(f"{name} {scalars[name]:.3g}  " for name in SHOWN if name in scalars)
         speed = scalars["images_per_second"]

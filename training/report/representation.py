@@ -4,8 +4,11 @@ The kNN accuracy is within the train split. As it uses no test image, decisions 
 The other two need no labels, and show a collapse.
 """
 
+import keras
 import numpy as np
+from ml_collections import ConfigDict
 
+from sassl_tf.datasets import ImageDataset
 from sassl_tf.representation.features import extract_features
 from sassl_tf.representation.knn import default_k, knn_accuracy
 from sassl_tf.representation.statistics import effective_rank, feature_std
@@ -26,13 +29,13 @@ class Representation:
         config: a pretraining config: `image_size` and `seed`.
     """
 
-    def __init__(self, encoder, dataset, config):
+    def __init__(self, encoder: keras.Model, dataset: ImageDataset, config: ConfigDict) -> None:
         self._encoder, self._image_size = encoder, config.image_size
         order = np.random.default_rng(config.seed).permutation(len(dataset))[:MAX_IMAGES]
         self._sample = dataset.subset(order)
         self._classes = len(dataset.class_names)
 
-    def measure(self):
+    def measure(self) -> dict[str, float]:
         """Returns {"feature_std", "effective_rank"}, and with labels "knn_accuracy" in %."""
         features = extract_features(self._encoder, self._sample, self._image_size, progress=False)
         measured = {

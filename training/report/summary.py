@@ -1,21 +1,32 @@
 """The texts that a run prints before it starts and when it has ended."""
 
+from __future__ import annotations
+
 import os
 import pathlib
 import shlex
+from typing import TYPE_CHECKING
 
+import keras
 import tensorflow as tf
 
+from sassl_tf.augmentation import SASSLAugmentation
+from sassl_tf.image_augmentation import ImageAugmentation
+from sassl_tf.style_augmentations import ColorStatistics, FourierStyle
+from training.encoders import all_layers
 from training.engine.strategy import worker
 from training.engine.workdir import ENCODER_FILE, METRICS_FILE, VIEWS_FILE
 from training.input.placement import PLACEMENTS
 from training.report.progress import clock
 
+if TYPE_CHECKING:
+    from training.engine.loop import Run
+
 MANY_IMAGES = 500_000
 NVIDIA_DRIVER = pathlib.Path("/proc/driver/nvidia/version")
 
 
-def before(run, data_service):
+def before(run: Run, data_service: str) -> str:
     """Returns a line for each thing that decides what a run computes, where, and how fast.
 
     Args:
@@ -29,7 +40,7 @@ def before(run, data_service):
     lines = {
         "images": f"{len(plan.dataset):,} of {config.dataset}, views of {config.image_size} px",
         "encoder": f"{config.encoder.name}, {weights:.1f} M parameters, {config.precision}",
-        "SASSL": style(plan.augment),
+        "style": style(plan.augment),
         "devices": devices(plan.strategy),
         "batch": batch(config.batch_size, plan.strategy.num_replicas_in_sync),
         "steps": f"{plan.total_steps:,}, {epochs}{continuing}",
@@ -41,7 +52,7 @@ def before(run, data_service):
     return f"Pretraining by {config.method}\n{listed}"
 
 
-def after(run, seconds):
+def after(run: Run, seconds: float) -> str:
     """Returns where the results are, and which command to run next.
 
     Args:
@@ -51,14 +62,20 @@ def after(run, seconds):
     workdir = run.workdir
     return (
         f"\nDone in {clock(seconds)}. In {workdir}:\n"
-        f"  {ENCODER_FILE:<15} maps images in [0, 1] to features; Keras alone loads it\n"
+        f"  {ENCODER_FILE:<15} maps images in [0, 1] to features; {loaded_by(run.method.encoder)}\n"
         f"  {VIEWS_FILE:<15} shows the first views that it was trained on\n"
         f"  {METRICS_FILE:<15} has the curves; so has tensorboard --logdir {workdir}\n"
         f"Next: {next_command(run)}"
     )
 
 
-def next_command(run):
+def loaded_by(encoder: keras.Model) -> str:
+    """Returns what it takes to load an encoder from its file."""
+    own = any(type(layer).__module__.startswith("sassl_tf") for layer in all_layers(encoder))
+    return "Keras loads it after import sassl_tf" if own else "Keras alone loads it"
+
+
+def next_command(run: Run) -> str:
     """Returns the command of an evaluation that the dataset allows."""
     config, dataset = run.plan.config, run.plan.dataset
     # The linear probe holds all features in memory.
@@ -69,20 +86,43 @@ def next_command(run):
     return shlex.join(["python", "-m", f"evaluation.{protocol}", *flags])
 
 
-def style(augment):
-    """Returns a line about a `SASSLAugmentation`, or "off" for None."""
+def style(augment: ImageAugmentation | None) -> str:
+    """Returns a line about the layer of a style augmentation, or "off" for None."""
     if augment is None:
         return "off"
-    styles = "in batch" if augment.style_bank is None else f"{len(augment.style_bank):,} in a bank"
-    size = f", at {augment.stylize_size} px" if augment.stylize_size else ""
-    alpha, beta = augment.blending_factor, augment.interpolation_factor
-    return (
-        f"{augment.stylizer.name} stylizer{size}, styles {styles}, p {augment.probability:g}, "
-        f"α {alpha[0]:g}–{alpha[1]:g}, β {beta[0]:g}–{beta[1]:g}"
-    )
+    name = type(augment).__name__.removesuffix("Augmentation")
+    details = ", ".join([*_own_details(augment), f"p {augment.probability:g}"])
+    factors = {"α": "blending_factor", "β": "interpolation_factor"}
+    ranges = [
+        f"{symbol} {_between(*getattr(augment, factor))}"
+        for symbol, factor in factors.items()
+        if hasattr(augment, factor)
+    ]
+    return f"{name}: {', '.join([details, *ranges])}"
 
 
-def devices(strategy):
+def _own_details(augment: ImageAugmentation) -> list[str]:
+    if isinstance(augment, SASSLAugmentation):  # RandomStyle is one too
+        bank, size = augment.style_bank, augment.stylize_size
+        styles = "in batch" if bank is None else f"{len(bank):,} in a bank"
+        return [
+            f"{augment.stylizer.name} stylizer{f', at {size} px' if size else ''}",
+            f"styles {styles}",
+        ]
+    if isinstance(augment, FourierStyle):
+        one = augment.styles == "one_in_batch"
+        share = f", {augment.frequency_share:.3g} of the spectrum"
+        return [f"{'one style a batch' if one else 'styles in batch'}{share}"]
+    if isinstance(augment, ColorStatistics):
+        return [f"styles in batch, {augment.color_space}"]
+    return []
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g}–{high:g}"
+
+
+def devices(strategy: tf.distribute.Strategy) -> str:
     """Returns the number and kind of a strategy's devices, and the number of its hosts."""
     count, (_, hosts) = strategy.num_replicas_in_sync, worker(strategy)
     among = f" of {hosts} hosts" if hosts > 1 else ""
@@ -96,12 +136,12 @@ def devices(strategy):
     return f"{count} CPU{among}, {os.cpu_count()} cores here; {gpus}"
 
 
-def batch(size, replicas):
+def batch(size: int, replicas: int) -> str:
     """Returns the size of the global batch, and of each replica's share of it."""
     return f"{size}" if replicas == 1 else f"{size}, {size // replicas} on each of {replicas}"
 
 
-def source(augment_on, data_service):
+def source(augment_on: str, data_service: str) -> str:
     """Returns a line about where the views are made."""
     where = f"on {os.cpu_count()} cores of this host"
     if data_service:

@@ -1,11 +1,23 @@
 """Reports on a run while it trains: curves, lines, and a picture of the views."""
 
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
 from sassl_tf import plot
 from training.engine.workdir import VIEWS_FILE
+from training.report.loggers import DEFAULT
 from training.report.metrics import MetricsWriter
 from training.report.pictures import draw_views, first_views
 from training.report.progress import Progress
 from training.report.representation import Representation
+
+if TYPE_CHECKING:
+    from training.engine.loop import Run
 
 PICTURED_IMAGES = 8
 
@@ -17,19 +29,24 @@ class Watch:
 
     Args:
         run: a `training.engine.loop.Run`, restored.
+        loggers: some of `training.report.loggers.LOGGERS`.
+
+    Raises:
+        ValueError: a logger could not be started.
     """
 
-    def __init__(self, run):
+    def __init__(self, run: Run, loggers: Sequence[str] = DEFAULT) -> None:
         plan = run.plan
         self._run = run
         self.progress = Progress(
             run.start, plan.total_steps, plan.config.batch_size, plan.steps_per_epoch
         )
         if run.chief:
-            self._metrics = MetricsWriter(run.workdir, run.start)
+            config = json.loads(plan.config.to_json())
+            self._metrics = MetricsWriter(run.workdir, run.start, loggers, config)
             self._representation = Representation(run.method.encoder, plan.dataset, plan.config)
 
-    def picture(self, step, batch):
+    def picture(self, step: int, batch: Mapping[str, tf.Tensor]) -> None:
         """Draws the first views of a batch."""
         if not self._run.chief:
             return
@@ -39,7 +56,7 @@ class Watch:
         plot.save(views, self._run.workdir / VIEWS_FILE)
         self._metrics.write_picture(step, "views", plot.pixels(views))
 
-    def report(self, step, scalars, representation):
+    def report(self, step: int, scalars: Mapping[str, float], representation: bool) -> None:
         """Writes a row of metrics and prints a line.
 
         Args:
@@ -56,12 +73,12 @@ class Watch:
         self.progress.show(step, row)
         self._metrics.write(step, row)
 
-    def estimate(self, step):
+    def estimate(self, step: int) -> None:
         """Prints how long the run will take."""
         if self._run.chief:
             self.progress.estimate(step)
 
-    def close(self):
+    def close(self) -> None:
         """Writes the last curves."""
         if self._run.chief:
             self._metrics.close()

@@ -1,0 +1,249 @@
+"""Records: one small JSON file for each finished run of a study.
+
+A run counts as done by its record alone, even when its workdir is gone. Records hold no path of
+the machine, so that they may be kept with the study and continued on another machine.
+"""
+
+import pathlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from evaluation.evaluate import Evaluation
+from evaluation.results import revision_of
+from evaluation.studies.plan import Plan, Run, run_fingerprints
+from sassl_tf.checked import Damaged, cached, read_json
+from training.configs.earlier import as_written, up_to_date
+from training.engine.workdir import CONFIG_FILE, ENCODER_FILE, checkpoint_steps, differences
+from training.report.metrics import read_metrics
+
+# The fields of a config that have no influence on what is learned; the images are compared by
+# their listing, which is the same wherever they lie.
+WITHOUT_INFLUENCE = (
+    "dataset",
+    "data_dir",
+    "log_every",
+    "knn_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "keep_checkpoint_every",
+    "deterministic",
+    "fingerprints.stylizer_precision",
+)
+# The parts of a result that a record leaves out: long ones, and what the record has itself.
+LEFT_OUT = ("sweep", "by_category", "encoder", "command", "versions", "dataset_fingerprints")
+
+
+def without_folders(value: Any) -> Any:
+    """Returns a value of JSON with the last part of each path alone: "folder:a/b" is "folder:b"."""
+    if isinstance(value, Mapping):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_folders(item) for item in value]
+    if not isinstance(value, str) or "/" not in value or "://" in value:
+        return value
+    if value.startswith("tfds:"):  # NAME/CONFIG, no path
+        return value
+    kind = re.sub(r"^(\w+:)?.*", r"\1", value)  # such as "folder:"
+    return kind + value.rstrip("/").rpartition("/")[-1]
+
+
+def identity(evaluation: Evaluation) -> dict[str, Any]:
+    """Returns what makes two evaluations the same, without the name and the place of the images."""
+    return {
+        "protocol": evaluation.protocol,
+        "dataset": without_folders(evaluation.target.spec),
+        "crop_proportion": evaluation.target.crop_proportion,
+        "metric": evaluation.metric,
+        "settings": without_folders(_as_json(vars(evaluation.settings))),
+    }
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (dotted name, value) of the leaves of nested dicts."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def is_of(config: Mapping[str, Any], run: Run, plan: Plan) -> bool:
+    """Returns whether a `config.json` is that of a run of the study.
+
+    A field that only the package of today has does not count, unless the study sets it.
+
+    Args:
+        config: the content of a `config.json`.
+        run: a run of the study.
+        plan: the study.
+    """
+    there = dict(flat(without_folders(up_to_date(config))))
+    here = dict(flat(as_written(run.config)))
+    prints = run_fingerprints(run, plan.dataset)
+    here.update({f"fingerprints.{name}": value for name, value in prints.items()})
+    for name, value in without_folders(here).items():
+        if name in WITHOUT_INFLUENCE:
+            continue
+        if name in there:
+            if there[name] != value:
+                return False
+        elif name in run.changes:
+            return False
+    return True
+
+
+def record_of(run: Run, plan: Plan, results: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]]:
+    """Finds the record of a run.
+
+    Args:
+        run: a run of the study.
+        plan: the study.
+        results: the folder of all records.
+
+    Returns:
+        Its file, `ARM/SEED.json`, or `ARM/SEED-2.json` where the first is of another config; and
+        its content, {} if there is none yet.
+    """
+
+    def content(path: pathlib.Path) -> dict[str, Any] | None:
+        record = cached(read_json, path)
+        if record is None:
+            return {}
+        return record if is_of(record["config"], run, plan) else None
+
+    return _first_fit(results / run.arm, f"{run.seed}", ".json", content)
+
+
+def folder_of(run: Run, plan: Plan, workdir: pathlib.Path) -> tuple[pathlib.Path, bool]:
+    """Finds the workdir of a run.
+
+    Returns:
+        Its folder, `runs/ARM/SEED` or `runs/ARM/SEED-2` and so on, and whether the run is trained.
+    """
+
+    def trained(path: pathlib.Path) -> bool | None:
+        try:
+            config = read_json(path / CONFIG_FILE)
+        except FileNotFoundError:
+            return False if not checkpoint_steps(path) else None
+        except Damaged:
+            return None
+        if (path / ENCODER_FILE).is_file():
+            return True if is_of(config, run, plan) else None
+        if not checkpoint_steps(path):
+            return False  # training.pretrain begins anew there
+        return False if _same(config, run, plan) else None
+
+    return _first_fit(workdir / "runs" / run.arm, f"{run.seed}", "", trained)
+
+
+def _first_fit(
+    folder: pathlib.Path, stem: str, suffix: str, read: Callable[[pathlib.Path], Any]
+) -> tuple[pathlib.Path, Any]:
+    """Returns the first of STEM, STEM-2, ... that `read` gives something for, and that."""
+    number = 1
+    while True:
+        path = folder / (stem + (f"-{number}" if number > 1 else "") + suffix)
+        content = read(path)
+        if content is not None:
+            return path, content
+        number += 1
+
+
+def _same(config: Mapping[str, Any], run: Run, plan: Plan) -> bool:
+    """Returns whether `training.pretrain` would go on with a workdir of this config."""
+    here = {**as_written(run.config), "fingerprints": run_fingerprints(run, plan.dataset)}
+    apart = {name for name, *_ in differences(up_to_date(config), here)}
+    return apart <= {"fingerprints.stylizer_precision"}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _as_json(item) for key, item in value.items()}
+    return [_as_json(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def make_record(
+    run: Run,
+    plan: Plan,
+    config: Mapping[str, Any],
+    results: Mapping[str, Mapping[str, Any]],
+    seconds: Mapping[str, float],
+    finished: str,
+) -> dict[str, Any]:
+    """Makes the record of a run.
+
+    Args:
+        run: the run.
+        plan: the study.
+        config: the content of its `config.json`.
+        results: {name of an evaluation: its result}.
+        seconds: {"training", "evaluation"}.
+        finished: the time, as text.
+    """
+    by_name = {e.name: e for e in plan.evaluations}
+    evaluations = {
+        name: {
+            **{k: without_folders(v) for k, v in result.items() if k not in LEFT_OUT},
+            **identity(by_name[name]),
+            "listings": dict(plan.listings[name]),
+        }
+        for name, result in results.items()
+    }
+    return {
+        "arm": run.arm,
+        "seed": run.seed,
+        "config": without_folders(config),
+        "evaluations": evaluations,
+        "versions": next((r["versions"] for r in results.values()), {}),
+        "seconds": dict(seconds),
+        "finished": finished,
+    }
+
+
+def valid_results(record: Mapping[str, Any], plan: Plan) -> dict[str, dict[str, Any]]:
+    """Returns {name: result} of the study's evaluations that a record has.
+
+    A result does not count if it is of another protocol, of other settings or images, or of an
+    earlier revision of the evaluation.
+    """
+    found = {}
+    for evaluation in plan.evaluations:
+        result = record.get("evaluations", {}).get(evaluation.name)
+        if result is None:
+            continue
+        expected = {
+            **identity(evaluation),
+            "listings": dict(plan.listings[evaluation.name]),
+            "revision": revision_of(evaluation.settings.evaluation),
+        }
+        if all(result.get(key) == value for key, value in expected.items()):
+            found[evaluation.name] = result
+    return found
+
+
+def missing(run: Run, plan: Plan, results: pathlib.Path) -> list[str]:
+    """Returns the names of the evaluations that the record of a run lacks."""
+    _, record = record_of(run, plan, results)
+    done = valid_results(record, plan)
+    return [e.name for e in plan.evaluations if e.name not in done]
+
+
+def others(plan: Plan, results: pathlib.Path) -> list[str]:
+    """Returns the records, as ARM/SEED, that are not part of the study; they are kept."""
+    own = {record_of(run, plan, results)[0] for run in plan.runs}
+    files = sorted(file for file in results.glob("*/[!.]*.json") if file not in own)
+    return [f"{file.parent.name}/{file.stem}" for file in files]
+
+
+def training_seconds(folder: pathlib.Path) -> float:
+    """Returns how long the steps of a run took, all its starts together."""
+    total, before = 0.0, 0
+    for row in read_metrics(folder):
+        if row["step"] > before and np.isfinite(row.get("step_seconds", np.nan)):
+            total += (row["step"] - before) * row["step_seconds"]
+            before = row["step"]
+    return total

@@ -1,0 +1,229 @@
+"""The report of a study: differences to the baseline, paired by seed, with their intervals."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from evaluation.report import CONFIDENCE, paired_difference
+from evaluation.studies.plan import Plan
+from evaluation.studies.records import others, record_of, valid_results
+from sassl_tf import plot
+from sassl_tf.files import replacing
+from training.report.progress import clock
+
+REPORT = "report"  # .md, .json and .png
+
+
+def rows_of(plan: Plan, results: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns a row for each evaluation and arm that has a value.
+
+    Returns:
+        A list of dicts: "evaluation", "metric", "arm", "values" ({seed: percent}), their "mean" and
+        sample "std" (None for one seed), and "difference" from the baseline, as
+        `evaluation.report.paired_difference` returns it (None for the baseline itself).
+    """
+    values: dict[tuple[str, str], dict[int, float]] = {}
+    for run in plan.runs:
+        _, record = record_of(run, plan, results)
+        for name, result in valid_results(record, plan).items():
+            value = result.get(result["metric"])
+            if value is not None:
+                values.setdefault((name, run.arm), {})[run.seed] = 100 * value
+    rows = []
+    for evaluation in plan.evaluations:
+        baseline = values.get((evaluation.name, plan.baseline), {})
+        for arm in plan.arms:
+            found = values.get((evaluation.name, arm))
+            if found:
+                numbers = [*found.values()]
+                rows.append(
+                    {
+                        "evaluation": evaluation.name,
+                        "metric": evaluation.metric,
+                        "arm": arm,
+                        "values": found,
+                        "mean": float(np.mean(numbers)),
+                        "std": float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None,
+                        "difference": None
+                        if arm == plan.baseline
+                        else paired_difference(found, baseline),
+                    }
+                )
+    return rows
+
+
+def verdict(difference: Mapping[str, Any] | None) -> str:
+    """Returns a difference in words: told from 0, or the effects that are ruled out."""
+    if difference is None:
+        return ""
+    low, high = difference["low"], difference["high"]
+    if low is None:
+        return "one pair: no interval"
+    if low > 0:
+        return "**gain**"
+    if high < 0:
+        return "**loss**"
+    return f"not told from 0; rules out more than {high:+.1f} and less than {low:+.1f}"
+
+
+def write_report(
+    plan: Plan,
+    workdir: pathlib.Path,
+    results: pathlib.Path,
+    failures: Mapping[str, Mapping[str, Any]],
+    commands: Sequence[str] = (),
+) -> str:
+    """Writes `report.md`, `report.json` and `report.png` into the study's folder.
+
+    Args:
+        plan: the study.
+        workdir: its folder.
+        results: the folder of its records.
+        failures: {name of a run: {"stage", "reason"}}.
+        commands: those that repeat the study.
+
+    Returns:
+        The Markdown.
+    """
+    rows = rows_of(plan, results)
+    records = [record_of(run, plan, results)[1] for run in plan.runs]
+    records = [record for record in records if record]
+    text = _markdown(plan, rows, records, failures, others(plan, results), commands)
+    content = {
+        "baseline": plan.baseline,
+        "arms": list(plan.arms),
+        "seeds": list(plan.seeds),
+        "rows": rows,
+        "failures": failures,
+        "not_part": others(plan, results),
+    }
+    with replacing(workdir / f"{REPORT}.json") as beside:
+        beside.write_text(json.dumps(content, indent=1) + "\n")
+    if rows:
+        plot.save(draw(plan, rows), workdir / f"{REPORT}.png")
+    with replacing(workdir / f"{REPORT}.md") as beside:
+        beside.write_text(text)
+    return text
+
+
+def draw(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draws a panel for each evaluation with every arm's difference and its interval."""
+    panels: dict[str, dict[str, tuple[float, float | None, float | None]]] = {}
+    for row in rows:
+        panel, change = panels.setdefault(row["evaluation"], {}), row["difference"]
+        if change is not None:
+            panel[row["arm"]] = change["mean"], change["low"], change["high"]
+    panels = {name: panel for name, panel in panels.items() if panel} or {"no pair yet": {}}
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    picture = plot.figure(4.2 * columns, lines * (0.9 + 0.3 * len(plan.arms)))
+    axes = picture.subplots(lines, columns, squeeze=False).ravel()
+    for axis, (name, panel) in zip(axes, panels.items(), strict=False):
+        plot.differences(axis, panel, f"points, against {plan.baseline}")
+        axis.set_title(name, fontsize=9, loc="left")
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    return picture
+
+
+def _markdown(
+    plan: Plan,
+    rows: Sequence[Mapping[str, Any]],
+    records: Sequence[Mapping[str, Any]],
+    failures: Mapping[str, Mapping[str, Any]],
+    not_part: Sequence[str],
+    commands: Sequence[str],
+) -> str:
+    done = sum(len(valid_results(record, plan)) == len(plan.evaluations) for record in records)
+    tested = sum(1 for r in rows if r["difference"] and r["difference"]["low"] is not None)
+    lines = [
+        f"# Differences to {plan.baseline}",
+        "",
+        f"{done} of {len(plan.runs)} runs are done: {len(plan.arms)} arms, seeds "
+        f"{', '.join(map(str, plan.seeds))}. All numbers are of test images, in %.",
+        "",
+        "Std is the standard deviation over the seeds. Change is the mean of the differences "
+        f"between runs of one seed, with Student's {CONFIDENCE:.0%} confidence interval. Of "
+        f"{tested} such intervals, about {(1 - CONFIDENCE) * tested:.1f} exclude 0 by chance.",
+    ]
+    for evaluation in plan.evaluations:
+        own = [row for row in rows if row["evaluation"] == evaluation.name]
+        if own:
+            line = plan.lines[evaluation.name].partition("=")[2]
+            lines += ["", f"## {evaluation.name}", "", f"`{_short(line)}`: {_words(own[0])}.", ""]
+            lines += _table(own)
+    lines += _failures(failures)
+    if not_part:
+        listed = ", ".join(not_part)
+        lines += ["", "## Not part of the study", "", f"Kept, and not counted: {listed}."]
+    versions = {
+        ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+        for record in records
+    }
+    if commands:
+        lines += ["", "## Commands", "", "```sh", *commands, "```"]
+    if versions:
+        lines += ["", "## Versions", "", *(f"- {text}" for text in sorted(versions))]
+    return "\n".join([*lines, ""])
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    return str(row["metric"]).replace("_", " ")
+
+
+def _short(line: str) -> str:
+    """Returns the line of an evaluation without the folders above its images."""
+    from evaluation.studies.records import without_folders
+
+    words = [str(without_folders(word)) for word in line.split(" ")]
+    return " ".join(words)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["| arm | mean ± std | seeds | change [95 %] | |", "|---|---|---|---|---|"]
+    for row in rows:
+        spread = "" if row["std"] is None else f" ± {row['std']:.2f}"
+        change = row["difference"]
+        shown = ""
+        if change is not None:
+            interval = (
+                "" if change["low"] is None else f" [{change['low']:+.2f}, {change['high']:+.2f}]"
+            )
+            shown = f"{change['mean']:+.2f}{interval}"
+        cells = [
+            row["arm"],
+            f"{row['mean']:.2f}{spread}",
+            str(len(row["values"])),
+            shown,
+            verdict(change),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _failures(failures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    if not failures:
+        return []
+    lines = ["", "## Failed", "", "The same command tries these again.", ""]
+    return lines + [f"- {name}, {f['stage']}: {f['reason']}" for name, f in failures.items()]
+
+
+def time_left(
+    seconds: Mapping[str, Sequence[float]], waiting: Mapping[str, int], tasks: int
+) -> str:
+    """Estimates how long the runs that are left take, from those that are done.
+
+    Args:
+        seconds: {arm: how long each of its finished runs took}.
+        waiting: {arm: how many runs are left}.
+        tasks: how many tasks share them.
+    """
+    every = [value for values in seconds.values() for value in values]
+    if not every:
+        return "unknown until the first run is done"
+    total = sum(count * float(np.mean(seconds.get(arm) or every)) for arm, count in waiting.items())
+    return f"about {clock(total / tasks)}"

@@ -1,0 +1,309 @@
+r"""A study: arms, seeds and evaluations in one file; trains and evaluates what is missing.
+
+    python -m evaluation.study --study=studies/style.py --workdir=runs/style
+    python -m evaluation.study --study=studies/style.py --workdir=runs/style --dry_run
+
+The study file is Python, with a function `get_study()` (see `studies/` and docs/study.md). Runs go
+seed by seed, all arms of the first seed first, so that the table is balanced at any moment. The
+same command continues, however it ended. After each run it renews `report.md`, `report.json` and
+`report.png` in the workdir: every arm's difference to the first arm, paired by seed, with its
+confidence interval.
+
+A run is an ordinary workdir of training.pretrain, `runs/ARM/SEED`, evaluated by
+evaluation.evaluate. What counts as done is a small file, `results/ARM/SEED.json`: it may be kept
+elsewhere (`--results`), and the workdirs may be removed.
+
+`--task=K --tasks=N` does every Nth run, for a cluster's array jobs. Several processes may also
+share a workdir without it: each takes a run that no other is at.
+"""
+
+import contextlib
+import datetime
+import pathlib
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl import flags
+
+from evaluation.evaluate import EVALUATIONS_FILE
+from evaluation.studies.plan import Plan, Run, make_plan, read_study
+from evaluation.studies.processes import Failed, run_command, shown
+from evaluation.studies.records import (
+    folder_of,
+    make_record,
+    missing,
+    others,
+    record_of,
+    training_seconds,
+    valid_results,
+)
+from evaluation.studies.report import REPORT, time_left, write_report
+from sassl_tf.checked import Damaged, cached, read_json, write_json
+from sassl_tf.errors import UserError
+from sassl_tf.files import make_folder
+from training.command import binary
+from training.engine.lock import InUse, locked
+from training.engine.preemption import StopRequest, stop_requests
+from training.engine.workdir import CHECKPOINTS_FOLDER, CONFIG_FILE, workdir_path, writable
+from training.report.logs import say
+
+FAILURES = "failures"
+LOCKS = "locks"
+IN_USE_SECONDS = 5.0  # between two looks at a workdir that another process uses
+
+
+class Study:
+    """A study in its folder.
+
+    Args:
+        plan: the checked study.
+        workdir: the folder of its runs and its report.
+        results: the folder of its records; None for `results` in the workdir.
+        task: the number of this task.
+        tasks: how many tasks share the runs.
+        remove_checkpoints: whether checkpoints and features of finished runs are removed.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        workdir: str | pathlib.Path,
+        results: str | pathlib.Path | None = None,
+        task: int = 0,
+        tasks: int = 1,
+        remove_checkpoints: bool = False,
+    ) -> None:
+        if not 0 <= task < tasks:
+            raise UserError(
+                f"The task is {task} of {tasks}; expected a number from 0 to tasks - 1."
+            )
+        self.plan, self.workdir = plan, workdir_path(workdir)
+        self.results = workdir_path(results) if results else self.workdir / "results"
+        self.task, self.tasks, self.remove_checkpoints = task, tasks, remove_checkpoints
+
+    @property
+    def share(self) -> Sequence[Run]:
+        """The runs of this task."""
+        return self.plan.runs[self.task :: self.tasks]
+
+    def waiting(self) -> list[Run]:
+        """Returns the runs of this task that are not done."""
+        return [run for run in self.share if missing(run, self.plan, self.results)]
+
+    def commands(self, run: Run) -> Iterator[list[str]]:
+        """Yields the commands of a run that are not done, as arguments of Python."""
+        folder, trained = folder_of(run, self.plan, self.workdir)
+        if not trained:
+            changes = {**run.changes, "seed": run.seed}
+            yield [
+                "-m",
+                "training.pretrain",
+                f"--config={run.config_file}",
+                *(f"--config.{name}={_as_flag(value)}" for name, value in changes.items()),
+                f"--workdir={folder}",
+            ]
+        lines = [self.plan.lines[name] for name in missing(run, self.plan, self.results)]
+        more = [f"--data_dir={run.config.data_dir}"] if run.config.data_dir else []
+        yield [
+            "-m",
+            "evaluation.evaluate",
+            f"--encoder={folder}",
+            *(f"--evaluation={line}" for line in lines),
+            *more,
+        ]
+
+    def run(self) -> dict[str, dict[str, Any]]:
+        """Trains and evaluates what is missing; returns what failed, {name of a run: why}.
+
+        Raises:
+            Stopped: a signal asked for it; the same command continues.
+        """
+        with writable(self.workdir):
+            make_folder(self.workdir)
+        self.report()
+        busy = []
+        with stop_requests() as stop:
+            for run in self.share:
+                if not missing(run, self.plan, self.results):
+                    continue
+                try:
+                    with locked(self.workdir / LOCKS / f"{run.arm}-{run.seed}"):
+                        self._do(run, stop)
+                except InUse:
+                    busy.append(run.name)
+                self.report()
+        if busy:
+            say(f"Left to other processes that are at them: {'; '.join(busy)}.")
+        return self.failures()
+
+    def report(self) -> str:
+        """Writes the report and returns it as Markdown."""
+        command = [
+            "-m",
+            "evaluation.study",
+            f"--study={self.plan.file}",
+            f"--workdir={self.workdir}",
+        ]
+        commands = [shown(command)] if self.plan.file else []
+        return write_report(self.plan, self.workdir, self.results, self.failures(), commands)
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """Returns {name of a run: {"stage", "reason"}} of the study's runs that failed last."""
+        found = {run.name: cached(read_json, self._failure_file(run)) for run in self.plan.runs}
+        return {name: failure for name, failure in found.items() if failure}
+
+    def summary(self) -> str:
+        """Returns how much is done, and how long the rest takes."""
+        plan, waiting = self.plan, self.waiting()
+        seconds: dict[str, list[float]] = {}
+        for run in plan.runs:
+            _, record = record_of(run, plan, self.results)
+            if record and len(valid_results(record, plan)) == len(plan.evaluations):
+                seconds.setdefault(run.arm, []).append(sum(record["seconds"].values()))
+        counts: dict[str, int] = {}
+        for run in waiting:
+            counts[run.arm] = counts.get(run.arm, 0) + 1
+        lines = [
+            f"{len(plan.runs)} runs ({len(plan.arms)} arms, {len(plan.seeds)} seeds), "
+            f"{len(waiting)} of this task's {len(self.share)} to do: "
+            f"{time_left(seconds, counts, 1) if waiting else 'nothing left'}."
+        ]
+        if not_part := others(plan, self.results):
+            lines.append(f"Not part of the study, and kept: {', '.join(not_part)}.")
+        return "\n".join(lines)
+
+    def _do(self, run: Run, stop: StopRequest) -> None:
+        """Trains and evaluates a run, and writes its record or its failure."""
+        plan, number = self.plan, self.plan.runs.index(run) + 1
+        if not missing(run, plan, self.results):
+            return  # another process has done it meanwhile
+        folder, _ = folder_of(run, plan, self.workdir)
+        log = folder.with_name(f"{folder.name}.log")
+        _wait_until_free(folder)
+        reason, stage, seconds = None, "", 0.0
+        for arguments in self.commands(run):
+            stage = "training" if arguments[1] == "training.pretrain" else "evaluation"
+            say(f"[{number}/{len(plan.runs)}] {run.name}: {stage}; output in {log}")
+            start = time.monotonic()
+            try:
+                run_command(arguments, log, stop)
+            except Failed as failed:
+                reason = str(failed)
+                break
+            finally:
+                seconds = time.monotonic() - start
+        if stage == "evaluation":
+            self._write_record(run, folder, seconds)
+        file = self._failure_file(run)
+        if reason:
+            say(f"[{number}/{len(plan.runs)}] {run.name}: {stage} failed: {reason}")
+            write_json(file, {"stage": stage, "reason": reason})
+            return
+        file.unlink(missing_ok=True)
+        if self.remove_checkpoints:
+            for name in (CHECKPOINTS_FOLDER, "features"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+
+    def _write_record(self, run: Run, folder: pathlib.Path, seconds: float) -> None:
+        """Writes the record of a run, with the evaluations that are done."""
+        try:
+            new = read_json(folder / EVALUATIONS_FILE)["results"]
+            config = read_json(folder / CONFIG_FILE)
+        except (FileNotFoundError, Damaged):
+            return  # the evaluation failed before it had a result
+        file, record = record_of(run, self.plan, self.results)
+        known = {e.name for e in self.plan.evaluations}
+        made = make_record(
+            run,
+            self.plan,
+            config,
+            {name: result for name, result in new.items() if name in known},
+            {
+                "training": round(training_seconds(folder), 1),
+                "evaluation": round(seconds + record.get("seconds", {}).get("evaluation", 0.0), 1),
+            },
+            datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        )
+        made["evaluations"] = {**record.get("evaluations", {}), **made["evaluations"]}
+        write_json(file, made, indent=1)
+
+    def _failure_file(self, run: Run) -> pathlib.Path:
+        return self.workdir / FAILURES / f"{run.arm}-{run.seed}.json"
+
+
+def run_study(study: dict[str, Any], workdir: str | pathlib.Path, **options: Any) -> str:
+    """Does all that is missing of a study and returns its report as Markdown.
+
+    Args:
+        study: as for `evaluation.studies.plan.make_plan`.
+        workdir: the folder of its runs and its report.
+        **options: those of `Study`.
+
+    Raises:
+        UserError: the study cannot be run.
+    """
+    whole = Study(make_plan(study), workdir, **options)
+    whole.run()
+    return whole.report()
+
+
+def _as_flag(value: Any) -> str:
+    return repr(tuple(value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _wait_until_free(folder: pathlib.Path) -> None:
+    """Waits while a process of an earlier start, which was killed, still uses a run's folder."""
+    told = False
+    while folder.exists():
+        with contextlib.suppress(InUse), locked(folder):
+            return
+        if not told:
+            say(f"{folder} is in use by another process; waiting until it is done.")
+            told = True
+        time.sleep(IN_USE_SECONDS)
+
+
+def main(_: list[str]) -> None:
+    values = flags.FLAGS
+    plan = make_plan(read_study(values.study), values.study)
+    study = Study(
+        plan,
+        values.workdir,
+        values.results,
+        values.task,
+        values.tasks,
+        values.remove_checkpoints,
+    )
+    say(study.summary())
+    if values.dry_run:
+        for run in study.waiting():
+            print(f"# {run.name}")
+            for arguments in study.commands(run):
+                print(shown(arguments))
+        return
+    failures = study.run()
+    print(f"{study.workdir / REPORT}.md, .json and .png have the differences to {plan.baseline}.")
+    if failures:
+        print(f"{len(failures)} runs failed; the same command tries them again:")
+        for name, failure in failures.items():
+            print(f"  {name}, {failure['stage']}: {failure['reason']}")
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("study", None, "The study: FILE.py, or FILE.py:TEXT.", required=True)
+    flags.DEFINE_string("workdir", None, "The folder of the runs and the report.", required=True)
+    flags.DEFINE_string(
+        "results", None, "The folder of the finished runs' records; by default WORKDIR/results."
+    )
+    flags.DEFINE_integer("task", 0, "The number of this task, from 0.", lower_bound=0)
+    flags.DEFINE_integer("tasks", 1, "How many tasks share the runs.", lower_bound=1)
+    flags.DEFINE_bool("dry_run", False, "Lists what is to do, and does nothing.")
+    flags.DEFINE_bool(
+        "remove_checkpoints",
+        False,
+        "Removes checkpoints and features of runs that are done; their encoders stay.",
+    )
+    binary.run(main, continues=True)

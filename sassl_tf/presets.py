@@ -1,0 +1,237 @@
+"""Presets: folders that hold a pretrained encoder and all that its user has to know.
+
+A preset has `encoder.keras`; `config.json`, the config of the pretraining; `metrics.json`, its
+results; and `README.md`, the model card. The workdir of a pretraining is one without a card. As in
+KerasHub, a preset is named by its folder, by `hf://owner/name` (Hugging Face) or by
+`kaggle://owner/model/keras/variation` (Kaggle Models).
+"""
+
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from sassl_tf.checked import write_json
+from sassl_tf.errors import NetworkError, UserError
+from sassl_tf.extras import import_extra
+from sassl_tf.files import replacing
+from sassl_tf.refusals import reason
+from sassl_tf.typing import PathLike
+
+ENCODER_FILE = "encoder.keras"
+CONFIG_FILE = "config.json"
+RESULTS_FILE = "metrics.json"
+CARD_FILE = "README.md"
+FILES = (ENCODER_FILE, CONFIG_FILE, RESULTS_FILE, CARD_FILE)
+HUGGING_FACE, KAGGLE = "hf://", "kaggle://"
+
+
+def load_encoder(source: PathLike) -> keras.Model:
+    """Loads a pretrained encoder: float32 [B, H, W, 3] in [0, 1] to features [B, D].
+
+    Args:
+        source: a folder that holds an `encoder.keras`, such as a preset or the workdir of a
+            pretraining; a `.keras` file; `hf://owner/name`, with `@revision` at its end if it is
+            not the newest; or `kaggle://owner/model/keras/variation`, with `/version` likewise.
+            What is downloaded stays in the cache of `huggingface_hub` or `kagglehub`.
+
+    Raises:
+        ValueError: nothing is there, the pretraining is not finished, or the file holds no encoder.
+        ConnectionError: the preset is not cached and cannot be downloaded.
+        ImportError: the package that downloads it is not installed.
+    """
+    file = encoder_file(source)
+    try:
+        encoder = keras.saving.load_model(file, compile=False)
+    except Exception as error:  # whatever zipfile, h5py and Keras raise for damaged files
+        raise UserError(
+            f"{file} could not be loaded as a Keras model ({reason(error)}). Expected a .keras "
+            "file written by model.save; give another one, or write it again."
+        ) from None
+    _check_shapes(encoder, file)
+    return encoder
+
+
+def encoder_file(source: PathLike) -> pathlib.Path:
+    """Finds the `.keras` file of an encoder, after a download if it is elsewhere.
+
+    Args:
+        source: as for `load_encoder`.
+
+    Returns:
+        A Path.
+
+    Raises:
+        ValueError: nothing is there, or the pretraining has not written one yet.
+        ConnectionError, ImportError: as for `load_encoder`.
+    """
+    if "://" in str(source):
+        return _file_in_preset(source, _fetched(str(source)))
+    path = pathlib.Path(source).expanduser()
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise UserError(f"There is no encoder at {path}; give a .keras file or a workdir.")
+    if (path / ENCODER_FILE).is_file():
+        return path / ENCODER_FILE
+    if (path / CONFIG_FILE).is_file():
+        raise UserError(
+            f"The workdir {path} holds no {ENCODER_FILE}: its pretraining has not written one "
+            "yet. Let it finish (the same command continues it), then evaluate."
+        )
+    raise UserError(
+        f"The folder {path} is no pretraining workdir: it has neither {ENCODER_FILE} nor "
+        f"{CONFIG_FILE}. Give a .keras file, or the --workdir of a pretraining."
+    )
+
+
+def save_to_preset(
+    encoder: keras.Model | PathLike,
+    folder: PathLike,
+    config: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    card: str = "",
+) -> None:
+    """Writes a preset; `evaluation.save_preset` makes one of a workdir.
+
+    Args:
+        encoder: Keras model of images [B, H, W, 3] in [0, 1] to features [B, D], or the path of one
+            for `load_encoder`.
+        folder: the folder to make; it must not exist yet.
+        config: of the pretraining, of JSON's types; its "image_size" is the side of the images for
+            which evaluations take the encoder.
+        metrics: results, of JSON's types.
+        card: the model card, Markdown.
+
+    Raises:
+        ValueError: the folder exists, or there is no such encoder.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    if folder.exists():
+        raise UserError(f"{folder} is there already; give the name of a new folder.")
+    with replacing(folder) as beside:
+        beside.mkdir()
+        if isinstance(encoder, (str, os.PathLike)):
+            load_encoder(encoder)  # a file that is no encoder is no preset
+            shutil.copyfile(encoder_file(encoder), beside / ENCODER_FILE)
+        else:
+            _check_shapes(encoder, pathlib.Path(encoder.name))
+            encoder.save(beside / ENCODER_FILE)
+        write_json(beside / CONFIG_FILE, config or {})
+        write_json(beside / RESULTS_FILE, metrics or {})
+        (beside / CARD_FILE).write_text(card, "utf-8")
+
+
+def upload_preset(uri: str, folder: PathLike) -> None:
+    """Uploads a preset, under the account that you are logged in with on this machine.
+
+    Args:
+        uri: `hf://owner/name`, made if it does not exist; or `kaggle://owner/model/keras/variation`,
+            which gets a new version.
+        folder: a preset.
+
+    Raises:
+        ValueError: the folder is no preset, or the URI is neither of these.
+        ConnectionError: the upload failed.
+        ImportError: the package that uploads it is not installed.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise UserError(
+            f"{folder} is no preset: it lacks {', '.join(missing)}. Make one with "
+            "sassl_tf.save_to_preset or python -m evaluation.save_preset."
+        )
+    service, handle = _split(uri)
+    if service == HUGGING_FACE:
+        hub = import_extra("huggingface_hub", "huggingface", f"The upload to {uri}")
+
+        def upload() -> None:
+            hub.HfApi().create_repo(handle, exist_ok=True)
+            hub.HfApi().upload_folder(
+                repo_id=handle, folder_path=str(folder), allow_patterns=[*FILES]
+            )
+    else:
+        kaggle = import_extra("kagglehub", "kaggle", f"The upload to {uri}")
+
+        def upload() -> None:
+            kaggle.model_upload(handle, str(folder))
+
+    _connected(upload, f"The preset {folder} could not be uploaded to {uri}", _LOG_IN[service])
+
+
+_LOG_IN = {
+    HUGGING_FACE: "Log in by hf auth login, with a token that may write, and try again.",
+    KAGGLE: "Log in by kagglehub.login() and try again.",
+}
+
+
+def _fetched(uri: str) -> pathlib.Path:
+    """Returns the local folder of a preset, downloaded unless it is cached."""
+    service, handle = _split(uri)
+    if service == HUGGING_FACE:
+        hub = import_extra("huggingface_hub", "huggingface", f"The download of {uri}")
+        name, _, revision = handle.partition("@")
+
+        def download() -> str:
+            return hub.snapshot_download(
+                name, revision=revision or None, allow_patterns=[*FILES], library_name="sassl_tf"
+            )
+    else:
+        kaggle = import_extra("kagglehub", "kaggle", f"The download of {uri}")
+
+        def download() -> str:
+            return kaggle.model_download(handle)
+
+    advice = "Look at the name and the network, or give the folder of a copy."
+    return pathlib.Path(_connected(download, f"{uri} could not be fetched", advice))
+
+
+def _connected(call: Callable[[], Any], failure: str, advice: str) -> Any:
+    try:
+        return call()
+    except Exception as error:  # of httpx, requests, the two packages and the file system
+        what = str(error).strip().partition("\n")[0][:300].rstrip(".")
+        raise NetworkError(f"{failure} ({type(error).__name__}: {what}). {advice}") from error
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """Returns the service and the handle of a URI."""
+    service, handle = next(
+        ((s, uri.removeprefix(s)) for s in (HUGGING_FACE, KAGGLE) if uri.startswith(s)), ("", "")
+    )
+    parts = handle.split("/")
+    right = len(parts) == 2 if service == HUGGING_FACE else 4 <= len(parts) <= 5
+    if not service or not right or not all(parts):
+        raise UserError(
+            f"The preset is named {uri!r}; expected a folder, hf://owner/name or "
+            "kaggle://owner/model/keras/variation."
+        )
+    return service, handle
+
+
+def _file_in_preset(source: PathLike, folder: pathlib.Path) -> pathlib.Path:
+    if not (folder / ENCODER_FILE).is_file():
+        raise UserError(f"{source} holds no {ENCODER_FILE}: it is no preset of this package.")
+    return folder / ENCODER_FILE
+
+
+def _check_shapes(encoder: keras.Model, file: pathlib.Path) -> None:
+    inputs, outputs = encoder.inputs or [], encoder.outputs or []
+    is_encoder = (
+        [len(tensor.shape) for tensor in inputs] == [4]
+        and inputs[0].shape[-1] == 3
+        and [len(tensor.shape) for tensor in outputs] == [2]
+    )
+    if not is_encoder:
+        raise UserError(
+            f"{file} maps {_shapes(inputs)} to {_shapes(outputs)}; an encoder maps images "
+            "[B, H, W, 3] to features [B, D]. Save the model without its head, and pooled."
+        )
+
+
+def _shapes(tensors: list[Any]) -> str:
+    return ", ".join(str(list(tensor.shape)) for tensor in tensors) or "unknown shapes"

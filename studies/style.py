@@ -1,0 +1,87 @@
+"""Does style augmentation help, where, and how strong should it be?
+
+    SASSL_DATA=DIR python -m evaluation.study --study=studies/style.py --workdir=runs/style
+
+DIR holds the images (the environment variable SASSL_DATA; by default `data`):
+
+    imagenette128/{train,val}/CLASS/...   Imagenette, 128 px
+    caltech101_128/{train,test}/CLASS/... Caltech-101
+    cifar10/{train,test}/CLASS/...        CIFAR-10 as class folders (training.convert_dataset)
+    fundus128/GRADE/...                   retina photographs
+    cue_conflict224/SHAPE/...             Geirhos et al. 2019
+
+`studies/style.py:moco` and `:byol` are the same arms for other methods, `:long` is SimCLR for four
+times as many epochs, and `:precision` compares mixed_bfloat16 with float32. docs/study.md has the
+questions and the criteria, written before the first run.
+"""
+
+import os
+
+# The size of the study. At 36 epochs a run sees 234,000 images.
+EPOCHS = 36.0
+LONGER = 4  # times the epochs, for ":long"
+SEEDS = [0, 1, 2, 3, 4]
+FEWER_SEEDS = [0, 1, 2]  # for the studies that follow the first one
+PRECISION = "float32"
+
+DATA = os.environ.get("SASSL_DATA", "data")
+HOME = f"folder:{DATA}/imagenette128"
+CIFAR10 = f"cifar10=folder:{DATA}/cifar10"
+
+BASELINE = ("baseline", {"style": "none"})
+STRONG = {"sassl.blending_factor": (0.4, 1.0), "sassl.interpolation_factor": (0.2, 0.7)}
+ARMS = [
+    BASELINE,
+    # The paper's factors are the preset's own: α and β from U(0.1, 0.3).
+    ("paper", {"style": "sassl"}),
+    ("strong", STRONG),
+    ("strong_in_batch", {**STRONG, "sassl.styles": "in_batch"}),
+]
+CHANGES = {
+    "dataset": HOME,
+    "epochs": EPOCHS,
+    "precision": PRECISION,
+    # Otherwise the processor decides it, and machines would differ.
+    "sassl.precision": "bfloat16",
+    "knn_every": 0,
+    "keep_checkpoints": 1,
+}
+EVALUATIONS = [
+    f"home, linear=linear_probe on {HOME} --trials=1",
+    f"home, kNN=knn on {HOME}",
+    f"home, ten shots=few_shot_10 on {HOME}",
+    f"home, 1 % of labels=finetune_0.01 on {HOME} --steps=200 --batch_size=64"
+    " --learning_rates=0.01 --weight_decays=0",
+    f"Caltech-101, linear=linear_probe on caltech101=folder:{DATA}/caltech101_128 --trials=1",
+    f"CIFAR-10, linear=linear_probe on {CIFAR10} --trials=1 --l2_values=12",
+    f"CIFAR-10, ten shots=few_shot_10 on {CIFAR10}",
+    f"fundus, linear=linear_probe on folder:{DATA}/fundus128 --trials=5",
+    f"shape bias=shape_bias on {CIFAR10} --cue_conflict={DATA}/cue_conflict224",
+]
+
+
+def get_study(variant="simclr"):
+    """Returns the study: "simclr", "moco", "byol", "long" or "precision"."""
+    study = {
+        "config": "training/configs/simclr.py:imagenette",
+        "changes": dict(CHANGES),
+        "arms": ARMS,
+        "seeds": SEEDS,
+        "evaluations": EVALUATIONS,
+    }
+    if variant in ("moco", "byol"):
+        study["config"] = f"training/configs/{variant}.py:imagenette"
+        study["seeds"] = FEWER_SEEDS
+    elif variant == "long":
+        study["changes"]["epochs"] = LONGER * EPOCHS
+        study["seeds"] = FEWER_SEEDS
+    elif variant == "precision":
+        study["changes"].pop("precision")
+        study["arms"] = [
+            ("float32", {**BASELINE[1], "precision": "float32"}),
+            ("mixed_bfloat16", {**BASELINE[1], "precision": "mixed_bfloat16"}),
+        ]
+        study["seeds"] = FEWER_SEEDS
+    elif variant != "simclr":
+        raise ValueError(f"There is no variant {variant!r} of this study.")
+    return study

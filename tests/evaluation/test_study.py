@@ -1,0 +1,418 @@
+"""Studies: checked before they start, continued after a kill, done by their records alone."""
+
+import contextlib
+import copy
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from evaluation import evaluate as evaluate_module
+from evaluation import study as module
+from evaluation.evaluate import evaluate, parse_evaluation, parse_evaluations
+from evaluation.results import REVISIONS
+from evaluation.studies import plan as plans
+from evaluation.studies import records
+from evaluation.studies import report as reports
+from evaluation.studies.plan import make_plan, read_study
+from evaluation.studies.processes import Failed, Stopped, run_command
+from evaluation.studies.records import without_folders
+from evaluation.studies.report import time_left, verdict
+from evaluation.study import Study
+from sassl_tf import plot
+from sassl_tf.checked import read_json, write_json
+from sassl_tf.errors import UserError
+from tests.evaluation.tiny import tiny_encoder, write_class_folders
+from training.engine.lock import locked
+from training.engine.preemption import StopRequest
+
+KNN = "kNN=knn on folder:images"
+STUDY = {
+    "config": "training/configs/simclr.py:smoke",
+    "changes": {"dataset": "folder:images", "batch_size": 16, "epochs": 6.0},
+    "arms": [("baseline", {"sassl.enabled": False}), ("half", {"sassl.probability": 0.5})],
+    "seeds": [0, 1],
+    "evaluations": [KNN],
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def images(tmp_path_factory):
+    """The tests' folder, with `images` in it."""
+    folder = tmp_path_factory.mktemp("study")
+    write_class_folders(folder / "images")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PYTHONPATH", str(plans.ROOT))
+        yield folder
+
+
+def changed(**changes):
+    return {**copy.deepcopy(STUDY), **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"arms": [*STUDY["arms"], ("third", {"sassl.probabilty": 1.0})]}, "sassl.probability"),
+        ({"arms": [*STUDY["arms"], ("half", {"sassl.probability": 0.4})]}, "name half"),
+        ({"arms": [*STUDY["arms"], ("same", {"sassl.probability": 0.5})]}, "half and same"),
+        ({"arms": [*STUDY["arms"], ("third", {"sassl.probability": 1.5})]}, "third.*from|at most"),
+        ({"arms": [*STUDY["arms"], ("third", {"sassl.probability": "a"})]}, "third sets"),
+        ({"arms": [*STUDY["arms"], ("third", {"seed": 3})]}, "third changes the seed"),
+        ({"arms": [*STUDY["arms"], ("a/b", {})]}, "name is 'a/b'"),
+        ({"arms": [*STUDY["arms"], ("third", {"dataset": "folder:x"})]}, "the same images"),
+        ({"arms": STUDY["arms"][:1]}, "1 arms"),
+        ({"arms": ["baseline"]}, "expected [(]name"),
+        ({"seeds": [0, 1, 0]}, "seed 0 is given twice"),
+        ({"seeds": []}, "no seeds"),
+        ({"evaluations": []}, "no evaluations"),
+        ({"evaluations": ["pets=knn on folder:missing"]}, "'pets'.*missing does not exist"),
+        ({"evaluations": [KNN, "kNN=few_shot_1 on shapes"]}, "name 'kNN'"),
+        ({"evaluations": [KNN, f"b={KNN[4:]} --k=3"]}, "'kNN' and 'b'"),
+        ({"changes": {"dataset": "folder:missing"}}, "missing does not exist"),
+        ({"config": "training/configs/simclr.py:smook"}, "smoke"),
+        ({"config": "nowhere.py:smoke"}, "nowhere.py"),
+        ({"arm": []}, 'Did you mean "arms"'),
+    ],
+)
+def test_bad_studies_are_told_before_the_first_run(changes, told):
+    with pytest.raises(UserError, match=told):
+        make_plan(changed(**changes))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("knn on shapes", "NAME=PROTOCOL on DATASET"),
+        ("a=knn", "NAME=PROTOCOL on DATASET"),
+        ("a=nn on shapes", 'Did you mean "knn"'),
+        ("a=few_shot_x on shapes", "no protocol 'few_shot_x'"),
+        ("a=knn on shapes --trials=3", "--temperature"),
+        ("a=knn on shapes --k=0", "k=0|k"),
+        ("a=knn on paper", "names no images"),
+        ("a=knn on nowhere", "no target 'nowhere'"),
+        ("a=shape_bias on shapes", "cue_conflict"),
+        ("a=knn on shapes --k='3", "'a': No closing quotation"),
+    ],
+)
+def test_bad_evaluations_are_told(text, told):
+    with pytest.raises(UserError, match=told):
+        parse_evaluation(text)
+
+
+def test_an_evaluation_is_its_protocol_with_the_settings_and_the_targets_metric():
+    one = parse_evaluation("Caltech, 5=few_shot_5 on caltech101=folder:a/b --trials=2")
+    assert (one.name, one.settings.shots, one.settings.trials) == ("Caltech, 5", 5, 2)
+    assert one.target.spec == "folder:a/b" and one.metric == "mean_per_class_accuracy"
+    probe = parse_evaluation("p=linear_probe on caltech101=folder:a --l2_values=3")
+    assert probe.settings.l2_values == pytest.approx((1e-6, 10**-0.5, 1e5))
+    assert probe.settings.metric == "mean_per_class_accuracy"
+    share = parse_evaluation("1 %=finetune_0.01 on shapes --steps=7 --learning_rates=0.1,1")
+    assert share.settings.label_share == 0.01 and share.settings.learning_rates == (0.1, 1.0)
+    bias = parse_evaluation("b=shape_bias on shapes --cue_conflict='a b'")
+    assert bias.settings.cue_conflict == "a b" and bias.metric == "shape_bias"
+
+
+def test_evaluations_by_name(tmp_path, monkeypatch):
+    """The results are those of the protocols; what is done stays done, what fails is told."""
+    write_class_folders(tmp_path / "one")
+    (tmp_path / "run").mkdir()
+    tiny_encoder().save(tmp_path / "run" / "encoder.keras")
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"image_size": 16}))
+    lines = [
+        f"near=knn on folder:{tmp_path / 'one'} --k=3",
+        f"ten=few_shot_20 on folder:{tmp_path / 'one'}",
+        f"first=few_shot_1 on folder:{tmp_path / 'one'} --trials=2",
+    ]
+    evaluations = parse_evaluations(lines)
+    results, failures = evaluate(tmp_path / "run", evaluations)
+    assert [*results] == ["near", "first"] and results["near"]["k"] == 3
+    assert results["near"] == read_json(tmp_path / "run" / evaluations[0].file)
+    assert "10 train images" in failures["ten"]
+    kept = read_json(tmp_path / "run" / evaluate_module.EVALUATIONS_FILE)
+    assert kept == json.loads(json.dumps({"results": results, "failures": failures}))
+    monkeypatch.setattr(evaluate_module, "say", lines.append)
+    again, _ = evaluate(tmp_path / "run", evaluations[:1])
+    assert again == {"near": results["near"]} and lines[-1] == "near: done before"
+
+
+def test_paths_stay_out_of_records():
+    assert without_folders("folder:/home/me/pets/") == "folder:pets"
+    assert without_folders(["/a/b.npz", 1, {"x": "folder:c/d"}]) == ["b.npz", 1, {"x": "folder:d"}]
+    for kept in ("tfds:imagenet2012_subset/1pct", "shapes", "folder:pets", "hf://owner/name"):
+        assert without_folders(kept) == kept
+
+
+def test_verdicts_and_times():
+    assert verdict({"low": 0.1, "high": 2.0}) == "**gain**"
+    assert verdict({"low": -2.0, "high": -0.1}) == "**loss**"
+    assert verdict({"low": -1.26, "high": 2.0}).endswith("more than +2.0 and less than -1.3")
+    # Three of arm a at 10 s each, one of b, which has none yet, at the mean of all.
+    assert time_left({"a": [8.0, 12.0]}, {"a": 3, "b": 1}, 1) == "about 0:40"
+    assert "unknown" in time_left({}, {"a": 3}, 1)
+
+
+class Commands:
+    """Stands for the processes of a study: writes what they write, with accuracies made up.
+
+    Attributes:
+        calls: (command, arm, folder) of each.
+        failing: the call that fails, if any.
+    """
+
+    def __init__(self):
+        self.calls, self.failing, self.plan = [], None, None
+
+    def go(self, study, workdir, **options):
+        self.plan = make_plan(study)
+        whole = Study(self.plan, workdir, **options)
+        whole.run()
+        return whole
+
+    def trained(self):
+        return [(arm, folder) for command, arm, folder in self.calls if command == "pretrain"]
+
+    def __call__(self, arguments, log, stop):
+        named = dict(a.removeprefix("--").split("=", 1) for a in arguments[2:])
+        folder = pathlib.Path(named.get("workdir") or named["encoder"])
+        command, arm = arguments[1].rpartition(".")[-1], folder.parent.name
+        self.calls.append((command, arm, folder.name))
+        if self.failing == self.calls[-1]:
+            raise Failed("no luck")
+        seed = int(folder.name[0])
+        [run] = [run for run in self.plan.runs if (run.arm, run.seed) == (arm, seed)]
+        if command == "pretrain":
+            config = json.loads(run.config.to_json())
+            config["fingerprints"] = plans.run_fingerprints(run, self.plan.dataset)
+            write_json(folder / "config.json", config)
+            (folder / "encoder.keras").touch()
+            (folder / "checkpoints").mkdir()
+            return
+        accuracy = (seed + 1) / 10 + (0.05 + seed / 100 if arm != "baseline" else 0)
+        one = {"accuracy": accuracy, "revision": 1, "versions": {"tensorflow": "2"}}
+        results = {e.name: one for e in self.plan.evaluations}
+        write_json(folder / "evaluations.json", {"results": results, "failures": {}})
+
+
+def test_the_picture_shows_each_difference_with_its_interval():
+    plan = make_plan(STUDY)
+    change = {"mean": 2.0, "low": 1.0, "high": 3.0}
+    rows = [
+        {"evaluation": "kNN", "arm": "baseline", "difference": None},
+        {"evaluation": "kNN", "arm": "half", "difference": change},
+    ]
+    [axis] = reports.draw(plan, rows).axes
+    assert axis.get_title(loc="left") == "kNN"
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["half"]
+    drawn = [[*map(float, line.get_xdata())] for line in axis.lines]
+    assert drawn == [[0, 0], [1, 3], [2]]
+    [empty] = reports.draw(plan, rows[:1]).axes
+    assert empty.get_title(loc="left") == "no pair yet"
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    made_up = Commands()
+    monkeypatch.setattr(module, "run_command", made_up)
+    monkeypatch.setattr(reports, "draw", lambda plan, rows: plot.figure(1, 1))  # takes a while
+    return made_up
+
+
+ORDER = [("baseline", "0"), ("half", "0"), ("baseline", "1"), ("half", "1")]
+
+
+def test_seed_by_seed_and_done_by_the_record_alone(commands, tmp_path):
+    whole = commands.go(STUDY, tmp_path, remove_checkpoints=True)
+    assert commands.trained() == ORDER and len(commands.calls) == 8
+    assert not (tmp_path / "runs" / "half" / "0" / "checkpoints").exists()
+    # Another machine: the records alone, in another place, and the images elsewhere.
+    shutil.copytree(tmp_path / "results", tmp_path / "kept")
+    shutil.rmtree(tmp_path / "runs")
+    shutil.copytree("images", tmp_path / "images")
+    elsewhere = json.loads(json.dumps(STUDY).replace("folder:", f"folder:{tmp_path}/"))
+    commands.go(elsewhere, tmp_path / "new", results=tmp_path / "kept")
+    assert len(commands.calls) == 8
+    text = (tmp_path / "new" / "report.md").read_text()
+    assert text == whole.report() and str(tmp_path) not in text and "4 of 4 runs are done" in text
+    assert (tmp_path / "new" / "report.png").exists()
+    # The interval by hand: changes of 5 and 6 points.
+    reach = scipy.stats.t.ppf(0.975, 1) * 0.5
+    [_, row] = json.loads((tmp_path / "new" / "report.json").read_text())["rows"]
+    assert row["values"] == {"0": pytest.approx(15), "1": pytest.approx(26)}
+    change = row["difference"]
+    assert [change[k] for k in ("mean", "low", "high", "pairs")] == pytest.approx(
+        [5.5, 5.5 - reach, 5.5 + reach, 2]
+    )
+
+
+def test_a_changed_study_keeps_what_is_part_of_it_and_says_what_is_not(commands, tmp_path):
+    commands.go(STUDY, tmp_path)
+    del commands.calls[:]
+    # Another value for an arm, another seed, and one more evaluation for all of them.
+    other = changed(
+        arms=[STUDY["arms"][0], ("half", {"sassl.probability": 0.6})],
+        seeds=[1, 2],
+        evaluations=[KNN, "one=few_shot_1 on folder:images"],
+    )
+    whole = commands.go(other, tmp_path)
+    assert commands.trained() == [("half", "1-2"), ("baseline", "2"), ("half", "2")]
+    assert ("evaluate", "baseline", "1") in commands.calls
+    not_part = "baseline/0, half/0, half/1"
+    assert not_part in whole.summary() and not_part in whole.report()
+    assert read_json(tmp_path / "results" / "half" / "1.json")["config"]["sassl"][
+        "probability"
+    ] == pytest.approx(0.5)
+    # And back: all is there.
+    del commands.calls[:]
+    commands.go(STUDY, tmp_path)
+    assert commands.calls == []
+
+
+def test_a_new_field_of_the_package_does_not_undo_a_run(commands, tmp_path):
+    commands.go(STUDY, tmp_path)
+    for file in (tmp_path / "results").glob("*/*.json"):
+        record = read_json(file)
+        del record["config"]["augment_on"]
+        write_json(file, record)
+    del commands.calls[:]
+    commands.go(STUDY, tmp_path)
+    assert commands.calls == []
+    arms = [(name, {**changes, "augment_on": "host"}) for name, changes in STUDY["arms"]]
+    commands.go(changed(arms=arms), tmp_path / "new", results=tmp_path / "results")
+    assert commands.trained() == ORDER  # a study that sets it cannot know what it was
+
+
+def test_a_new_revision_or_other_images_are_evaluated_again(commands, tmp_path, monkeypatch):
+    commands.go(STUDY, tmp_path)
+    del commands.calls[:]
+    plan = make_plan(STUDY)
+    _, record = records.record_of(plan.runs[0], plan, tmp_path / "results")
+    assert [*records.valid_results(record, plan)] == ["kNN"]
+    record["evaluations"]["kNN"]["listings"]["test"] = "other"
+    assert records.valid_results(record, plan) == {}
+    monkeypatch.setitem(REVISIONS, "knn", 2)
+    assert len(Study(plan, tmp_path).waiting()) == 4
+
+
+def test_a_run_that_fails_is_told_and_the_others_go_on(commands, tmp_path):
+    commands.failing = ("pretrain", "half", "0")
+    whole = commands.go(STUDY, tmp_path)
+    assert commands.trained() == ORDER
+    assert whole.failures() == {"half, seed 0": {"stage": "training", "reason": "no luck"}}
+    assert "- half, seed 0, training: no luck" in whole.report()
+    assert "3 of 4 runs are done" in whole.report()
+    commands.failing = None
+    whole = commands.go(STUDY, tmp_path)
+    assert not whole.failures() and commands.trained()[4:] == [("half", "0")]
+
+
+def test_tasks_share_the_runs_and_a_run_in_use_is_left_alone(commands, tmp_path):
+    commands.go(STUDY, tmp_path, task=1, tasks=3)
+    assert commands.trained() == [("half", "0")]
+    with pytest.raises(UserError, match="task is 3 of 3"):
+        Study(make_plan(STUDY), tmp_path, task=3, tasks=3)
+    with locked(tmp_path / "locks" / "baseline-0"):
+        commands.go(STUDY, tmp_path)
+    assert commands.trained()[1:] == [("baseline", "1"), ("half", "1")]
+
+
+def test_a_command_that_fails_says_why(tmp_path):
+    log = tmp_path / "log"
+    code = "import sys; print('a line'); print('Error: The disk is full.'); sys.exit(1)"
+    with pytest.raises(Failed, match=r"^The disk is full. \(exit status 1; see"):
+        run_command(["-c", code], log, StopRequest())
+    with pytest.raises(Failed, match=r"ended by SIGKILL \(often for lack of memory\)"):
+        run_command(["-c", "import os; os.kill(os.getpid(), 9)"], log, StopRequest())
+    with pytest.raises(Failed, match="no output"):
+        run_command(["-c", "raise SystemExit(2)"], log, StopRequest())
+    run_command(["-c", "print('well')"], log, StopRequest())
+    assert log.read_text().endswith("well\n")
+    stop = StopRequest()
+    stop.number = signal.SIGTERM
+    with pytest.raises(Stopped) as stopped:
+        run_command(["-c", "import time; time.sleep(60)"], log, stop)
+    assert stopped.value.status == 143
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of this")
+def test_a_command_ends_when_the_study_is_killed(tmp_path):
+    log = tmp_path / "log"
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    study = os.fork()
+    if study == 0:
+        run_command(["-c", code], log, StopRequest())
+        os._exit(0)
+    while not log.exists() or not log.read_text()[-2:-1].isdigit():
+        time.sleep(0.1)
+    child = int(log.read_text().split()[-1])
+    os.kill(study, signal.SIGKILL)
+    os.waitpid(study, 0)
+    deadline = time.monotonic() + 20
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        while time.monotonic() < deadline:
+            os.kill(child, 0)
+            if not pathlib.Path(f"/proc/{child}/cmdline").read_bytes():
+                break  # a zombie, whose new parent has not looked yet
+            time.sleep(0.2)
+        else:
+            pytest.fail("it goes on")
+
+
+def test_study_files(tmp_path):
+    file = tmp_path / "study.py"
+    file.write_text("def get_study(text='none'):\n    return {'arms': text}\n")
+    assert read_study(f"{file}") == {"arms": "none"}
+    assert read_study(f"{file}:long") == {"arms": "long"}
+    file.write_text("def get_study():\n    return {1: unknown}\n")
+    with pytest.raises(UserError, match=r"study.py, line 2: NameError: name 'unknown'"):
+        read_study(f"{file}")
+    file.write_text("def get_config():\n    pass\n")
+    with pytest.raises(UserError, match=r"no function get_study\(\)"):
+        read_study(f"{file}")
+    with pytest.raises(UserError, match="There is no file"):
+        read_study("nowhere.py")
+
+
+@pytest.mark.parametrize("variant", ["simclr", "moco", "byol", "long", "precision"])
+def test_our_own_study_can_be_read(variant, monkeypatch):
+    """Its configs and evaluations, without the images."""
+    study = read_study(f"{plans.ROOT / 'studies' / 'style.py'}:{variant}")
+    parse_evaluations(study["evaluations"])
+    for arm, changes in study["arms"]:
+        file = plans.config_path(study["config"])
+        plans.make_run(arm, 0, file, {**study["changes"], **changes})
+
+
+@pytest.mark.slow
+def test_a_study_for_real_killed_and_continued(tmp_path):
+    """SIGKILL in the middle of a run; the end is the same as without."""
+    (tmp_path / "study.py").write_text(f"def get_study():\n    return {STUDY!r}\n")
+    command = [sys.executable, "-m", "evaluation.study", f"--study={tmp_path / 'study.py'}"]
+    killed = [*command, f"--workdir={tmp_path / 'killed'}"]
+    process = subprocess.Popen(killed, stderr=subprocess.PIPE, text=True)
+    seen = 0
+    while seen < 3:  # the third start of a command: the training of the second run
+        seen += "output in" in process.stderr.readline()
+    time.sleep(5)
+    process.kill()
+    process.wait()
+    for folder in (killed[-1], f"--workdir={tmp_path / 'whole'}"):
+        done = subprocess.run([*command, folder], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    for name in ("whole", "killed"):
+        assert "4 of 4 runs are done" in (tmp_path / name / "report.md").read_text()
+    rows = [
+        json.loads((tmp_path / name / "report.json").read_text())["rows"]
+        for name in ("whole", "killed")
+    ]
+    assert rows[0] == rows[1]  # the smoke preset is equal to the bit
+    assert np.isfinite([row["mean"] for row in rows[0]]).all()
