@@ -82,16 +82,24 @@ def define_flags(settings_class: type[EvaluationSettings]) -> None:
         required=True,
     )
     define_crop_flag()
-    options = _options(settings_class)
-    for name, option in options.items():
-        option["define"](name, **option["arguments"])
-    if "batch_size" not in options:
+    define_settings_flags(settings_class)
+    if "batch_size" not in _options(settings_class):
         flags.DEFINE_integer(
             "batch_size",
             None,
             "The old name of --extract_batch_size, for version 0.1 only.",
             lower_bound=1,
         )
+
+
+def define_settings_flags(settings_class: type[EvaluationSettings]) -> None:
+    """Defines the flags of the settings of an evaluation.
+
+    Args:
+        settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
+    """
+    for name, option in _options(settings_class).items():
+        option["define"](name, **option["arguments"])
 
 
 def subject_from_flags(settings_class: type[EvaluationSettings]) -> Subject:

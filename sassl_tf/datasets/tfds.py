@@ -46,12 +46,12 @@ def tfds(name: str, split: str = "train", data_dir: PathLike | None = None) -> I
             or not as TFDS wrote them, or a dataset that is not prepared when there is no network.
     """
     check_split(split)
-    builder = _prepared_builder(name, data_dir)
+    builder = prepared_builder(name, data_dir)
     features = builder.info.features
     _check_image(name, features)
     _check_format(name, builder)
     fields = Fields("image", "label" if _has_label(builder) else None)
-    source = _source_split(builder, split, fields.label)
+    source = source_split(builder, split, fields.label)
     info = builder.info.splits[source]
     shards = look_at([absolute(os.fspath(path)) for path in info.filepaths])
     places = places_of_records(shards, fields)
@@ -77,7 +77,7 @@ def encoded_examples(
     Raises:
         ValueError: an unknown dataset, or one without images.
     """
-    builder = _prepared_builder(name, data_dir)
+    builder = prepared_builder(name, data_dir)
     features = builder.info.features
     _check_image(name, features)
     is_labelled = _has_label(builder)
@@ -124,7 +124,12 @@ def _stored_in_array_records(paths: Sequence[PathLike]) -> Iterator[tuple[int, b
 # Finding the data.
 
 
-def _prepared_builder(name: str, data_dir: PathLike | None) -> Any:
+def prepared_builder(name: str, data_dir: PathLike | None) -> Any:
+    """Returns the builder of a TFDS dataset, which is downloaded and prepared if it is not yet.
+
+    Raises:
+        ValueError: an unknown dataset, or one that is not prepared when there is no network.
+    """
     import tensorflow_datasets
 
     try:
@@ -230,10 +235,10 @@ def _check_counts(name: str, info: Any, shards: Sequence[Shard], places: Sequenc
             )
 
 
-def _source_split(builder: Any, split: str, label: str | None) -> str:
+def source_split(builder: Any, split: str, label: str | None) -> str:
     """Returns the first split of TFDS that has labels, else the last (ImageNet's test has none)."""
     present = [name for name in SPLIT_NAMES[split] if name in builder.info.splits]
-    if split == "validation" and _source_split(builder, "test", label) in present:
+    if split == "validation" and source_split(builder, "test", label) in present:
         present = []
     if not present:
         raise MissingSplit(
