@@ -37,6 +37,9 @@ _ADDED = {
     "encoder.vit": {"positions": "learned", "pool": "token", "heads": 0, "drop_path": 0.0},
     "optimizer.end_learning_rate": 0.0,
     "optimizer.vector_rate": 1.0,
+    "optimizer.end_weight_decay": 0.0,
+    "optimizer.decay_vectors": True,
+    "optimizer.clip_gradient": 0.0,
 }
 _PRECISION = "fingerprints.stylizer_precision"
 _ORDER = "fingerprints.order"
