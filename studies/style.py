@@ -28,12 +28,12 @@ DATA = os.environ.get("SASSL_DATA", "data")
 HOME = f"folder:{DATA}/imagenette128"
 CIFAR10 = f"cifar10=folder:{DATA}/cifar10"
 
-BASELINE = ("baseline", {"sassl.enabled": False})
+BASELINE = ("baseline", {"style": "none"})
 STRONG = {"sassl.blending_factor": (0.4, 1.0), "sassl.interpolation_factor": (0.2, 0.7)}
 ARMS = [
     BASELINE,
     # The paper's factors are the preset's own: α and β from U(0.1, 0.3).
-    ("paper", {"sassl.enabled": True}),
+    ("paper", {"style": "sassl"}),
     ("strong", STRONG),
     ("strong_in_batch", {**STRONG, "sassl.styles": "in_batch"}),
 ]

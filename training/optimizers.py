@@ -12,8 +12,43 @@ from ml_collections import ConfigDict
 from sassl_tf.errors import UserError
 
 
+class MomentumOptimizer(keras.optimizers.Optimizer):
+    """The part that both optimizers share: a velocity of each weight, and a weight decay.
+
+    Keras's own weight decay is apart from the gradient. This one is added to it, in `update_step`.
+
+    Args:
+        learning_rate: a number or a Keras schedule.
+        momentum: m.
+        weight_decay: λ.
+        name: of the optimizer.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        momentum: float,
+        weight_decay: float,
+        name: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
+        self.momentum = momentum
+        self.decay = weight_decay
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"momentum": self.momentum, "weight_decay": self.decay}
+        return {**super().get_config(), **own}
+
+
 @keras.saving.register_keras_serializable(package="sassl_tf")
-class LARS(keras.optimizers.Optimizer):
+class LARS(MomentumOptimizer):
     """Layer-wise adaptive rate scaling (You et al. 2017), as google-research/simclr uses it.
 
     For a weight w with gradient g: g ← g + λ·w; g ← η·‖w‖/‖g‖·g; v ← m·v + lr·g; w ← w - v.
@@ -38,10 +73,7 @@ class LARS(keras.optimizers.Optimizer):
         name: str = "lars",
         **kwargs: Any,
     ) -> None:
-        # Keras's own weight decay is decoupled from the gradient; LARS's is not.
-        super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
-        self.momentum = momentum
-        self.decay = weight_decay
+        super().__init__(learning_rate, momentum, weight_decay, name, **kwargs)
         self.trust_coefficient = trust_coefficient
         self.vector_rate = vector_rate
 
@@ -49,7 +81,6 @@ class LARS(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
         self._vectors = [is_vector(v) for v in variables]
 
     def update_step(
@@ -72,15 +103,8 @@ class LARS(keras.optimizers.Optimizer):
         self.assign_sub(variable, velocity)
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        config.pop("weight_decay")
-        return {
-            **config,
-            "momentum": self.momentum,
-            "weight_decay": self.decay,
-            "trust_coefficient": self.trust_coefficient,
-            "vector_rate": self.vector_rate,
-        }
+        own = {"trust_coefficient": self.trust_coefficient, "vector_rate": self.vector_rate}
+        return {**super().get_config(), **own}
 
 
 def clipped(gradient: tf.Tensor, norm: float) -> tf.Tensor:
@@ -106,7 +130,7 @@ def _norm(x):
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
-class TorchSGD(keras.optimizers.Optimizer):
+class TorchSGD(MomentumOptimizer):
     """Stochastic gradient descent as `torch.optim.SGD`, with which MoCo and SimSiam were trained.
 
     g ← g + λ·w, for every weight; v ← m·v + g; w ← w - lr·v. `keras.optimizers.SGD` differs: its
@@ -135,9 +159,7 @@ class TorchSGD(keras.optimizers.Optimizer):
         name: str = "torch_sgd",
         **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
-        self.momentum = momentum
-        self.decay = weight_decay
+        super().__init__(learning_rate, momentum, weight_decay, name, **kwargs)
         self.constant_for = constant_for
         self.constant_rate = constant_rate
         self.decay_vectors = decay_vectors
@@ -147,7 +169,6 @@ class TorchSGD(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
         self._held = [bool(self.constant_for) and self.constant_for in v.path for v in variables]
         self._decayed = [self.decay_vectors or not is_vector(v) for v in variables]
 
@@ -166,17 +187,13 @@ class TorchSGD(keras.optimizers.Optimizer):
         self.assign_sub(variable, learning_rate * velocity)
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        config.pop("weight_decay")
-        return {
-            **config,
-            "momentum": self.momentum,
-            "weight_decay": self.decay,
+        own = {
             "constant_for": self.constant_for,
             "constant_rate": self.constant_rate,
             "decay_vectors": self.decay_vectors,
             "clip_gradient": self.clip_gradient,
         }
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")

@@ -17,8 +17,10 @@ from evaluation.evaluate import Evaluation, check_data, parse_evaluations
 from sassl_tf.datasets import ImageDataset, load_dataset
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
-from training.engine.assembly import build_augmentation, fingerprints, style_fingerprints
+from training.configs.earlier import as_written
+from training.engine.assembly import fingerprints, style_fingerprints
 from training.engine.config_checks import check_config, fields
+from training.styles import build_augmentation
 
 ROOT = pathlib.Path(__file__).parents[2]
 KEYS = ("config", "changes", "arms", "seeds", "evaluations")
@@ -191,8 +193,9 @@ def make_run(arm: str, seed: int, config_file: str, changes: Mapping[str, Any]) 
 
 def run_fingerprints(run: Run, dataset: ImageDataset) -> dict[str, Any]:
     """Returns the fingerprints of a run, as its `config.json` will have them."""
-    section = json.loads(run.config.sassl.to_json())
-    style = json.dumps({"sassl": section, "augment_on": run.config.augment_on}, sort_keys=True)
+    config = as_written(run.config)
+    parts = ("style", config["style"], "augment_on")  # on which the layer depends
+    style = json.dumps({name: config[name] for name in parts if name in config}, sort_keys=True)
     return {**fingerprints(dataset, None), **_style_fingerprints(style)}
 
 
@@ -257,7 +260,7 @@ def _check_different(runs: Sequence[Run]) -> None:
     """Raises a UserError if two arms have the same config."""
     seen: dict[str, str] = {}
     for run in runs:
-        other = seen.setdefault(run.config.to_json(sort_keys=True), run.arm)
+        other = seen.setdefault(json.dumps(as_written(run.config), sort_keys=True), run.arm)
         if other != run.arm:
             raise UserError(f"The arms {other} and {run.arm} have the same config; leave one out.")
 

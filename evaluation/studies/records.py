@@ -15,7 +15,7 @@ from evaluation.evaluate import Evaluation
 from evaluation.results import revision_of
 from evaluation.studies.plan import Plan, Run, run_fingerprints
 from sassl_tf.checked import Damaged, cached, read_json
-from training.engine.config_checks import fields
+from training.configs.earlier import as_written, up_to_date
 from training.engine.workdir import CONFIG_FILE, ENCODER_FILE, checkpoint_steps, differences
 from training.report.metrics import read_metrics
 
@@ -80,8 +80,8 @@ def is_of(config: Mapping[str, Any], run: Run, plan: Plan) -> bool:
         run: a run of the study.
         plan: the study.
     """
-    there = dict(flat(without_folders(config)))
-    here = {name: _as_json(value) for name, value in fields(run.config)}
+    there = dict(flat(without_folders(up_to_date(config))))
+    here = dict(flat(as_written(run.config)))
     prints = run_fingerprints(run, plan.dataset)
     here.update({f"fingerprints.{name}": value for name, value in prints.items()})
     for name, value in without_folders(here).items():
@@ -155,9 +155,8 @@ def _first_fit(
 
 def _same(config: Mapping[str, Any], run: Run, plan: Plan) -> bool:
     """Returns whether `training.pretrain` would go on with a workdir of this config."""
-    here = _as_json(run.config.to_dict())
-    here["fingerprints"] = run_fingerprints(run, plan.dataset)
-    apart = {name for name, *_ in differences(dict(config), here)}
+    here = {**as_written(run.config), "fingerprints": run_fingerprints(run, plan.dataset)}
+    apart = {name for name, *_ in differences(up_to_date(config), here)}
     return apart <= {"fingerprints.stylizer_precision"}
 
 

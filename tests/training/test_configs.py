@@ -11,9 +11,10 @@ from tests.training.test_simclr import tiny_encoder, views
 from training.configs import barlow_twins, byol, moco, moco_v3, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
 from training.engine import assembly
-from training.engine.assembly import build_augmentation, compiled_method
+from training.engine.assembly import compiled_method
 from training.engine.config_checks import check_config
 from training.optimizers import peak_learning_rate
+from training.styles import build_augmentation
 
 CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg, moco_v3]
 

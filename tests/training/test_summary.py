@@ -16,10 +16,18 @@ from training.report import summary
 def test_what_decides_a_run_is_told():
     augment = sassl_tf.SASSLAugmentation(styles="in_batch", stylize_size=64, probability=0.5)
     told = summary.style(augment)
-    assert told == "compact stylizer, at 64 px, styles in batch, p 0.5, α 0.1–0.3, β 0.1–0.3"
+    assert told == "SASSL: compact stylizer, at 64 px, styles in batch, p 0.5, α 0.1–0.3, β 0.1–0.3"
     bank = len(sassl_tf.StyleBank.default("compact"))
     assert f"styles {bank:,} in a bank" in summary.style(sassl_tf.SASSLAugmentation())
     assert summary.style(None) == "off"
+    others = {
+        "FourierStyle: styles in batch, 1 of the spectrum, p 0.8, α 0–1": sassl_tf.FourierStyle(),
+        "ColorStatistics: styles in batch, rgb, p 1, α 0.4": sassl_tf.ColorStatistics(1, 0.4),
+        f"RandomStyle: compact stylizer, styles {bank:,} in a bank, p 0.8, α 0.5, β 1": (
+            sassl_tf.RandomStyle()
+        ),
+    }
+    assert [summary.style(layer) for layer in others.values()] == list(others)
     assert [summary.batch(64, 1), summary.batch(64, 4)] == ["64", "64, 16 on each of 4"]
     assert "helpers of here:1" in summary.source("host", "here:1")
     assert "within the train step" in summary.source("device", "")

@@ -66,6 +66,18 @@ BUDGETS["smoke"] = {
 }
 
 
+# The arguments of every style augmentation that has a stylizer.
+STYLIZING = {
+    "stylizer": "compact",
+    "weights": "",  # the stylizer's, if its name does not determine them
+    "styles": "default",  # or the path of a style bank; for SASSL also "in_batch"
+    "probability": 0.8,
+    "stylize_size": 0,  # px; 0 for full size
+    "encode_size": 0,  # px, for F alone; 0 for the size of T
+    "precision": "",  # "float32" or "bfloat16"; "" for the stylizer's own choice
+}
+
+
 def make_config(
     method: str, preset: str, recipe: dict[str, Any], presets: dict[str, Any]
 ) -> ml_collections.ConfigDict:
@@ -120,18 +132,27 @@ def base() -> ml_collections.ConfigDict:
                     "drop_path": 0.0,
                 },
             },
+            # The section with the arguments of the style augmentation: "sassl", "fourier",
+            # "color_statistics" or "random_style"; or "none".
+            "style": "sassl",
             "sassl": {
-                "enabled": True,
-                "stylizer": "compact",
-                "weights": "",  # the stylizer's, if its name does not determine them
-                "styles": "default",  # or "in_batch", or the path of a style bank
-                "probability": 0.8,
+                "enabled": True,  # False is the same as style "none"
+                **STYLIZING,
                 "blending_factor": (0.1, 0.3),  # α
                 "interpolation_factor": (0.1, 0.3),  # β
-                "stylize_size": 0,  # px; 0 for full size
-                "encode_size": 0,  # px, for F alone; 0 for the size of T
-                "precision": "",  # "float32" or "bfloat16"; "" for the stylizer's own choice
             },
+            "fourier": {
+                "styles": "in_batch",  # or "one_in_batch"
+                "probability": 0.8,
+                "blending_factor": (0.0, 1.0),  # α
+                "frequency_share": 1.0,  # of the spectrum's area, around frequency 0
+            },
+            "color_statistics": {
+                "probability": 0.8,
+                "blending_factor": (0.0, 1.0),  # α
+                "color_space": "rgb",  # or "lab"
+            },
+            "random_style": {**STYLIZING, "blending_factor": (0.5, 0.5)},  # α
             "optimizer": {
                 "name": "lars",
                 "learning_rate": 0.3,
@@ -151,7 +172,7 @@ def base() -> ml_collections.ConfigDict:
                 # For "sgd": weights whose path contains this keep the peak learning rate.
                 "constant_for": "",
             },
-            # The place where crops become views, SASSL included: "host" for the input pipeline,
+            # The place where crops become views, style included: "host" for the input pipeline,
             # "device" for the train step.
             "augment_on": "host",
             "precision": "float32",  # or "mixed_bfloat16", "mixed_float16"

@@ -33,6 +33,7 @@ SASSL's paper did not try MoCo v3.
 """
 
 import dataclasses
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -62,7 +63,7 @@ RECIPE = {
         "warmup_epochs": 40.0,
     },
 }
-RESNET = {
+RESNET: dict[str, Any] = {
     "encoder": {"vit": {"positions": "learned", "heads": 0}, "zero_init_residual": True},
     "moco_v3": {
         "projector_layers": 2,
@@ -71,12 +72,12 @@ RESNET = {
     },
     "optimizer": {"name": "lars", "weight_decay": 1e-6, "warmup_epochs": 10.0},
 }
-SMALL = {
+SMALL: dict[str, Any] = {
     "encoder": {"name": "vit_tiny8", "vit": {"heads": 0}},
     "moco_v3": {"hidden_dim": 512, "projection_dim": 128},
     "optimizer": {"learning_rate": 5e-4, "weight_decay": 0.1, "warmup_epochs": 4.0},
 }
-CHANGES = {
+CHANGES: dict[str, Any] = {
     "imagenet_resnet50": {
         "encoder": {**RESNET["encoder"], "name": "resnet50"},
         "epochs": 100.0,

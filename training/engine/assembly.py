@@ -10,12 +10,12 @@ from ml_collections import ConfigDict
 from sassl_tf.augmentation import SASSLAugmentation
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of
-from sassl_tf.stylizers import load_stylizer
+from sassl_tf.image_augmentation import ImageAugmentation
 from training.encoders import build_encoder
 from training.input.pipeline import ORDER, batches_per_epoch
-from training.input.placement import placement
 from training.methods import build_method
 from training.optimizers import build_optimizer
+from training.styles import build_augmentation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Plan:
         config: see `training/configs`.
         strategy: the `tf.distribute.Strategy` that it runs under.
         dataset: the `ImageDataset` that it trains on.
-        augment: the `SASSLAugmentation`, or None.
+        augment: the layer of its style augmentation, or None.
         steps_per_epoch: number of whole batches in an epoch.
     """
 
     config: Any
     strategy: tf.distribute.Strategy
     dataset: ImageDataset
-    augment: SASSLAugmentation | None
+    augment: ImageAugmentation | None
     steps_per_epoch: int
 
     @property
@@ -54,25 +54,6 @@ def make_plan(config: ConfigDict, strategy: tf.distribute.Strategy) -> Plan:
     return Plan(config, strategy, dataset, build_augmentation(config), steps_per_epoch)
 
 
-def build_augmentation(config: ConfigDict) -> SASSLAugmentation | None:
-    """Returns the SASSL layer of a config, or None if it is switched off."""
-    if not config.sassl.enabled:
-        return None
-    sassl = config.sassl
-    return SASSLAugmentation(
-        stylizer=load_stylizer(sassl.stylizer, sassl.weights or None),
-        styles=sassl.styles,
-        probability=sassl.probability,
-        blending_factor=sassl.blending_factor,
-        interpolation_factor=sassl.interpolation_factor,
-        stylize_size=sassl.stylize_size or None,
-        encode_size=sassl.encode_size or None,
-        precision=sassl.precision or None,
-        static_shapes=placement(config).static_shapes,
-        value_range=(0, 1),
-    )
-
-
 def compiled_method(config: ConfigDict, total_steps: int, steps_per_epoch: int) -> keras.Model:
     """Builds the method of a config with its optimizer; both have all their variables.
 
@@ -82,7 +63,7 @@ def compiled_method(config: ConfigDict, total_steps: int, steps_per_epoch: int) 
         config: see `training/configs`.
         total_steps, steps_per_epoch: length of the run and of an epoch, for the schedules.
     """
-    # The seed is set here, so that the initial weights are the same with and without SASSL.
+    # The seed is set here, so that the initial weights are the same whatever the style.
     keras.utils.set_random_seed(config.seed)
     encoder = build_encoder(**config.encoder, image_size=config.image_size)
     method = build_method(config, encoder, total_steps)
@@ -93,20 +74,20 @@ def compiled_method(config: ConfigDict, total_steps: int, steps_per_epoch: int) 
     return method
 
 
-def fingerprints(dataset: ImageDataset, augment: SASSLAugmentation | None) -> dict[str, Any]:
+def fingerprints(dataset: ImageDataset, augment: ImageAugmentation | None) -> dict[str, Any]:
     """Returns what must be the same for a run to continue, as `open_workdir` takes it.
 
     Args:
         dataset: an `ImageDataset`.
-        augment: a `SASSLAugmentation`, or None.
+        augment: the layer of a style augmentation, or None.
     """
     images = {"images": len(dataset), "listing": dataset.listing, "order": ORDER}
     return {**images, **style_fingerprints(augment)}
 
 
-def style_fingerprints(augment: SASSLAugmentation | None) -> dict[str, str]:
-    """Returns the fingerprints of a `SASSLAugmentation`; none for None."""
-    if augment is None:
+def style_fingerprints(augment: ImageAugmentation | None) -> dict[str, str]:
+    """Returns the fingerprints of a layer's stylizer and styles; none without a stylizer."""
+    if not isinstance(augment, SASSLAugmentation):  # RandomStyle is one too
         return {}
     bank = augment.style_bank
     return {

@@ -14,12 +14,14 @@ import ml_collections
 
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
+from sassl_tf.style_augmentations.color_statistics import COLOR_SPACES
 from sassl_tf.views.colour import JITTER_LAWS
 from sassl_tf.views.crops import CROP_SAMPLERS
 from sassl_tf.views.recipes import SASSL_POSITIONS
 from sassl_tf.vit import POOLS, POSITIONS
 from training.input.placement import PLACEMENTS
 from training.methods import METHODS
+from training.styles import NONE, STYLES
 
 SEEDS = 2**31  # TensorFlow's seeds are int32, and Keras's are not negative
 
@@ -116,6 +118,31 @@ VIEW = {
     "solarize_probability": SHARE,
     "sassl": one_of(*SASSL_POSITIONS),
 }
+STYLIZING = {
+    "stylizer": NAME,
+    "weights": TEXT,
+    "styles": NAME,
+    "probability": SHARE,
+    "blending_factor": bounds(0, 1),
+    "stylize_size": SIDE,
+    "encode_size": SIDE,
+    "precision": one_of("", "float32", "bfloat16"),
+}
+STYLE = {
+    "sassl": {"enabled": SWITCH, **STYLIZING, "interpolation_factor": bounds(0, 1)},
+    "fourier": {
+        "styles": one_of("in_batch", "one_in_batch"),
+        "probability": SHARE,
+        "blending_factor": bounds(0, 1),
+        "frequency_share": number(0, 1, above=True),
+    },
+    "color_statistics": {
+        "probability": SHARE,
+        "blending_factor": bounds(0, 1),
+        "color_space": one_of(*COLOR_SPACES),
+    },
+    "random_style": STYLIZING,
+}
 METHOD = {
     "simclr": {"hidden_dim": WIDTH, "projection_dim": WIDTH, "temperature": POSITIVE},
     "moco": {
@@ -163,20 +190,12 @@ FIELDS = {
     "encoder.width": POSITIVE,
     "encoder.zero_init_residual": SWITCH,
     "encoder.synchronized_batch_norm": SWITCH,
+    "style": one_of(*STYLES, NONE),
+    **{f"{style}.{name}": rule for style, rules in STYLE.items() for name, rule in rules.items()},
     "encoder.vit.positions": one_of(*POSITIONS),
     "encoder.vit.pool": one_of(*POOLS),
     "encoder.vit.heads": whole(0),
     "encoder.vit.drop_path": SHARE,
-    "sassl.enabled": SWITCH,
-    "sassl.stylizer": NAME,
-    "sassl.weights": TEXT,
-    "sassl.styles": NAME,
-    "sassl.probability": SHARE,
-    "sassl.blending_factor": bounds(0, 1),
-    "sassl.interpolation_factor": bounds(0, 1),
-    "sassl.stylize_size": SIDE,
-    "sassl.encode_size": SIDE,
-    "sassl.precision": one_of("", "float32", "bfloat16"),
     **{f"views.{side}.{name}": rule for side in ("left", "right") for name, rule in VIEW.items()},
     "optimizer.name": one_of("lars", "sgd", "adamw"),
     "optimizer.learning_rate": AT_LEAST_0,
@@ -282,7 +301,7 @@ def _groups_hold_several_images(config):
 
 
 # {field of `optimizer`: (the value that does nothing, the optimizers that have it)}
-OPTIMIZER_OPTIONS = {
+OPTIMIZER_OPTIONS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "constant_for": ("", ("sgd",)),
     "vector_rate": (1.0, ("lars",)),
     "end_weight_decay": (0.0, ("adamw",)),
@@ -308,7 +327,7 @@ def _option_is_of_the_optimizer(field):
 
 
 # {fields: the rule for them together}, applied if each field follows its own rule.
-TOGETHER = {
+TOGETHER: dict[tuple[str, ...], Callable] = {
     ("method",): _method_has_its_section,
     ("method", "batch_size", "moco.queue_size"): _queue_holds_whole_batches,
     ("method", "batch_size", "moco.batch_norm_groups"): _groups_hold_several_images,

@@ -14,6 +14,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from sassl_tf.datasets import ImageDataset
+from sassl_tf.datasets.dataset import READS_IN_FLIGHT
 from sassl_tf.errors import UserError
 from sassl_tf.views import View, crop_view, draw_view, finish_views
 from training.input.data_service import served
@@ -69,6 +70,7 @@ def distributed_batches(
     augment: keras.layers.Layer | None,
     start_step: int,
     data_service: str = "",
+    reads: int = READS_IN_FLIGHT,
 ) -> tf.distribute.DistributedDataset:
     """`view_batches` for a strategy: every replica gets its share of the global batch, every
     host makes the views of its own replicas alone, or has them made by a data service."""
@@ -81,6 +83,7 @@ def distributed_batches(
             start_step,
             share=(context.input_pipeline_id, context.num_input_pipelines),
             replica_batch_size=context.get_per_replica_batch_size(config.batch_size),
+            reads=reads,
         )
         return served(own, data_service) if data_service else own
 
@@ -94,6 +97,7 @@ def view_batches(
     start_step: int = 0,
     share: tuple[int, int] = (0, 1),
     replica_batch_size: int | None = None,
+    reads: int = READS_IN_FLIGHT,
 ) -> tf.data.Dataset:
     """An endless dataset of batches of views.
 
@@ -105,6 +109,7 @@ def view_batches(
         share: (number, count) of the host: of each global batch, cut into `count` parts, it makes
             the part of this number.
         replica_batch_size: how many images a batch has; None: the host's part.
+        reads: how many images (or windows, with `config.shuffle_window`) are read at a time.
 
     Returns:
         A `tf.data.Dataset` of dicts: "left" and "right", float32 [B, image_size, image_size, 3]
@@ -122,11 +127,15 @@ def view_batches(
 
     # Nothing here needs AutoGraph, which would take seconds to read all that is called.
     @tf.autograph.experimental.do_not_convert
-    def load(place):
+    def fetch(place):
         # The host's images come one after the other; its part of a batch lies among the others'.
         position = place // part * batch_size + number * part + place % part
         _, index = shuffled_index(position, count, epoch_length, config.seed)
-        image = dataset.example(index)["image"]
+        return position, index, dataset.fetch(index)
+
+    @tf.autograph.experimental.do_not_convert
+    def load(position, index, fetched):
+        image = dataset.decode(fetched)
         # Two folds, since a fold takes 32 bits and positions may need more.
         seed = tf.random.fold_in(tf.constant([config.seed, 0]), position // 2**31)
         seed = tf.random.fold_in(seed, position % 2**31)
@@ -145,8 +154,10 @@ def view_batches(
     # The source is numbers of steps, so that a data service deals out whole batches.
     steps = tf.data.Dataset.range(start_step, tf.int64.max)
     places = steps.flat_map(lambda step: tf.data.Dataset.range(step * part, (step + 1) * part))
+    # Reading waits and decoding computes, so each has a parallelism of its own.
+    fetched = places.map(fetch, num_parallel_calls=reads, deterministic=True)
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-    batches = places.map(load, **parallel).batch(replica_batch_size or part, drop_remainder=True)
+    batches = fetched.map(load, **parallel).batch(replica_batch_size or part, drop_remainder=True)
     batches = placement(config).in_pipeline(batches, finish)
     return batches.prefetch(tf.data.AUTOTUNE)
 

@@ -11,6 +11,8 @@ import keras
 import tensorflow as tf
 
 from sassl_tf.augmentation import SASSLAugmentation
+from sassl_tf.image_augmentation import ImageAugmentation
+from sassl_tf.style_augmentations import ColorStatistics, FourierStyle
 from training.encoders import all_layers
 from training.engine.strategy import worker
 from training.engine.workdir import ENCODER_FILE, METRICS_FILE, VIEWS_FILE
@@ -38,7 +40,7 @@ def before(run: Run, data_service: str) -> str:
     lines = {
         "images": f"{len(plan.dataset):,} of {config.dataset}, views of {config.image_size} px",
         "encoder": f"{config.encoder.name}, {weights:.1f} M parameters, {config.precision}",
-        "SASSL": style(plan.augment),
+        "style": style(plan.augment),
         "devices": devices(plan.strategy),
         "batch": batch(config.batch_size, plan.strategy.num_replicas_in_sync),
         "steps": f"{plan.total_steps:,}, {epochs}{continuing}",
@@ -84,17 +86,40 @@ def next_command(run: Run) -> str:
     return shlex.join(["python", "-m", f"evaluation.{protocol}", *flags])
 
 
-def style(augment: SASSLAugmentation | None) -> str:
-    """Returns a line about a `SASSLAugmentation`, or "off" for None."""
+def style(augment: ImageAugmentation | None) -> str:
+    """Returns a line about the layer of a style augmentation, or "off" for None."""
     if augment is None:
         return "off"
-    styles = "in batch" if augment.style_bank is None else f"{len(augment.style_bank):,} in a bank"
-    size = f", at {augment.stylize_size} px" if augment.stylize_size else ""
-    alpha, beta = augment.blending_factor, augment.interpolation_factor
-    return (
-        f"{augment.stylizer.name} stylizer{size}, styles {styles}, p {augment.probability:g}, "
-        f"α {alpha[0]:g}–{alpha[1]:g}, β {beta[0]:g}–{beta[1]:g}"
-    )
+    name = type(augment).__name__.removesuffix("Augmentation")
+    details = ", ".join([*_own_details(augment), f"p {augment.probability:g}"])
+    factors = {"α": "blending_factor", "β": "interpolation_factor"}
+    ranges = [
+        f"{symbol} {_between(*getattr(augment, factor))}"
+        for symbol, factor in factors.items()
+        if hasattr(augment, factor)
+    ]
+    return f"{name}: {', '.join([details, *ranges])}"
+
+
+def _own_details(augment: ImageAugmentation) -> list[str]:
+    if isinstance(augment, SASSLAugmentation):  # RandomStyle is one too
+        bank, size = augment.style_bank, augment.stylize_size
+        styles = "in batch" if bank is None else f"{len(bank):,} in a bank"
+        return [
+            f"{augment.stylizer.name} stylizer{f', at {size} px' if size else ''}",
+            f"styles {styles}",
+        ]
+    if isinstance(augment, FourierStyle):
+        one = augment.styles == "one_in_batch"
+        share = f", {augment.frequency_share:.3g} of the spectrum"
+        return [f"{'one style a batch' if one else 'styles in batch'}{share}"]
+    if isinstance(augment, ColorStatistics):
+        return [f"styles in batch, {augment.color_space}"]
+    return []
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g}–{high:g}"
 
 
 def devices(strategy: tf.distribute.Strategy) -> str:
