@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.command import binary
-from training.configs import barlow_twins, byol, moco, simclr, simsiam, vicreg
+from training.configs import barlow_twins, byol, moco, moco_v3, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
 from training.engine.config_checks import FIELDS, METHOD, check_config, fields
 from training.engine.loop import pretrain
 
-CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg]
+CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg, moco_v3]
 BAD = {
     "method": ["simcrl", "", "moco"],  # the last is a method, of another config
     "dataset": ["", " "],
@@ -75,6 +75,8 @@ BAD = {
     "optimizer.weight_decay": [-1e-6],
     "optimizer.warmup_epochs": [-1.0, math.nan],
     "optimizer.vector_rate": [0.0, -1.0],
+    "optimizer.end_weight_decay": [-0.1],
+    "optimizer.clip_gradient": [-1.0, math.nan],
     "augment_on": ["gpu"],
     "precision": ["float31", "bfloat16", ""],
     "log_every": [-1],
@@ -173,6 +175,10 @@ def test_fields_that_do_not_go_together():
     config = barlow_twins.get_config("imagenet")
     config.optimizer.name = "adamw"
     with pytest.raises(ValueError, match=r"vector_rate is 0\.024"):
+        check_config(config)
+    config = simclr.get_config("imagenet")
+    config.optimizer.decay_vectors = False
+    with pytest.raises(ValueError, match=r"decay_vectors is False, .* 'sgd' or 'adamw' supports"):
         check_config(config)
 
 

@@ -18,6 +18,12 @@ ADDED = (
     "random_style",
     "sassl.blending_factor_end",
     "sassl.interpolation_factor_end",
+    "encoder.vit",
+    "optimizer.end_learning_rate",
+    "optimizer.vector_rate",
+    "optimizer.end_weight_decay",
+    "optimizer.decay_vectors",
+    "optimizer.clip_gradient",
 )
 
 
@@ -40,8 +46,10 @@ def up_to_date(config: Mapping[str, Any]) -> dict[str, Any]:
         return new
     defaults = json.loads(base().to_json())
     for name in ADDED:
-        section, _, field = name.rpartition(".")
-        there, default = (new[section], defaults[section]) if section else (new, defaults)
+        *outer, field = name.split(".")
+        there, default = new, defaults
+        for section in outer:
+            there, default = there.get(section, {}), default[section]
         there.setdefault(field, default[field])
     new["style"] = style_of(new)
     new["sassl"]["enabled"] = new["style"] == "sassl"
