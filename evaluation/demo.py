@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from evaluation import knn, linear_probe
+from evaluation import knn, linear_probe, markdown
 from evaluation.subject import load_subject
 from sassl_tf import plot
 from sassl_tf.datasets import load_dataset
@@ -116,12 +116,13 @@ def draw_page(
 def table(accuracies: Mapping[str, Mapping[str, float]]) -> str:
     """Returns both runs' accuracies, and what SASSL changes, as Markdown."""
     protocols = list(next(iter(accuracies.values())))
-    lines = ["| | " + " | ".join(protocols) + " |", "|---|" + "---|" * len(protocols)]
-    for run, result in accuracies.items():
-        lines.append(f"| {run} | " + " | ".join(f"{result[p]:.1f} %" for p in protocols) + " |")
+    rows = [
+        [run, *(f"{result[protocol]:.1f} %" for protocol in protocols)]
+        for run, result in accuracies.items()
+    ]
     without, with_sassl = accuracies.values()
-    changes = (f"{with_sassl[p] - without[p]:+.1f}" for p in protocols)
-    return "\n".join([*lines, "| change | " + " | ".join(changes) + " |"])
+    changes = [f"{with_sassl[protocol] - without[protocol]:+.1f}" for protocol in protocols]
+    return markdown.table(["", *protocols], [*rows, ["change", *changes]])
 
 
 def run_demo(

@@ -20,6 +20,7 @@ import scipy.stats
 from absl import app, flags
 
 from evaluation import results
+from evaluation.markdown import origin, table
 from sassl_tf import plot
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
@@ -218,48 +219,36 @@ def paired_difference(
 
 def markdown(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], metric: str) -> str:
     """Returns the report as Markdown: a table, its meaning, the commands and the versions."""
+    header = ("setting", "evaluation", "dataset", "variant", "mean ± std", "seeds", "change [95 %]")
     measured = metric.replace("_", " ").capitalize()
     lines = [
         f"# {measured} with and without style augmentation, test split, %",
         "",
-        "| setting | evaluation | dataset | variant | mean ± std | seeds | change [95 %] |",
-        "|---|---|---|---|---|---|---|",
-        *map(_table_line, rows),
+        table(header, map(_cells, rows)),
         "",
         "Std is the standard deviation of the seeds' values. Change is the mean of the differences "
         "between runs of one seed, with Student's 95 % confidence interval if there are two seeds "
         "or more. An interval that contains 0 does not tell the two variants apart.",
         "",
-        "## Commands",
-        "",
-        "```sh",
-        *dict.fromkeys(command for run in runs for command in _commands(run)),
-        "```",
-        "",
-        "## Versions",
-        "",
-        *dict.fromkeys(
-            ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-            for run in runs
-            for result in run["results"]
+        origin(
+            [command for run in runs for command in _commands(run)],
+            [result for run in runs for result in run["results"]],
         ),
-        "",
     ]
     return "\n".join(lines)
 
 
-def _table_line(row):
+def _cells(row):
     spread = "" if row["std"] is None else f" ± {row['std']:.2f}"
-    cells = [
+    return [
         row["setting"],
         row["evaluation"],
         row["dataset"],
         row["variant"],
         f"{row['mean']:.2f}{spread}",
-        str(len(row["values"])),
+        len(row["values"]),
         _change(row.get("difference")),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def write_report(workdirs: Iterable[PathLike], output: PathLike, metric: str = "accuracy") -> str:

@@ -34,7 +34,7 @@ LAYERS = {
         "RandomSolarization",
     ),
     "sassl_tf.views.two_views": ("TwoViews",),
-    "sassl_tf.vit": ("ClassToken", "FirstToken", "PositionEmbedding"),
+    "sassl_tf.vit": ("ClassToken", "FirstToken", "Gelu", "PositionEmbedding"),
 }
 
 

@@ -1,7 +1,7 @@
 """Vision transformers (Dosovitskiy et al. 2020, arXiv 2010.11929) for images of any size.
 
 KerasHub has them for one size of image, and without stochastic depth. These are functional models
-of Keras's own layers and of three small ones below, which `import sassl_tf` makes known to Keras.
+of Keras's own layers and of four small ones below, which `import sassl_tf` makes known to Keras.
 """
 
 from __future__ import annotations
@@ -114,10 +114,8 @@ def _block(
             )(branch)
         return layers.Add(name=f"{name}_{which}_add")([x, branch])
 
-    def dense(units: int, which: str, activation: str | None = None) -> Any:
-        return layers.Dense(
-            units, activation, kernel_initializer=initializers.dense(), name=f"{name}_{which}"
-        )
+    def dense(units: int, which: str) -> Any:
+        return layers.Dense(units, kernel_initializer=initializers.dense(), name=f"{name}_{which}")
 
     y = layers.LayerNormalization(epsilon=_EPSILON, name=f"{name}_norm1")(x)
     y = layers.MultiHeadAttention(
@@ -128,7 +126,8 @@ def _block(
     )(y, y)
     x = add(y, "attention")
     y = layers.LayerNormalization(epsilon=_EPSILON, name=f"{name}_norm2")(x)
-    y = dense(width, "mlp2")(dense(4 * width, "mlp1", "gelu")(y))
+    y = Gelu(name=f"{name}_gelu")(dense(4 * width, "mlp1")(y))
+    y = dense(width, "mlp2")(y)
     return add(y, "mlp")
 
 
@@ -240,6 +239,17 @@ class FirstToken(keras.layers.Layer):
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return shape[0], shape[2]
+
+
+@keras.saving.register_keras_serializable(package="sassl_tf")
+class Gelu(keras.layers.Layer):
+    """Computes x·Φ(x) exactly. Keras's uses an operation of TensorFlow that ONNX does not have."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return 0.5 * x * (1 + ops.erf(x * math.sqrt(0.5)))
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return shape
 
 
 def sincos_positions(

@@ -12,6 +12,7 @@ import time
 from absl import flags
 from ml_collections import config_flags
 
+from sassl_tf.datasets.dataset import READS_IN_FLIGHT
 from training.command import binary
 from training.engine.strategy import STRATEGIES
 
@@ -41,6 +42,13 @@ _LOGGERS = flags.DEFINE_list(
     "The places that the metrics go to besides metrics.jsonl, with commas: tensorboard, wandb, "
     "mlflow, trackio.",
 )
+_READS = flags.DEFINE_integer(
+    "reads_in_flight",
+    READS_IN_FLIGHT,
+    "The number of images that are read at the same time on each host; more help where a read "
+    "takes long, as from a bucket.",
+    lower_bound=1,
+)
 
 
 def main(_: list[str]) -> None:
@@ -56,6 +64,7 @@ def main(_: list[str]) -> None:
         _PROFILE_STEPS.value,
         _DATA_SERVICE.value,
         _LOGGERS.value,
+        _READS.value,
     )
     if run.chief:
         print(summary.after(run, time.monotonic() - start))

@@ -113,7 +113,7 @@ def _split_folder(root: pathlib.Path, split: str, folders: Mapping[str, str]) ->
     for kind in SPLIT_FOLDERS[split]:
         if kind in folders:
             return folders[kind]
-    raise UserError(
+    raise MissingSplit(
         f"{root} has no {split} split: it needs a folder named "
         f"{' or '.join(SPLIT_FOLDERS[split])}, and has {', '.join(folders.values())}."
     )
@@ -132,7 +132,7 @@ def _every_fifth(files: list[str], split: str | None) -> list[str]:
 
 def _unlabelled_files(home: pathlib.Path, split: str | None) -> list[str]:
     if split == "test":
-        raise UserError(
+        raise MissingSplit(
             f"{home} holds no class folders and no split folders, so all of it is train; "
             "for a test split put the images into folders train and test."
         )

@@ -45,7 +45,7 @@ def tfds_annotated(
             f"The dataset tfds:{name} has no objects with boxes, and no masks that are known here "
             f"(its features: {', '.join(features)}). Known masks: {', '.join(MASKS)}."
         )
-    source = source_split(builder, split, ["image"])
+    source = source_split(builder, split, label=None)
     decode = tensorflow_datasets.decode
     encoded = {key: decode.SkipDecoding() for key in ("image", mask_feature) if key}
     rows = [

@@ -11,7 +11,20 @@ from training.configs.common import base
 from training.styles import style_of
 
 # Fields that `config.json` did not always have. Their defaults are what was done without them.
-ADDED = ("style", "fourier", "color_statistics", "random_style")
+ADDED = (
+    "style",
+    "fourier",
+    "color_statistics",
+    "random_style",
+    "sassl.blending_factor_end",
+    "sassl.interpolation_factor_end",
+    "encoder.vit",
+    "optimizer.end_learning_rate",
+    "optimizer.vector_rate",
+    "optimizer.end_weight_decay",
+    "optimizer.decay_vectors",
+    "optimizer.clip_gradient",
+)
 
 
 def as_written(config: ConfigDict) -> dict[str, Any]:
@@ -33,7 +46,11 @@ def up_to_date(config: Mapping[str, Any]) -> dict[str, Any]:
         return new
     defaults = json.loads(base().to_json())
     for name in ADDED:
-        new.setdefault(name, defaults[name])
+        *outer, field = name.split(".")
+        there, default = new, defaults
+        for section in outer:
+            there, default = there.get(section, {}), default[section]
+        there.setdefault(field, default[field])
     new["style"] = style_of(new)
     new["sassl"]["enabled"] = new["style"] == "sassl"
     return new

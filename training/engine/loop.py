@@ -14,7 +14,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from sassl_tf.datasets import ImageDataset
-from sassl_tf.datasets.dataset import naming_damaged
+from sassl_tf.datasets.dataset import READS_IN_FLIGHT, naming_damaged
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.typing import PathLike
@@ -53,6 +53,7 @@ def pretrain(
     profile_steps: int = 0,
     data_service: str = "",
     loggers: Sequence[str] = DEFAULT,
+    reads_in_flight: int = READS_IN_FLIGHT,
 ) -> Run:
     """Pretrains an encoder, continuing where the workdir's last checkpoint stands.
 
@@ -64,6 +65,7 @@ def pretrain(
         data_service: "HOST:PORT" of the dispatcher of a data service that makes the views; see
             `training.data_worker`.
         loggers: some of `training.report.loggers.LOGGERS`.
+        reads_in_flight: number of images that each host reads at a time.
 
     Returns:
         The `Run`, at its end.
@@ -91,7 +93,7 @@ def pretrain(
         run.restore()
         say(summary.before(run, data_service))
         with naming_damaged(plan.dataset):
-            run.train(profile_steps, data_service, loggers)
+            run.train(profile_steps, data_service, loggers, reads_in_flight)
         run.save_encoder()
     return run
 
@@ -135,11 +137,15 @@ class Run:
         check_workers_agree(self.plan.strategy, self.start, self.plan.dataset)
 
     def train(
-        self, profile_steps: int = 0, data_service: str = "", loggers: Sequence[str] = DEFAULT
+        self,
+        profile_steps: int = 0,
+        data_service: str = "",
+        loggers: Sequence[str] = DEFAULT,
+        reads_in_flight: int = READS_IN_FLIGHT,
     ) -> None:
         """Takes the steps that are left; the arguments are those of `pretrain`."""
         strategy, last = self.plan.strategy, self.plan.total_steps
-        next_batch = self._input(data_service)
+        next_batch = self._input(data_service, reads_in_flight)
         finish = finishing_step(self.plan)
         train_step = compiled_step(self.method, strategy, finish)
         watch = Watch(self, loggers)
@@ -157,11 +163,17 @@ class Run:
                         batch = next_batch()
         watch.close()
 
-    def _input(self, data_service):
+    def _input(self, data_service, reads_in_flight):
         """Returns a function that gives the batches of the steps that are left, one a call."""
         plan = self.plan
         batches = distributed_batches(
-            plan.strategy, plan.dataset, plan.config, plan.augment, self.start, data_service
+            plan.strategy,
+            plan.dataset,
+            plan.config,
+            plan.augment,
+            self.start,
+            data_service,
+            reads_in_flight,
         )
         return functools.partial(next_within if data_service else next, iter(batches))
 

@@ -32,12 +32,6 @@ LOST = (
     f"another --workdir, stop it, and copy the {CONFIG_FILE} that it wrote. Or choose another "
     "--workdir."
 )
-# Fields that earlier versions did not have, and the values with which a run goes on as before.
-_ADDED = {
-    "encoder.vit": {"positions": "learned", "pool": "token", "heads": 0, "drop_path": 0.0},
-    "optimizer.end_learning_rate": 0.0,
-    "optimizer.vector_rate": 1.0,
-}
 _PRECISION = "fingerprints.stylizer_precision"
 _ORDER = "fingerprints.order"
 _STYLIZER = "fingerprints.stylizer"
@@ -143,11 +137,7 @@ def _config_of_checkpoints(path):
 
 
 def _check_same(workdir, old, new):
-    changes = {
-        name: (before, after)
-        for name, before, after in differences(old, new)
-        if before != ABSENT or after != _ADDED.get(name, ABSENT)
-    }
+    changes = {name: (before, after) for name, before, after in differences(old, new)}
     before, after = changes.pop(_PRECISION, (None, None))
     if changes:
         lines = sorted(f"{name}: there {a!r}, here {b!r}" for name, (a, b) in changes.items())
