@@ -39,10 +39,10 @@ docs: $(READY)
 links: $(READY)
 	SASSL_CHECK_LINKS=1 $(BIN)/python -m pytest tests/docs/test_links.py
 
-# Writes where the repository lives into the notebooks.
+# Writes where the repository lives into the notebooks and into what PyPI shows.
 repository:
 	$(if $(ADDRESS),,$(error Give ADDRESS=owner/name of the repository on GitHub))
-	sed -i "s#OWNER/sassl_tf#$(ADDRESS)#g" notebooks/*.ipynb
+	sed -i "s#OWNER/sassl_tf#$(ADDRESS)#g" notebooks/*.ipynb setup.py
 
 figures: $(READY)
 	$(BIN)/python docs/figures.py $(wildcard $(SHARED)/magenta)

@@ -8,6 +8,17 @@ from setuptools import find_packages, setup
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "sassl_tf" / "__init__.py").read_text())[1]
 
+ADDRESS = "OWNER/sassl_tf"  # on GitHub; `make repository` writes it here
+HOME = f"https://github.com/{ADDRESS}"
+
+
+def readme_for_pypi():
+    """The README with whole addresses in place of paths: PyPI has neither docs nor pictures."""
+    text = (ROOT / "README.md").read_text()
+    text = re.sub(r"(!\[[^\]]*\]\()(?!https?:)", rf"\1{HOME}/raw/main/", text)
+    return re.sub(r"(?<!!)(\[[^\]]*\]\()(?!https?:|#)", rf"\1{HOME}/blob/main/", text)
+
+
 TRAINING = [
     "absl-py>=2",
     "grpcio>=1.59,<2",  # tensorflow has it too; here it asks whether a dispatcher answers
@@ -59,9 +70,14 @@ setup(
     name="sassl-tf",
     version=VERSION,
     description="SASSL, style augmentations for self-supervised learning, for Keras",
-    long_description=(ROOT / "README.md").read_text(),
+    long_description=readme_for_pypi(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    url=HOME,
+    project_urls={
+        "Documentation": f"{HOME}/blob/main/docs/index.md",
+        "Changelog": f"{HOME}/blob/main/CHANGELOG.md",
+    },
     classifiers=[
         "Intended Audience :: Science/Research",
         "Programming Language :: Python :: 3.10",

@@ -30,7 +30,15 @@ from training.engine.workdir import CONFIG_FILE
 from training.report.metrics import read_metrics
 from training.styles import NONE
 
-METHODS = {"simclr": "SimCLR", "moco": "MoCo v2", "byol": "BYOL", "simsiam": "SimSiam"}
+METHODS = {
+    "simclr": "SimCLR",
+    "moco": "MoCo v2",
+    "moco_v3": "MoCo v3",
+    "byol": "BYOL",
+    "simsiam": "SimSiam",
+    "barlow_twins": "Barlow Twins",
+    "vicreg": "VICReg",
+}
 KEPT = (  # of a result: the numbers, and all that says how they came about
     "evaluation",
     "revision",

@@ -7,14 +7,18 @@ the copy that runs. An error of a cell, or of a command in one, ends with its ou
 """
 
 import concurrent.futures
+import os
 import pathlib
 import sys
 import tempfile
 
 import nbformat
+import numpy as np
+import tensorflow as tf
 from absl import flags
 from nbclient import NotebookClient
 
+import sassl_tf
 from sassl_tf.errors import UserError
 from training.command import binary
 
@@ -24,9 +28,17 @@ SMALL = {
     "2_pretrain": {"PRESET": "smoke", "EPOCHS": 0.1, "RUNS": "{folder}/runs"},
     "3_styles": {"SIZE": 64, "BANK": "{folder}/my_styles.npz"},
     "4_paper": {"IMAGE_SIZE": 32, "BATCH_SIZE": 4, "STEPS": 2},
+    "5_your_images": {
+        "IMAGES": "{folder}/photos",
+        "LABELLED": "{folder}/labelled",
+        "PRESET": "smoke",
+        "EPOCHS": 0.3,
+        "RUNS": "{folder}/runs",
+    },
 }
 _ONLY = flags.DEFINE_enum("only", None, sorted(SMALL), "The name of one.")
 
+CLASSES, PHOTOS, LABELLED = 3, 40, 10  # of `write_photos`: classes, and images of each
 SECONDS = 600  # a cell may take
 # What `!command` does where the command fails: nothing, unless asked.
 STRICT = """
@@ -65,10 +77,37 @@ def small_copy(name, folder):
     return notebook
 
 
+def write_photos(folder):
+    """Writes `photos`, a few images without classes, and `labelled`, others in class folders.
+
+    They are photographs of Imagenette, where they are beside the project, and else made-up shapes.
+    """
+    source = pathlib.Path(os.environ.get("SASSL_SHARED", FOLDER.parent.parent / "shared"))
+    source = source / "data" / "imagenette128" / "train"
+    classes = sorted(source.iterdir())[:CLASSES] if source.is_dir() else range(CLASSES)
+    dataset = None if source.is_dir() else sassl_tf.load_dataset("shapes")
+    for place, kind in enumerate(classes):
+        if dataset is None:
+            some = [file.read_bytes() for file in sorted(kind.iterdir())[: PHOTOS + 2 * LABELLED]]
+        else:
+            chosen = np.flatnonzero(dataset.labels == kind)[: PHOTOS + 2 * LABELLED]
+            some = [tf.io.encode_jpeg(dataset.image(i)).numpy() for i in chosen]
+        homes = ["photos"] * PHOTOS
+        homes += [
+            f"labelled/{split}/{place}" for split in ("train", "test") for _ in range(LABELLED)
+        ]
+        for number, (data, home) in enumerate(zip(some, homes, strict=True)):
+            file = pathlib.Path(folder, home, f"{place}-{number}.jpg")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+
+
 def execute(name):
     """Runs it as a user would from `notebooks/`; returns the notebook with its outputs."""
     with tempfile.TemporaryDirectory() as folder:
         notebook = small_copy(name, folder)
+        if "IMAGES" in SMALL[name]:
+            write_photos(folder)
         NotebookClient(
             notebook,
             timeout=SECONDS,
