@@ -38,6 +38,7 @@ DOCS = [
     "mkdocs-material>=9.7",
     "mkdocstrings[python]>=1",
 ]
+ROBUSTNESS = ["imagecorruptions-imaug>=1.1.5,<2"]
 NOTEBOOKS = [
     "ipykernel>=6.29",
     "nbclient>=0.10",
@@ -98,10 +99,13 @@ setup(
         "docs": DOCS,
         "huggingface": ["huggingface-hub>=0.30"],
         "kaggle": ["kagglehub>=0.3"],
+        "robustness": ROBUSTNESS,
         "onnx": ONNX,
         "litert": LITERT,
         "openvino": OPENVINO,
         "notebooks": NOTEBOOKS,
-        "dev": sorted({*TRAINING, *EVALUATION, *ONNX, *LITERT, *DOCS, *NOTEBOOKS, *TOOLS}),
+        "dev": sorted(
+            {*TRAINING, *EVALUATION, *ROBUSTNESS, *ONNX, *LITERT, *DOCS, *NOTEBOOKS, *TOOLS}
+        ),
     },
 )

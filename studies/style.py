@@ -25,6 +25,7 @@ FEWER_SEEDS = [0, 1, 2]  # for the studies that follow the first one
 PRECISION = "float32"
 
 DATA = os.environ.get("SASSL_DATA", "data")
+CACHE = "runs/corrupted"  # corrupted images, made once for all runs
 HOME = f"folder:{DATA}/imagenette128"
 CIFAR10 = f"cifar10=folder:{DATA}/cifar10"
 
@@ -53,9 +54,10 @@ EVALUATIONS = [
     f"home, 1 % of labels=finetune_0.01 on {HOME} --steps=200 --batch_size=64"
     " --learning_rates=0.01 --weight_decays=0",
     f"Caltech-101, linear=linear_probe on caltech101=folder:{DATA}/caltech101_128 --trials=1",
-    f"CIFAR-10, linear=linear_probe on {CIFAR10} --trials=1 --l2_values=12",
+    f"CIFAR-10, linear=linear_probe on {CIFAR10} --trials=1 --l2_values=8",
     f"CIFAR-10, ten shots=few_shot_10 on {CIFAR10}",
     f"fundus, linear=linear_probe on folder:{DATA}/fundus128 --trials=5",
+    f"robustness=robustness on {HOME} --images=500 --severities=1,3,5 --cache={CACHE}",
     f"shape bias=shape_bias on {CIFAR10} --cue_conflict={DATA}/cue_conflict224",
 ]
 

@@ -52,12 +52,13 @@ def without_folders(value: Any) -> Any:
 
 def identity(evaluation: Evaluation) -> dict[str, Any]:
     """Returns what makes two evaluations the same, without the name and the place of the images."""
+    settings, unrecorded = vars(evaluation.settings).items(), evaluation.settings.UNRECORDED
     return {
         "protocol": evaluation.protocol,
         "dataset": without_folders(evaluation.target.spec),
         "crop_proportion": evaluation.target.crop_proportion,
         "metric": evaluation.metric,
-        "settings": without_folders(_as_json(vars(evaluation.settings))),
+        "settings": without_folders(_as_json({k: v for k, v in settings if k not in unrecorded})),
     }
 
 

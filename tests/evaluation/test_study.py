@@ -152,6 +152,12 @@ def test_paths_stay_out_of_records():
         assert without_folders(kept) == kept
 
 
+def test_the_report_shows_evaluations_without_folders():
+    line = "shape_bias on caltech101=folder:/a/b --cue_conflict=/c/d --trials=1"
+    short = "shape_bias on caltech101=folder:b --cue_conflict=d --trials=1"
+    assert reports._short(line) == short
+
+
 def test_verdicts_and_times():
     assert verdict({"low": 0.1, "high": 2.0}) == "**gain**"
     assert verdict({"low": -2.0, "high": -0.1}) == "**loss**"
@@ -242,6 +248,7 @@ def test_seed_by_seed_and_done_by_the_record_alone(commands, tmp_path):
     commands.go(elsewhere, tmp_path / "new", results=tmp_path / "kept")
     assert len(commands.calls) == 8
     text = (tmp_path / "new" / "report.md").read_text()
+    assert "## Told from baseline\n\nNothing yet." in text  # 5.5 ± 6.4
     assert text == whole.report() and str(tmp_path) not in text and "4 of 4 runs are done" in text
     assert (tmp_path / "new" / "report.png").exists()
     # The interval by hand: changes of 5 and 6 points.

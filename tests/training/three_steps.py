@@ -17,6 +17,7 @@ from training.engine.strategy import across_workers, make_strategy
 from training.methods.barlow_twins import BarlowTwins
 from training.methods.byol import BYOL
 from training.methods.moco import MoCo
+from training.methods.online_probe import OnlineProbe
 from training.methods.simclr import SimCLR
 from training.methods.simsiam import SimSiam
 from training.methods.vicreg import VICReg
@@ -62,6 +63,7 @@ def batches(context):
     """Each pipeline's replicas get their parts of the global batch, in order."""
     rng = np.random.default_rng(0)
     views = {side: rng.random((3 * BATCH, 16, 16, 3), np.float32) for side in ("left", "right")}
+    views["label"] = np.arange(3 * BATCH) % 4
     part = BATCH // context.num_input_pipelines
     dataset = tf.data.Dataset.from_tensor_slices(views).batch(part, drop_remainder=True)
     dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
@@ -74,10 +76,11 @@ def three_steps(name, strategy):
         method = METHODS[name](strategy.num_replicas_in_sync > 1)
         method.compile(OPTIMIZERS[name]())
         method.optimizer.build(method.trainable_variables)
-    step = compiled_step(method, strategy)
+        probe = OnlineProbe(method.encoder.output_shape[-1], 4)
+    step = compiled_step(method, strategy, probe=probe)
     iterator = iter(strategy.distribute_datasets_from_function(batches))
     found = {f"{name}/loss": [float(step(next(iterator))["loss"]) for _ in range(3)]}
-    for number, variable in enumerate(method.variables):
+    for number, variable in enumerate([*method.variables, *probe.variables]):
         # Moving statistics of groups that are not synchronized follow another order of averaging.
         if name != "moco" or "moving" not in variable.path:
             copies = strategy.experimental_local_results(variable.value)

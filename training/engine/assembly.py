@@ -15,6 +15,7 @@ from training.encoders import build_encoder
 from training.input.pipeline import ORDER, batches_per_epoch
 from training.input.placement import placement
 from training.methods import build_method
+from training.methods.online_probe import OnlineProbe
 from training.optimizers import build_optimizer
 
 
@@ -91,6 +92,13 @@ def compiled_method(config: ConfigDict, total_steps: int, steps_per_epoch: int) 
     method.compile(optimizer)
     method.optimizer.build(method.trainable_variables)
     return method
+
+
+def online_probe(encoder: keras.Model, dataset: ImageDataset) -> OnlineProbe | None:
+    """Returns the probe that is trained beside an encoder; None for images without labels."""
+    if not dataset.class_names:
+        return None
+    return OnlineProbe(encoder.output_shape[-1], len(dataset.class_names))
 
 
 def fingerprints(dataset: ImageDataset, augment: SASSLAugmentation | None) -> dict[str, Any]:

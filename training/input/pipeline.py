@@ -108,8 +108,8 @@ def view_batches(
 
     Returns:
         A `tf.data.Dataset` of dicts: "left" and "right", float32 [B, image_size, image_size, 3]
-        in [0, 1], and "index", int64 [B]. Where `config.augment_on` is "device", "left" and "right"
-        are what `finish_sides` makes these of there.
+        in [0, 1], and "index" and "label", int64 [B]. Where `config.augment_on` is "device", "left"
+        and "right" are what `finish_sides` makes these of there.
 
     Raises:
         ValueError: the batch is larger than the dataset.
@@ -126,11 +126,12 @@ def view_batches(
         # The host's images come one after the other; its part of a batch lies among the others'.
         position = place // part * batch_size + number * part + place % part
         _, index = shuffled_index(position, count, epoch_length, config.seed)
-        image = dataset.example(index)["image"]
+        example = dataset.example(index)
+        image = example["image"]
         # Two folds, since a fold takes 32 bits and positions may need more.
         seed = tf.random.fold_in(tf.constant([config.seed, 0]), position // 2**31)
         seed = tf.random.fold_in(seed, position % 2**31)
-        element = {"index": index}
+        element = {"index": index, "label": example["label"]}
         for salt, side in enumerate(SIDES):
             view_seed = tf.random.fold_in(seed, salt)
             draws = draw_view(views[side], tf.shape(image), view_seed, augment)
