@@ -99,10 +99,14 @@ setup(
         "docs": DOCS,
         "huggingface": ["huggingface-hub>=0.30"],
         "kaggle": ["kagglehub>=0.3"],
+        "keras-hub": ["keras-hub>=0.20,<1"],
         "robustness": ROBUSTNESS,
         "onnx": ONNX,
         "litert": LITERT,
         "openvino": OPENVINO,
+        "wandb": ["wandb>=0.19"],
+        "mlflow": ["mlflow-skinny>=3"],
+        "trackio": ["trackio>=0.20"],
         "notebooks": NOTEBOOKS,
         "dev": sorted(
             {*TRAINING, *EVALUATION, *ROBUSTNESS, *ONNX, *LITERT, *DOCS, *NOTEBOOKS, *TOOLS}

@@ -24,9 +24,10 @@ from benchmarks.timing import machine, write_report
 from sassl_tf.datasets import load_dataset
 from sassl_tf.errors import UserError
 from sassl_tf.stylizers import load_stylizer
-from training.engine.assembly import build_augmentation, compiled_method
+from training.engine.assembly import compiled_method
 from training.engine.loop import compiled_step
 from training.input.pipeline import view_batches
+from training.styles import build_augmentation
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of images.", required=True)
 _MOBILE = flags.DEFINE_string("mobile", "", "Folder of the mobile stylizer; empty leaves it out.")
@@ -89,9 +90,9 @@ def measure(case):
     dataset = load_dataset(config.dataset, "train")
     method = compiled_method(config, total_steps=1000, steps_per_epoch=100)
     train_step = compiled_step(method, tf.distribute.get_strategy())
-    config.sassl.enabled = False
+    config.style = "none"
     pipelines = {"off": view_batches(dataset, config)}
-    config.sassl.enabled = True
+    config.style = "sassl"
     stylizers = {"compact": ""} | ({"magenta-mobile": _MOBILE.value} if _MOBILE.value else {})
     for name, weights in stylizers.items():
         config.sassl.stylizer, config.sassl.weights = name, weights

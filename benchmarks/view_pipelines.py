@@ -20,8 +20,8 @@ from benchmarks import rivals
 from benchmarks.timing import machine, write_report
 from sassl_tf.datasets.folder import every_image
 from training.configs import simclr
-from training.engine.assembly import build_augmentation
 from training.input.pipeline import view_batches
+from training.styles import build_augmentation
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
@@ -37,7 +37,7 @@ def ours(paths, size, batch, stylizer=None, augment_on="host"):
     config = simclr.get_config("imagenet")
     config.image_size, config.batch_size = size, batch
     config.augment_on = augment_on
-    config.sassl.enabled = stylizer is not None
+    config.style = "none" if stylizer is None else "sassl"
     if stylizer is not None:
         config.sassl.stylizer = stylizer
     dataset = every_image(pathlib.Path(paths[0]).parent)

@@ -114,7 +114,9 @@ def corrupted(
         image = tf.ensure_shape(tf.numpy_function(one, [index, crop], tf.uint8), [SIDE, SIDE, 3])
         return _uint8(prepare_image(image, image_size, 1.0))
 
-    made = dataclasses.replace(dataset, fingerprint=fingerprint, read=read)
+    made = dataclasses.replace(
+        dataset, fingerprint=fingerprint, read=read, encoded=None, encoded_run=None
+    )
     if cache is None:
         return made
     file = pathlib.Path(cache).expanduser() / f"{fingerprint}.npy"

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from evaluation import knn, linear_probe
+from evaluation import knn, linear_probe, markdown
 from evaluation.subject import load_subject
 from sassl_tf import plot
 from sassl_tf.datasets import load_dataset
@@ -25,14 +25,14 @@ from sassl_tf.errors import UserError
 from sassl_tf.typing import PathLike
 from training.command import binary
 from training.configs import simclr
-from training.engine.assembly import build_augmentation
 from training.engine.loop import pretrain
 from training.input.pipeline import view_batches
 from training.report.logs import say
 from training.report.metrics import read_metrics
 from training.report.pictures import first_views
+from training.styles import build_augmentation
 
-RUNS = {"SimCLR": False, "SimCLR + SASSL": True}
+RUNS = {"SimCLR": "none", "SimCLR + SASSL": "sassl"}  # the styles
 PICTURED = 5
 
 
@@ -57,12 +57,12 @@ def demo_configs(dataset_spec: str, data_dir: str | None, preset: str) -> dict[s
             "class folders, or pretrain without it (training.pretrain)."
         )
     count = len(splits[0])
-    for run, enabled in RUNS.items():
+    for run, style in RUNS.items():
         config = simclr.get_config(preset)
         config.epochs = config.epochs * 4000 / count
         config.batch_size = min(config.batch_size, count)
         config.dataset, config.data_dir = dataset_spec, data_dir or ""
-        config.sassl.enabled = enabled
+        config.style = style
         configs[run] = config
     return configs
 
@@ -82,7 +82,7 @@ def views_of(config: ConfigDict) -> dict[str, np.ndarray]:
     dataset = load_dataset(config.dataset, "train", config.data_dir or None)
     batch = next(iter(view_batches(dataset, config, build_augmentation(config))))
     sides = first_views(dataset, batch, PICTURED)
-    if config.sassl.enabled:
+    if config.style == "sassl":
         return {"left view, with SASSL": sides["left"], "right view": sides["right"]}
     return {"image": sides["original"], "left view, without SASSL": sides["left"]}
 
@@ -116,12 +116,13 @@ def draw_page(
 def table(accuracies: Mapping[str, Mapping[str, float]]) -> str:
     """Returns both runs' accuracies, and what SASSL changes, as Markdown."""
     protocols = list(next(iter(accuracies.values())))
-    lines = ["| | " + " | ".join(protocols) + " |", "|---|" + "---|" * len(protocols)]
-    for run, result in accuracies.items():
-        lines.append(f"| {run} | " + " | ".join(f"{result[p]:.1f} %" for p in protocols) + " |")
+    rows = [
+        [run, *(f"{result[protocol]:.1f} %" for protocol in protocols)]
+        for run, result in accuracies.items()
+    ]
     without, with_sassl = accuracies.values()
-    changes = (f"{with_sassl[p] - without[p]:+.1f}" for p in protocols)
-    return "\n".join([*lines, "| change | " + " | ".join(changes) + " |"])
+    changes = [f"{with_sassl[protocol] - without[protocol]:+.1f}" for protocol in protocols]
+    return markdown.table(["", *protocols], [*rows, ["change", *changes]])
 
 
 def run_demo(
@@ -140,7 +141,7 @@ def run_demo(
     """
     curves, accuracies, views = {}, {}, {}
     for run, config in demo_configs(dataset_spec, data_dir, preset).items():
-        folder = workdir / ("sassl" if config.sassl.enabled else "baseline")
+        folder = workdir / ("sassl" if config.style == "sassl" else "baseline")
         say(f"\n{run}, in {folder}")
         pretrain(config, folder)
         curves[run] = read_metrics(folder)

@@ -25,7 +25,7 @@ import tensorflow as tf
 from absl import flags
 from tqdm.auto import tqdm
 
-from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
+from evaluation.flags import define_flags, evaluate_from_flags
 from evaluation.linear_probe import VALIDATION_SHARE, stratified_split
 from evaluation.remembered import remembered
 from evaluation.results import METRICS, accuracies, revision_of, write_result
@@ -287,9 +287,7 @@ def _report(result):
 
 
 def main(_: list[str]) -> None:
-    settings = settings_from_flags(Settings)
-    _report(run(subject_from_flags(Settings), settings))
-    tell_next()
+    evaluate_from_flags(Settings, run, _report)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ commands although each of them has a `--workdir`, for example.
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from absl import flags
@@ -82,16 +82,24 @@ def define_flags(settings_class: type[EvaluationSettings]) -> None:
         required=True,
     )
     define_crop_flag()
-    options = _options(settings_class)
-    for name, option in options.items():
-        option["define"](name, **option["arguments"])
-    if "batch_size" not in options:
+    define_settings_flags(settings_class)
+    if "batch_size" not in _options(settings_class):
         flags.DEFINE_integer(
             "batch_size",
             None,
             "The old name of --extract_batch_size, for version 0.1 only.",
             lower_bound=1,
         )
+
+
+def define_settings_flags(settings_class: type[EvaluationSettings]) -> None:
+    """Defines the flags of the settings of an evaluation.
+
+    Args:
+        settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
+    """
+    for name, option in _options(settings_class).items():
+        option["define"](name, **option["arguments"])
 
 
 def subject_from_flags(settings_class: type[EvaluationSettings]) -> Subject:
@@ -123,6 +131,23 @@ def settings_from_flags(settings_class: type[SettingsT], **fields: Any) -> Setti
         value = flags.FLAGS[name].value
         fields[name] = option["read"](value) if option["read"] else value
     return settings_class(**fields)
+
+
+def evaluate_from_flags(
+    settings_class: type[SettingsT],
+    run: Callable[[Subject, SettingsT], dict[str, Any]],
+    report: Callable[[dict[str, Any]], None],
+) -> None:
+    """Runs an evaluation as its flags say, prints its result and where the files lie.
+
+    Args:
+        settings_class: a dataclass derived from `evaluation.settings.EvaluationSettings`.
+        run: the evaluation's function from a subject and settings to a result.
+        report: the function that prints a result.
+    """
+    settings = settings_from_flags(settings_class)  # wrong ones are told before anything loads
+    report(run(subject_from_flags(settings_class), settings))
+    tell_next()
 
 
 def tell_next() -> None:

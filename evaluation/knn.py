@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
+from evaluation.flags import define_flags, evaluate_from_flags
 from evaluation.results import accuracies, write_result
 from evaluation.settings import EvaluationSettings, option
 from evaluation.subject import Subject
@@ -81,9 +81,7 @@ def _report(result):
 
 
 def main(_: list[str]) -> None:
-    settings = settings_from_flags(Settings)
-    _report(run(subject_from_flags(Settings), settings))
-    tell_next()
+    evaluate_from_flags(Settings, run, _report)
 
 
 if __name__ == "__main__":

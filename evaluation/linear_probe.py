@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
+from evaluation.flags import define_flags, evaluate_from_flags
 from evaluation.results import METRICS, accuracies, over_trials, with_spread, write_result
 from evaluation.settings import EvaluationSettings, option
 from evaluation.subject import Subject
@@ -419,9 +419,7 @@ def _held_out(result):
 
 
 def main(_: list[str]) -> None:
-    settings = settings_from_flags(Settings)
-    _report(run(subject_from_flags(Settings), settings))
-    tell_next()
+    evaluate_from_flags(Settings, run, _report)
 
 
 if __name__ == "__main__":

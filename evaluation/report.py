@@ -1,12 +1,12 @@
-"""Compares pretraining runs with and without SASSL, in tables and pictures.
+"""Compares pretraining runs with and without style augmentation, in tables and pictures.
 
     python -m evaluation.report --output=report runs/simclr-*
 
 Evaluate each run first (evaluation.linear_probe, evaluation.knn, ...). Runs that differ only in
-their seed and in `config.sassl` are compared with each other, seed by seed. Runs on other images
-are a setting of their own, even if the path is the same. Runs with another stylizer, or with
-another precision of it, are a variant of their own. The output folder gets `report.md`,
-`report.json`, `accuracies.png` and `curves.png`.
+their seed, in `config.style` and in its arguments are compared with each other, seed by seed. Runs
+on other images are a setting of their own, even if the path is the same. Runs with another
+stylizer, or with another precision of it, are a variant of their own. The output folder gets
+`report.md`, `report.json`, `accuracies.png` and `curves.png`.
 """
 
 import collections
@@ -20,14 +20,17 @@ import scipy.stats
 from absl import app, flags
 
 from evaluation import results
+from evaluation.markdown import origin, table
 from sassl_tf import plot
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.typing import PathLike
 from training.command import binary
+from training.configs.earlier import up_to_date
 from training.engine.workdir import COMMANDS_FILE, CONFIG_FILE, differences
 from training.report.metrics import read_metrics
+from training.styles import NONE, STYLES
 
 METRICS = (*results.METRICS, "shape_bias")
 CONFIDENCE = 0.95
@@ -44,7 +47,8 @@ ALIKE = (
 # influence on what is learned.
 NOT_OF_THE_SETTING = (
     "seed",
-    "sassl",
+    "style",
+    *STYLES,
     "fingerprints",
     "data_dir",
     "log_every",
@@ -54,8 +58,11 @@ NOT_OF_THE_SETTING = (
     "keep_checkpoint_every",
     "deterministic",
 )
-# The fingerprints in a config that only SASSL depends on; the others are of the images.
-OF_SASSL = ("stylizer", "stylizer_precision", "styles")
+# The fingerprints in a config that only the style depends on; the others are of the images.
+OF_STYLE = ("stylizer", "stylizer_precision", "styles")
+BASELINE = "baseline"
+# The variants' names in the report; all others are called by their names in the config.
+NAMES = {NONE: BASELINE, "sassl": "SASSL"}
 
 
 def read_run(workdir: PathLike) -> dict[str, Any]:
@@ -80,7 +87,7 @@ def read_run(workdir: PathLike) -> dict[str, Any]:
     commands = workdir / COMMANDS_FILE
     return {
         "workdir": str(workdir),
-        "config": read_json(config_file),
+        "config": up_to_date(read_json(config_file)),
         "results": evaluated,
         "metrics": read_metrics(workdir),
         "commands": commands.read_text(errors="replace").splitlines() if commands.is_file() else [],
@@ -99,7 +106,7 @@ def settings_of(runs: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]
     for run in runs:
         setting = {k: v for k, v in run["config"].items() if k not in NOT_OF_THE_SETTING}
         prints = run["config"].get("fingerprints", {})
-        setting["fingerprints"] = {k: v for k, v in prints.items() if k not in OF_SASSL}
+        setting["fingerprints"] = {k: v for k, v in prints.items() if k not in OF_STYLE}
         groups[json.dumps(setting, sort_keys=True)].append(run)
     settings = [json.loads(key) for key in groups]
     names = []
@@ -112,9 +119,10 @@ def settings_of(runs: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]
 
 
 def variants_of(runs: Sequence[dict[str, Any]]) -> dict[str, dict[int, dict[str, Any]]]:
-    """Groups the runs of one setting by variant: {"baseline" or "SASSL...": {seed: run}}.
+    """Groups the runs of one setting by variant: {"baseline", "SASSL...", ...: {seed: run}}.
 
-    A variant with SASSL is named by the fields in which it differs from the others.
+    A variant is named by its style, and by the fields in which it differs from the others of that
+    style.
 
     Args:
         runs: a list of what `read_run` returns.
@@ -122,14 +130,14 @@ def variants_of(runs: Sequence[dict[str, Any]]) -> dict[str, dict[int, dict[str,
     Raises:
         ValueError: two runs of one variant have the same seed.
     """
-    switched_on = [_sassl_of(run) for run in runs if run["config"]["sassl"]["enabled"]]
     variants: dict[str, dict[int, dict[str, Any]]] = collections.defaultdict(dict)
     for run in runs:
-        sassl, seed = _sassl_of(run), run["config"]["seed"]
-        name = "baseline"
-        if sassl["enabled"]:
-            apart = {path for other in switched_on for path, *_ in differences(other, sassl)}
-            name = ", ".join(["SASSL", *(f"{path}={_at(sassl, path)}" for path in sorted(apart))])
+        style, seed = run["config"]["style"], run["config"]["seed"]
+        alike = [_arguments_of(other) for other in runs if other["config"]["style"] == style]
+        own = _arguments_of(run)
+        apart = {path for other in alike for path, *_ in differences(other, own)}
+        listed = (f"{path}={_at(own, path)}" for path in sorted(apart))
+        name = ", ".join([NAMES.get(style, style), *listed])
         if seed in variants[name]:
             raise UserError(
                 f"{variants[name][seed]['workdir']} and {run['workdir']} are the same experiment "
@@ -148,7 +156,7 @@ def compare(runs: Sequence[dict[str, Any]], metric: str = "accuracy") -> list[di
 
     Returns:
         A list of dicts: "setting", "variant", "evaluation", "dataset", "values" ({seed: percent}),
-        their "mean" and sample "std" (None for one seed). A variant with SASSL also has its
+        their "mean" and sample "std" (None for one seed). A variant with a style also has its
         "difference" from the baseline, as `paired_difference` returns it.
 
     Raises:
@@ -158,11 +166,11 @@ def compare(runs: Sequence[dict[str, Any]], metric: str = "accuracy") -> list[di
     for setting, group in settings_of(runs).items():
         _check_comparable(group)
         variants = variants_of(group)
-        baseline = _values(variants.get("baseline", {}), metric)
-        for variant in sorted(variants, key=lambda name: (name != "baseline", name)):
+        baseline = _values(variants.get(BASELINE, {}), metric)
+        for variant in sorted(variants, key=lambda name: (name != BASELINE, name)):
             for (evaluation, dataset), values in _values(variants[variant], metric).items():
                 row = _row(setting, variant, evaluation, dataset, values)
-                if variant != "baseline":
+                if variant != BASELINE:
                     row["difference"] = paired_difference(
                         values, baseline.get((evaluation, dataset), {})
                     )
@@ -211,47 +219,36 @@ def paired_difference(
 
 def markdown(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], metric: str) -> str:
     """Returns the report as Markdown: a table, its meaning, the commands and the versions."""
+    header = ("setting", "evaluation", "dataset", "variant", "mean ± std", "seeds", "change [95 %]")
+    measured = metric.replace("_", " ").capitalize()
     lines = [
-        f"# {metric.replace('_', ' ').capitalize()} with and without SASSL, test split, %",
+        f"# {measured} with and without style augmentation, test split, %",
         "",
-        "| setting | evaluation | dataset | variant | mean ± std | seeds | change [95 %] |",
-        "|---|---|---|---|---|---|---|",
-        *map(_table_line, rows),
+        table(header, map(_cells, rows)),
         "",
         "Std is the standard deviation of the seeds' values. Change is the mean of the differences "
         "between runs of one seed, with Student's 95 % confidence interval if there are two seeds "
         "or more. An interval that contains 0 does not tell the two variants apart.",
         "",
-        "## Commands",
-        "",
-        "```sh",
-        *dict.fromkeys(command for run in runs for command in _commands(run)),
-        "```",
-        "",
-        "## Versions",
-        "",
-        *dict.fromkeys(
-            ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-            for run in runs
-            for result in run["results"]
+        origin(
+            [command for run in runs for command in _commands(run)],
+            [result for run in runs for result in run["results"]],
         ),
-        "",
     ]
     return "\n".join(lines)
 
 
-def _table_line(row):
+def _cells(row):
     spread = "" if row["std"] is None else f" ± {row['std']:.2f}"
-    cells = [
+    return [
         row["setting"],
         row["evaluation"],
         row["dataset"],
         row["variant"],
         f"{row['mean']:.2f}{spread}",
-        str(len(row["values"])),
+        len(row["values"]),
         _change(row.get("difference")),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def write_report(workdirs: Iterable[PathLike], output: PathLike, metric: str = "accuracy") -> str:
@@ -312,12 +309,13 @@ def _check_comparable(runs):
                 )
 
 
-def _sassl_of(run):
-    """Returns the fields that tell one variant with SASSL from another."""
-    prints = run["config"].get("fingerprints", {})
+def _arguments_of(run):
+    """Returns the fields that tell one variant of a style from another."""
+    config = run["config"]
+    prints = config.get("fingerprints", {})
     return {
-        **run["config"]["sassl"],
-        "fingerprints": {name: prints[name] for name in OF_SASSL if name in prints},
+        **config.get(config["style"], {}),
+        "fingerprints": {name: prints[name] for name in OF_STYLE if name in prints},
     }
 
 

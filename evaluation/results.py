@@ -97,7 +97,6 @@ def write_result(
         The content of the file, a dict.
     """
     recorded = settings.recorded(subject)
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     result = {
         "evaluation": settings.evaluation,
         "revision": revision_of(settings.evaluation),
@@ -105,10 +104,16 @@ def write_result(
         **({} if recorded is None else {"settings": recorded}),
         **subject.facts,
         "command": this_command(),
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": versions(),
     }
     write_json(_file(subject, settings), result)
     return result
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that numbers may depend on."""
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **packages}
 
 
 def earlier_result(subject: Subject, settings: EvaluationSettings) -> dict[str, Any] | None:

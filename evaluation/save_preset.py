@@ -25,8 +25,10 @@ from sassl_tf.presets import save_to_preset, upload_preset
 from sassl_tf.representation.features import encoder_fingerprint
 from sassl_tf.typing import PathLike
 from training.command import binary
+from training.configs.earlier import up_to_date
 from training.engine.workdir import CONFIG_FILE
 from training.report.metrics import read_metrics
+from training.styles import NONE
 
 METHODS = {"simclr": "SimCLR", "moco": "MoCo v2", "byol": "BYOL", "simsiam": "SimSiam"}
 KEPT = (  # of a result: the numbers, and all that says how they came about
@@ -68,7 +70,7 @@ def save_preset(workdir: PathLike, output: PathLike, license: str = "") -> None:
             f"{workdir} is no workdir of a pretraining: it has no {CONFIG_FILE}. For an encoder "
             "from elsewhere, call sassl_tf.save_to_preset."
         )
-    config = without_folders(read_json(workdir / CONFIG_FILE))
+    config = without_folders(up_to_date(read_json(workdir / CONFIG_FILE)))
     metrics = results_of(workdir, encoder_fingerprint(encoder))
     text = card(pathlib.Path(output).name, encoder, config, metrics, license)
     save_to_preset(workdir, output, config, metrics, text)
@@ -172,16 +174,8 @@ def card(
 
 
 def _training_rows(config, metrics):
-    sassl, last = config["sassl"], metrics["training"]
-    style = "off"
-    if sassl["enabled"]:
-        alpha, beta = (json.dumps(sassl[k]) for k in ("blending_factor", "interpolation_factor"))
-        style = (
-            f"{sassl['stylizer']} stylizer, styles {sassl['styles']}, p {sassl['probability']:g}, "
-            f"α {alpha}, β {beta}"
-        )
-    optimizer = config["optimizer"]
-    yield "SASSL (arXiv 2312.01187)", style
+    optimizer, last = config["optimizer"], metrics["training"]
+    yield "style augmentation", _style(config)
     yield "images", config.get("fingerprints", {}).get("images", "unknown")
     yield "epochs", f"{config['epochs']:g}"
     yield "batch", config["batch_size"]
@@ -191,6 +185,26 @@ def _training_rows(config, metrics):
     for name in ("loss", "knn_accuracy", "feature_std", "effective_rank"):
         if name in last:
             yield f"last {name}", f"{last[name]:.4g}"
+
+
+def _style(config):
+    name = config["style"]
+    if name == NONE:
+        return "none"
+    section = config[name]
+    if name != "sassl":
+        arguments = (f"{field} {json.dumps(section[field])}" for field in sorted(section))
+        return ", ".join([name, *arguments])
+    alpha, beta = (_range(section, k) for k in ("blending_factor", "interpolation_factor"))
+    return (
+        f"SASSL (arXiv 2312.01187): {section['stylizer']} stylizer, styles {section['styles']}, "
+        f"p {section['probability']:g}, α {alpha}, β {beta}"
+    )
+
+
+def _range(section, factor):
+    end = section[f"{factor}_end"]
+    return json.dumps(section[factor]) + (f" to {json.dumps(end)} at the end" if end else "")
 
 
 def _results_table(evaluations):

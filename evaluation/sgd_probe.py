@@ -34,7 +34,7 @@ from absl import flags
 from tqdm.auto import tqdm
 
 from evaluation.encoders import workdir_of
-from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
+from evaluation.flags import define_flags, evaluate_from_flags
 from evaluation.remembered import remembered
 from evaluation.results import accuracies, over_trials, revision_of, with_spread, write_result
 from evaluation.settings import EvaluationSettings, option
@@ -332,9 +332,7 @@ def _report(result):
 
 
 def main(_: list[str]) -> None:
-    settings = settings_from_flags(Settings)
-    _report(run(subject_from_flags(Settings), settings))
-    tell_next()
+    evaluate_from_flags(Settings, run, _report)
 
 
 if __name__ == "__main__":

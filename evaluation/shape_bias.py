@@ -33,7 +33,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
+from evaluation.flags import define_flags, evaluate_from_flags
 from evaluation.linear_probe import (
     L2_VALUES,
     VALIDATION_SHARE,
@@ -263,9 +263,7 @@ def _percent(share):
 
 
 def main(_: list[str]) -> None:
-    settings = settings_from_flags(Settings)
-    _report(run(subject_from_flags(Settings), settings))
-    tell_next()
+    evaluate_from_flags(Settings, run, _report)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from absl import flags
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from evaluation.markdown import table
 from evaluation.style_distance import frechet_distance, neighbour_overlap
 from sassl_tf import StyleBank, Stylizer, load_stylizer, plot
 from sassl_tf.datasets import load_dataset
@@ -167,15 +168,19 @@ def _planes_by_dataset(codes):
 
 
 def _markdown(rows, codes, stylizer, target):
+    cells = [
+        (
+            " – ".join(row["datasets"]),
+            f"{row['frechet_distance']:.4g}",
+            f"{row['neighbour_overlap']:.2f}",
+        )
+        for row in rows
+    ]
     lines = [
         f"Styles by {stylizer.name} ({stylizer.fingerprint})",
         "",
-        "| datasets | Fréchet distance | neighbour overlap |",
-        "|---|---|---|",
+        table(("datasets", "Fréchet distance", "neighbour overlap"), cells),
     ]
-    for row in rows:
-        numbers = f"{row['frechet_distance']:.4g} | {row['neighbour_overlap']:.2f}"
-        lines.append(f"| {' – '.join(row['datasets'])} | {numbers} |")
     if target is not None:
         lines += ["", f"Nearest to {target} first:", ""]
         for place, (name, _) in enumerate(ranking(rows, target), start=1):

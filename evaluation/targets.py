@@ -44,8 +44,8 @@ RETINOPATHY = (
     "diabetic-retinopathy-detection into DATA_DIR/downloads/manual, as TFDS's page of it says"
 )
 INAT = (
-    "it has 240 GB; python -m training.convert_dataset --source=tfds:i_naturalist2021 "
-    "--output=inat21 writes it to class folders; then give inat21=folder:inat21"
+    "it has 240 GB; prepare it on purpose, by tfds build i_naturalist2021, and give "
+    "inat21=tfds:i_naturalist2021"
 )
 AIRCRAFT = (
     "TFDS does not have it: download fgvc-aircraft-2013b.tar.gz from "

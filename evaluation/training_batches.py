@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from sassl_tf.datasets import ImageDataset
+from sassl_tf.datasets.dataset import READS_IN_FLIGHT
 from sassl_tf.views import View, crop_view, draw_view, finish_views
 from training.input.pipeline import shuffled_index
 
@@ -42,17 +43,28 @@ def training_batches(
     count, view = len(dataset), View(**VIEW, crop_sampler=crop_sampler)
 
     @tf.autograph.experimental.do_not_convert
-    def load(position):
+    def fetch(position):
         _, index = shuffled_index(position, count, count, seed)
-        example = dataset.example(index)
+        return position, dataset.label(index), dataset.fetch(index)
+
+    @tf.autograph.experimental.do_not_convert
+    def load(position, label, fetched):
+        image = dataset.decode(fetched)
         own_seed = tf.random.fold_in(tf.constant([seed, 1]), position)
-        draws = draw_view(view, tf.shape(example["image"]), own_seed)
-        return crop_view(example["image"], draws, image_size), draws, example["label"]
+        draws = draw_view(view, tf.shape(image), own_seed)
+        return crop_view(image, draws, image_size), draws, label
 
     @tf.autograph.experimental.do_not_convert
     def finish(images, draws, labels):
         return finish_views(images, draws, view), labels
 
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-    positions = tf.data.Dataset.range(tf.int64.max).map(load, **parallel)
-    return positions.batch(batch_size).map(finish, **parallel).prefetch(tf.data.AUTOTUNE)
+    fetched = tf.data.Dataset.range(tf.int64.max).map(
+        fetch, num_parallel_calls=READS_IN_FLIGHT, deterministic=True
+    )
+    return (
+        fetched.map(load, **parallel)
+        .batch(batch_size)
+        .map(finish, **parallel)
+        .prefetch(tf.data.AUTOTUNE)
+    )

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 from absl import flags
 
-from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe
+from evaluation import few_shot, finetune, knn, linear_probe, markdown, sgd_probe
 from evaluation.encoders import default_image_size, load_encoder
 from evaluation.flags import define_encoder_flags, define_result_flags
 from evaluation.results import earlier_result
@@ -178,19 +178,21 @@ def _reason(error, target):
 def table(targets: Sequence[Target], results: Results) -> str:
     """Returns the results as Markdown: a row for each target and metric, in %, ± over trials."""
     protocols = list(dict.fromkeys(protocol for _, protocol in results))
-    lines = [
-        f"| dataset | metric | {' | '.join(protocols)} |",
-        "|---|---|" + "---|" * len(protocols),
+    rows = [
+        [
+            target.name,
+            metric,
+            *(_cell(results.get((target.name, protocol)), metric) for protocol in protocols),
+        ]
+        for target in targets
+        for metric in target.metrics
     ]
-    for target in targets:
-        row = [results.get((target.name, protocol)) for protocol in protocols]
-        for metric in target.metrics:
-            cells = [_cell(result, metric) if result else "" for result in row]
-            lines.append(f"| {target.name} | {metric} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return markdown.table(["dataset", "metric", *protocols], rows)
 
 
 def _cell(result, metric):
+    if result is None:
+        return ""
     spread = result.get("std", {}).get(metric)
     return f"{100 * result[metric]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
 
@@ -224,24 +226,15 @@ def _results_of(target, results):
 
 
 def _markdown(targets, results):
-    one = next(iter(results.values()))
-    versions = ", ".join(f"{name} {version}" for name, version in one["versions"].items())
     commands = [*(result["command"] for result in results.values()), this_command()]
     lines = [
-        f"# Transfer of {one['encoder']}",
+        f"# Transfer of {next(iter(results.values()))['encoder']}",
         "",
         "On the test split, %; ± standard deviation over trials, where there are several.",
         "",
         table(targets, results),
         "",
-        "## Commands",
-        "",
-        "```sh",
-        *dict.fromkeys(commands),
-        "```",
-        "",
-        versions,
-        "",
+        markdown.origin(commands, results.values()),
     ]
     return "\n".join(lines)
 

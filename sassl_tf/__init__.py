@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sassl_tf import stylizers as stylizers
     from sassl_tf import views as views
     from sassl_tf.augmentation import SASSLAugmentation
+    from sassl_tf.backbones import PyramidBackbone, load_backbone
     from sassl_tf.datasets import load_dataset
     from sassl_tf.presets import load_encoder, save_to_preset, upload_preset
     from sassl_tf.seeding import map_with_seeds
@@ -32,11 +33,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "ColorStatistics": "sassl_tf.style_augmentations",
     "FourierStyle": "sassl_tf.style_augmentations",
+    "PyramidBackbone": "sassl_tf.backbones",
     "RandomStyle": "sassl_tf.style_augmentations",
     "SASSLAugmentation": "sassl_tf.augmentation",
     "StyleBank": "sassl_tf.style_bank",
     "Stylizer": "sassl_tf.stylizers",
     "TwoViews": "sassl_tf.views",
+    "load_backbone": "sassl_tf.backbones",
     "load_dataset": "sassl_tf.datasets",
     "load_encoder": "sassl_tf.presets",
     "load_stylizer": "sassl_tf.stylizers",
@@ -50,12 +53,14 @@ _MODULES = ("datasets", "plot", "samples", "stylizers", "views")
 __all__ = [
     "ColorStatistics",
     "FourierStyle",
+    "PyramidBackbone",
     "RandomStyle",
     "SASSLAugmentation",
     "StyleBank",
     "Stylizer",
     "TwoViews",
     "__version__",
+    "load_backbone",
     "load_dataset",
     "load_encoder",
     "load_stylizer",

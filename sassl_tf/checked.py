@@ -155,7 +155,7 @@ def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
             names = archive.namelist()
         with np.load(path, allow_pickle=False) as file:
             return {name.removesuffix(".npy"): file[name] for name in names}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise Damaged(path, "its checksums are not those of its content") from error

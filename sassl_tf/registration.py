@@ -10,6 +10,7 @@ from typing import Any
 
 LAYERS = {
     "sassl_tf.augmentation": ("SASSLAugmentation",),
+    "sassl_tf.backbones": ("PyramidBackbone",),
     "sassl_tf.style_augmentations.color_statistics": ("ColorStatistics",),
     "sassl_tf.style_augmentations.fourier_style": ("FourierStyle",),
     "sassl_tf.style_augmentations.random_style": ("RandomStyle",),
@@ -33,6 +34,7 @@ LAYERS = {
         "RandomSolarization",
     ),
     "sassl_tf.views.two_views": ("TwoViews",),
+    "sassl_tf.vit": ("ClassToken", "FirstToken", "Gelu", "PositionEmbedding"),
 }
 
 

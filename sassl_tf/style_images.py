@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sassl_tf.datasets.dataset import ImageDataset
+from sassl_tf.datasets.dataset import READS_IN_FLIGHT, ImageDataset
 from sassl_tf.datasets.folder import every_image
 from sassl_tf.errors import UserError
 from sassl_tf.typing import Array, PathLike
@@ -30,7 +30,8 @@ def style_images(
     if isinstance(images, (str, os.PathLike)):
         images = every_image(images)
     if isinstance(images, ImageDataset):
-        dataset = tf.data.Dataset.range(len(images)).map(images.image, tf.data.AUTOTUNE)
+        fetched = tf.data.Dataset.range(len(images)).map(images.fetch, READS_IN_FLIGHT)
+        dataset = fetched.map(images.decode, tf.data.AUTOTUNE)
     elif isinstance(images, tf.data.Dataset):
         dataset = images.map(_image_of_element)
         rank = dataset.element_spec.shape.rank

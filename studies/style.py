@@ -29,14 +29,29 @@ CACHE = "runs/corrupted"  # corrupted images, made once for all runs
 HOME = f"folder:{DATA}/imagenette128"
 CIFAR10 = f"cifar10=folder:{DATA}/cifar10"
 
-BASELINE = ("baseline", {"sassl.enabled": False})
+BASELINE = ("baseline", {"style": "none"})
 STRONG = {"sassl.blending_factor": (0.4, 1.0), "sassl.interpolation_factor": (0.2, 0.7)}
 ARMS = [
     BASELINE,
     # The paper's factors are the preset's own: α and β from U(0.1, 0.3).
-    ("paper", {"sassl.enabled": True}),
-    ("strong", STRONG),
-    ("strong_in_batch", {**STRONG, "sassl.styles": "in_batch"}),
+    ("paper", {"style": "sassl"}),
+    ("strong", {"style": "sassl", **STRONG}),
+    ("strong_in_batch", {"style": "sassl", **STRONG, "sassl.styles": "in_batch"}),
+    # From the paper's factors to the strong ones, linearly over the training.
+    ("growing", {"style": "sassl", **{f"{name}_end": ends for name, ends in STRONG.items()}}),
+    # The rivals, each with its paper's arguments, in the same place of the views.
+    ("fourier", {"style": "fourier"}),
+    ("color_statistics", {"style": "color_statistics"}),
+    ("random_style", {"style": "random_style"}),
+    # Full pictures of the stylizer, as in Stylized-ImageNet.
+    (
+        "full_stylization",
+        {
+            "style": "sassl",
+            "sassl.blending_factor": (1.0, 1.0),
+            "sassl.interpolation_factor": (1.0, 1.0),
+        },
+    ),
 ]
 CHANGES = {
     "dataset": HOME,
@@ -44,6 +59,7 @@ CHANGES = {
     "precision": PRECISION,
     # Otherwise the processor decides it, and machines would differ.
     "sassl.precision": "bfloat16",
+    "random_style.precision": "bfloat16",
     "knn_every": 0,
     "keep_checkpoints": 1,
 }

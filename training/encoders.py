@@ -1,8 +1,4 @@
-"""Encoders: pooled KerasCV ResNets as plain Keras models, or any Keras model by its path.
-
-KerasCV's named presets contact a server even without weights, so the backbones are built from their
-stages. An encoder consists of Keras's own layers only, and loads without KerasCV.
-"""
+"""Encoders: pooled ResNets and vision transformers, or any Keras model by its path."""
 
 import importlib
 from collections.abc import Iterator, Mapping
@@ -12,24 +8,11 @@ import keras
 
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
+from sassl_tf.vit import SIZES, vision_transformer
 from training.engine.strategy import several_replicas
+from training.resnets import KERAS_HUB, RESNETS, resnet
 
-# Filters and blocks of the stages, and the kind of block (He et al. 2015, table 1). A name that
-# ends with "v2" has the blocks of He et al. 2016. The last three are for small images and machines;
-# KerasCV's basic block needs 64 filters in the first stage.
-_RESNETS = {
-    "resnet18": ((64, 128, 256, 512), (2, 2, 2, 2), "basic_block"),
-    "resnet34": ((64, 128, 256, 512), (3, 4, 6, 3), "basic_block"),
-    "resnet50": ((64, 128, 256, 512), (3, 4, 6, 3), "block"),
-    "resnet101": ((64, 128, 256, 512), (3, 4, 23, 3), "block"),
-    "resnet10": ((64, 128, 256, 512), (1, 1, 1, 1), "basic_block"),
-    "resnet10_slim": ((64, 96, 160, 256), (1, 1, 1, 1), "basic_block"),
-    "resnet6_slim": ((64, 96), (1, 1), "basic_block"),
-}
-
-
-# As in SimCLR, BYOL, MoCo and SimSiam; KerasCV has 0.99 and 1.001e-5.
-BATCH_NORM = {"momentum": 0.9, "epsilon": 1e-5}
+VITS = {f"vit_{size}{patch}": (size, patch) for size in SIZES for patch in (16, 8, 4)}
 
 
 def build_encoder(
@@ -39,14 +22,18 @@ def build_encoder(
     zero_init_residual: bool = False,
     synchronized_batch_norm: bool = True,
     arguments: Mapping[str, Any] | None = None,
+    vit: Mapping[str, Any] | None = None,
+    image_size: int = 224,
 ) -> keras.Model:
     """Builds f as a Keras model: float images [B, H, W, 3] in [0, 1] to features float32 [B, D].
 
     Args:
-        name: the backbone, such as "resnet18" or "resnet50v2"; or "package.module:function", a
-            function that returns a Keras model from images [B, H, W, 3] in [0, 1] to features
-            [B, h, w, D] or [B, D]. The functions of keras.applications need include_top=False,
-            weights=None and, if they have it, include_preprocessing=False.
+        name: the backbone: a ResNet, such as "resnet18" or "resnet50v2", from KerasCV, or, as
+            "keras_hub:resnet18", from KerasHub; a vision transformer, such as "vit_small16"; or
+            "package.module:function", a function that returns a Keras model from images
+            [B, H, W, 3] in [0, 1] to features [B, h, w, D] or [B, D]. The functions of
+            keras.applications need include_top=False, weights=None and, if they have it,
+            include_preprocessing=False.
         stem: for a ResNet, "imagenet" (7×7 convolution of stride 2, max-pool of stride 2), or
             "cifar" (3×3 of stride 1, no pool) for images of about 32 px (Chen et al. 2020,
             appendix B.9).
@@ -56,20 +43,35 @@ def build_encoder(
         synchronized_batch_norm: whether to normalise over the global batch, as SimCLR and BYOL do,
             and not over each replica's share of it.
         arguments: dict of the function's arguments.
+        vit: dict of a vision transformer's "positions", "pool", "heads" (0 for those of its size)
+            and "drop_path"; see `sassl_tf.vit.vision_transformer`.
+        image_size: side of the images for which a vision transformer has positions.
 
     Raises:
         ValueError: the name or the stem is unknown, the path leads to no such function, or the
             arguments do not fit.
+        ImportError: the ResNet is KerasHub's, which is not installed.
     """
-    if ":" in name:
-        if stem != "imagenet" or width != 1:
-            raise UserError(f"encoder.stem and encoder.width are for ResNets, not for {name}.")
-        backbone, scaled = _imported(name, dict(arguments or {})), lambda images: images
+    scaled = keras.layers.Rescaling(2.0, offset=-1.0, name="rescaling")
+    if ":" in name and not name.startswith(KERAS_HUB):
+        scaled = keras.layers.Identity(name="unit_images")
+        _check_unused(name, stem, width)
+        backbone = _imported(name, dict(arguments or {}))
+    elif arguments:
+        raise UserError(f"encoder.arguments are for module:function, not for {name!r}.")
+    elif name in RESNETS:
+        backbone = resnet(name, stem, width, zero_init_residual)
+    elif name in VITS:
+        _check_unused(name, stem, width)
+        options = dict(vit or {})
+        heads = options.pop("heads", 0) or None
+        backbone = vision_transformer(*VITS[name], image_size, heads=heads, **options)
     else:
-        if arguments:
-            raise UserError(f"encoder.arguments are for module:function, not for {name!r}.")
-        backbone = _resnet(name, stem, width, zero_init_residual)
-        scaled = keras.layers.Rescaling(2.0, offset=-1.0, name="rescaling")
+        known = [*RESNETS, *VITS]
+        raise UserError(
+            f"encoder.name is {name!r}.{nearest(name, known)} There are {', '.join(known)}, or "
+            "module:function."
+        )
 
     for layer in all_layers(backbone):
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -83,55 +85,21 @@ def build_encoder(
     return keras.Model(images, x, name=name.rpartition(":")[2])
 
 
+def _check_unused(name, stem, width):
+    """Raises a ValueError if options of ResNets are set."""
+    if stem != "imagenet" or width != 1:
+        raise UserError(
+            f"encoder.stem and encoder.width are for ResNets, not for {name}. Set "
+            "--config.encoder.stem=imagenet --config.encoder.width=1."
+        )
+
+
 def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """Yields all layers of a model, including those of models inside it."""
     for layer in model.layers:
         yield layer
         if isinstance(layer, keras.Model):
             yield from all_layers(layer)
-
-
-def _resnet(name, stem, width, zero_init_residual):
-    """Builds a backbone of Keras layers, from images in [-1, 1] to feature maps."""
-    from keras_cv.models import ResNetBackbone, ResNetV2Backbone
-
-    # KerasCV's second version does not support stages of one block.
-    v2_names = [f"{known}v2" for known, (_, blocks, _) in _RESNETS.items() if min(blocks) > 1]
-    names = sorted([*_RESNETS, *v2_names])
-    if name not in names:
-        raise UserError(
-            f"encoder.name is {name!r}.{nearest(name, names)} There are {', '.join(names)}, "
-            "or module:function."
-        )
-    if stem not in ("imagenet", "cifar"):
-        raise UserError(f'encoder.stem is {stem!r}; expected "imagenet" or "cifar".')
-    filters, blocks, block_type = _RESNETS[name.removesuffix("v2")]
-    backbone = (ResNetV2Backbone if name.endswith("v2") else ResNetBackbone)(
-        stackwise_filters=list(filters),
-        stackwise_blocks=list(blocks),
-        stackwise_strides=[1, 2, 2, 2][: len(blocks)],
-        include_rescaling=False,
-        block_type=block_type,
-    )
-
-    last_of_block = "_3_bn" if block_type == "block" else "_2_bn"
-
-    def clone(layer):
-        config = layer.get_config()
-        if isinstance(layer, keras.layers.BatchNormalization):
-            config.update(BATCH_NORM)
-            if zero_init_residual and layer.name.endswith(last_of_block):
-                config["gamma_initializer"] = "zeros"
-        if isinstance(layer, keras.layers.Conv2D):
-            config["filters"] = max(1, round(width * config["filters"]))
-        if stem == "cifar" and layer.name.startswith("conv1_conv"):
-            config.update(kernel_size=3, strides=1, padding="same")
-        if stem == "cifar" and layer.name.startswith("pool1_pool"):
-            return keras.layers.Activation("linear", name=layer.name)
-        return layer.__class__.from_config(config)
-
-    # Cloning also turns KerasCV's class into a plain functional model.
-    return keras.models.clone_model(backbone, clone_function=clone)
 
 
 def _imported(path, arguments):

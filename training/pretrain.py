@@ -12,6 +12,7 @@ import time
 from absl import flags
 from ml_collections import config_flags
 
+from sassl_tf.datasets.dataset import READS_IN_FLIGHT
 from training.command import binary
 from training.engine.strategy import STRATEGIES
 
@@ -35,6 +36,19 @@ _DATA_SERVICE = flags.DEFINE_string(
     "",
     "The HOST:PORT of a data service's dispatcher, whose workers make the views.",
 )
+_LOGGERS = flags.DEFINE_list(
+    "loggers",
+    "tensorboard",
+    "The places that the metrics go to besides metrics.jsonl, with commas: tensorboard, wandb, "
+    "mlflow, trackio.",
+)
+_READS = flags.DEFINE_integer(
+    "reads_in_flight",
+    READS_IN_FLIGHT,
+    "The number of images that are read at the same time on each host; more help where a read "
+    "takes long, as from a bucket.",
+    lower_bound=1,
+)
 
 
 def main(_: list[str]) -> None:
@@ -49,6 +63,8 @@ def main(_: list[str]) -> None:
         _TPU.value,
         _PROFILE_STEPS.value,
         _DATA_SERVICE.value,
+        _LOGGERS.value,
+        _READS.value,
     )
     if run.chief:
         print(summary.after(run, time.monotonic() - start))

@@ -17,8 +17,10 @@ from evaluation.evaluate import Evaluation, check_data, parse_evaluations
 from sassl_tf.datasets import ImageDataset, load_dataset
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
-from training.engine.assembly import build_augmentation, fingerprints, style_fingerprints
+from training.configs.earlier import as_written
+from training.engine.assembly import fingerprints, style_fingerprints
 from training.engine.config_checks import check_config, fields
+from training.styles import NONE, build_augmentation, style_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 KEYS = ("config", "changes", "arms", "seeds", "evaluations")
@@ -191,14 +193,21 @@ def make_run(arm: str, seed: int, config_file: str, changes: Mapping[str, Any]) 
 
 def run_fingerprints(run: Run, dataset: ImageDataset) -> dict[str, Any]:
     """Returns the fingerprints of a run, as its `config.json` will have them."""
-    section = json.loads(run.config.sassl.to_json())
-    style = json.dumps({"sassl": section, "augment_on": run.config.augment_on}, sort_keys=True)
-    return {**fingerprints(dataset, None), **_style_fingerprints(style)}
+    config, style = run.config, style_of(run.config)
+    chosen: dict[str, Any] = {"style": style, "augment_on": config.augment_on}
+    if style != NONE:
+        chosen[style] = json.loads(config[style].to_json())
+    if style == "sassl":
+        chosen[style]["enabled"] = True
+    return {**fingerprints(dataset, None), **_style_fingerprints(json.dumps(chosen))}
 
 
 @functools.lru_cache(maxsize=64)
-def _style_fingerprints(style: str) -> dict[str, Any]:
-    prints = style_fingerprints(build_augmentation(ml_collections.ConfigDict(json.loads(style))))
+def _style_fingerprints(chosen: str) -> dict[str, str]:
+    config = json.loads(chosen)
+    if config["style"] == NONE:
+        return {}
+    prints = style_fingerprints(build_augmentation(ml_collections.ConfigDict(config)))
     keras.utils.clear_session()  # the networks are not needed any more
     return prints
 
@@ -257,7 +266,7 @@ def _check_different(runs: Sequence[Run]) -> None:
     """Raises a UserError if two arms have the same config."""
     seen: dict[str, str] = {}
     for run in runs:
-        other = seen.setdefault(run.config.to_json(sort_keys=True), run.arm)
+        other = seen.setdefault(json.dumps(as_written(run.config), sort_keys=True), run.arm)
         if other != run.arm:
             raise UserError(f"The arms {other} and {run.arm} have the same config; leave one out.")
 

@@ -6,7 +6,7 @@ the machine, so that they may be kept with the study and continued on another ma
 
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from evaluation.evaluate import Evaluation
 from evaluation.results import revision_of
 from evaluation.studies.plan import Plan, Run, run_fingerprints
 from sassl_tf.checked import Damaged, cached, read_json
-from training.engine.config_checks import fields
+from training.configs.earlier import as_written, up_to_date
 from training.engine.workdir import CONFIG_FILE, ENCODER_FILE, checkpoint_steps, differences
 from training.report.metrics import read_metrics
 
@@ -58,42 +58,29 @@ def identity(evaluation: Evaluation) -> dict[str, Any]:
         "dataset": without_folders(evaluation.target.spec),
         "crop_proportion": evaluation.target.crop_proportion,
         "metric": evaluation.metric,
-        "settings": without_folders(_as_json({k: v for k, v in settings if k not in unrecorded})),
+        "settings": without_folders({k: v for k, v in settings if k not in unrecorded}),
     }
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (dotted name, value) of the leaves of nested dicts."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def is_of(config: Mapping[str, Any], run: Run, plan: Plan) -> bool:
     """Returns whether a `config.json` is that of a run of the study.
 
-    A field that only the package of today has does not count, unless the study sets it.
+    Configs of earlier versions are compared as `training.configs.earlier` reads them.
 
     Args:
-        config: the content of a `config.json`.
+        config: the content of a `config.json`, or of a record.
         run: a run of the study.
         plan: the study.
     """
-    there = dict(flat(without_folders(config)))
-    here = {name: _as_json(value) for name, value in fields(run.config)}
-    prints = run_fingerprints(run, plan.dataset)
-    here.update({f"fingerprints.{name}": value for name, value in prints.items()})
-    for name, value in without_folders(here).items():
-        if name in WITHOUT_INFLUENCE:
-            continue
-        if name in there:
-            if there[name] != value:
-                return False
-        elif name in run.changes:
-            return False
-    return True
+    apart = {name for name, *_ in _differences(config, run, plan)}
+    return apart <= set(WITHOUT_INFLUENCE)
+
+
+def _differences(config, run, plan):
+    """Yields (dotted name, there, here) of each field in which a run's config differs."""
+    here = {**as_written(run.config), "fingerprints": run_fingerprints(run, plan.dataset)}
+    there = without_folders(up_to_date(config))
+    return differences(there, without_folders(here))
 
 
 def record_of(run: Run, plan: Plan, results: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]]:
@@ -156,16 +143,9 @@ def _first_fit(
 
 def _same(config: Mapping[str, Any], run: Run, plan: Plan) -> bool:
     """Returns whether `training.pretrain` would go on with a workdir of this config."""
-    here = _as_json(run.config.to_dict())
-    here["fingerprints"] = run_fingerprints(run, plan.dataset)
-    apart = {name for name, *_ in differences(dict(config), here)}
+    here = {**as_written(run.config), "fingerprints": run_fingerprints(run, plan.dataset)}
+    apart = {name for name, *_ in differences(up_to_date(config), here)}
     return apart <= {"fingerprints.stylizer_precision"}
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _as_json(item) for key, item in value.items()}
-    return [_as_json(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def make_record(

@@ -1,4 +1,4 @@
-"""Image datasets with random access: `load_dataset("shapes")`, `folder:PATH`, `tfds:NAME`."""
+"""Image datasets with random access: shapes, `folder:PATH`, `records:PATTERN`, `tfds:NAME`."""
 
 from sassl_tf.datasets.dataset import ImageDataset, MissingSplit, check_split
 from sassl_tf.errors import UserError
@@ -12,7 +12,8 @@ def load_dataset(spec: str, split: str = "train", data_dir: PathLike | None = No
 
     Args:
         spec: `"shapes"` (made by the package), `"folder:PATH"` (class folders; see
-            `sassl_tf.datasets.folder`) or `"tfds:NAME"` (TensorFlow Datasets, with `NAME/config`
+            `sassl_tf.datasets.folder`), `"records:PATTERN"` (TFRecord shards; see
+            `sassl_tf.datasets.records`) or `"tfds:NAME"` (TensorFlow Datasets, with `NAME/config`
             and `NAME:version` as there; see `sassl_tf.datasets.tfds`).
         split: `"train"`, `"test"`, or `"validation"`, the dataset's own.
         data_dir: the folder of prepared TFDS datasets; the other forms ignore it.
@@ -35,11 +36,15 @@ def load_dataset(spec: str, split: str = "train", data_dir: PathLike | None = No
         from sassl_tf.datasets.folder import folder
 
         return folder(argument, split)
+    if kind == "records" and argument:
+        from sassl_tf.datasets.records import records
+
+        return records(argument, split)
     if kind == "tfds" and argument:
         from sassl_tf.datasets.tfds import tfds
 
         return tfds(argument, split, data_dir=data_dir)
     raise UserError(
         f"The dataset {spec!r} is not known; give tfds:NAME (such as tfds:cifar10), "
-        "folder:PATH (a folder of class folders) or shapes."
+        "folder:PATH (a folder of class folders), records:PATTERN (TFRecord shards) or shapes."
     )

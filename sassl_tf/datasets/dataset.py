@@ -11,11 +11,21 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from sassl_tf.datasets.decoding import decode_image
 from sassl_tf.errors import UserError
 from sassl_tf.typing import Array
 
 SPLITS = ("train", "test", "validation")
+# The names that a split may have among record files and in TFDS; the first that is there counts.
+SPLIT_NAMES = {
+    "train": ("train",),
+    "test": ("test", "validation", "val"),
+    "validation": ("validation", "val"),
+}
 UNLABELLED = -1
+# A read takes up to 50 ms from a bucket, and TensorFlow's reader asks twice for a record. So this
+# many give 640 images/s there. Each holds an encoded image in memory.
+READS_IN_FLIGHT = 64
 
 
 class MissingSplit(UserError):
@@ -46,6 +56,10 @@ class ImageDataset:
         damaged: returns the paths of the files that could be read once and cannot now.
         files: the paths of the image files within their folder, in the order of the images; empty
             where the images are no files.
+        encoded: int64 [] tensor to string [] tensor, the image as it is stored; it waits for a disk
+            or a network and needs no processor. None where images are in memory.
+        encoded_run: int64 [W] tensor of neighbours (see `Records.read_run`) to string [W] tensor,
+            by fewer reads than `encoded` takes; None where there is no such way.
     """
 
     name: str
@@ -57,6 +71,8 @@ class ImageDataset:
     listing: str = ""
     damaged: Callable[[], list[str]] = list
     files: Sequence[str] = ()
+    encoded: Callable[[tf.Tensor], tf.Tensor] | None = None
+    encoded_run: Callable[[tf.Tensor], tf.Tensor] | None = None
     _labels: tf.Tensor = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +98,35 @@ class ImageDataset:
             image = self.read(tf.cast(index, tf.int64))
             return tf.ensure_shape(image, [None, None, 3])
 
+    def fetch(self, index: tf.Tensor) -> tf.Tensor:
+        """Does the part of `image` that waits and needs no processor; `decode` does the rest.
+
+        Call it with many parallel calls (`READS_IN_FLIGHT`), and `decode` with as many as there are
+        cores.
+
+        Args:
+            index: int64 [].
+        """
+        return index if self.encoded is None else self.encoded(index)
+
+    def fetch_run(self, indices: tf.Tensor) -> tf.Tensor:
+        """Returns [W] results of `fetch` for neighbouring images, by few reads where possible.
+
+        Args:
+            indices: int64 [W], each but the first one more than that before it, or 0.
+        """
+        if self.encoded_run is not None:
+            return self.encoded_run(indices)
+        if self.encoded is None:
+            return indices
+        return for_each(self.encoded, indices)
+
+    def decode(self, fetched: tf.Tensor) -> tf.Tensor:
+        """Returns the image, uint8 [H, W, 3] in [0, 255], of what `fetch` returned."""
+        with tf.device("/CPU:0"):
+            image = self.read(fetched) if self.encoded is None else decode_image(fetched)
+            return tf.ensure_shape(image, [None, None, 3])
+
     def example(self, index: int | Array) -> dict[str, tf.Tensor]:
         """Returns `{"image": uint8 [H, W, 3] in [0, 255], "label": int64 []}`.
 
@@ -91,9 +136,12 @@ class ImageDataset:
         Raises:
             tf.errors.InvalidArgumentError: `index` is outside [0, N).
         """
+        return {"image": self.image(index), "label": self.label(index)}
+
+    def label(self, index: int | Array) -> tf.Tensor:
+        """Returns the label of an image as int64 []; see `example`."""
         with tf.device("/CPU:0"):
-            label = tf.gather(self._labels, tf.cast(index, tf.int64))
-        return {"image": self.image(index), "label": label}
+            return tf.gather(self._labels, tf.cast(index, tf.int64))
 
     def subset(self, indices: ArrayLike) -> ImageDataset:
         """Returns the ImageDataset of the images at `indices`, in that order; repeats are allowed.
@@ -105,7 +153,7 @@ class ImageDataset:
             ValueError: an index is no integer or outside [0, N), or `indices` is not 1-D.
         """
         chosen = _checked_indices(indices, len(self))
-        positions = on_host(chosen)
+        positions, encoded = on_host(chosen), self.encoded
         return dataclasses.replace(
             self,
             labels=self.labels[chosen],
@@ -113,6 +161,8 @@ class ImageDataset:
             read=lambda index: self.read(tf.gather(positions, index)),
             listing=fingerprint_of(self.listing, chosen.tobytes()),
             files=[self.files[index] for index in chosen] if self.files else (),
+            encoded=encoded and (lambda index: encoded(tf.gather(positions, index))),
+            encoded_run=None,
         )
 
 
@@ -134,7 +184,7 @@ def naming_damaged(*datasets: ImageDataset) -> Iterator[None]:
         if not paths:
             raise
         raise DamagedImages(
-            f"{len(paths)} image files could be read at the start and cannot be read now: "
+            f"{len(paths)} images could be read at the start and cannot be read now: "
             f"{', '.join(paths[:5])}{', ...' * (len(paths) > 5)}. Put them back as they were, and "
             "the same command continues. Without them the dataset is another: a training needs a "
             "new --workdir."
@@ -155,19 +205,33 @@ def joined(first: ImageDataset, second: ImageDataset) -> ImageDataset:
     if first.class_names != second.class_names:
         raise UserError(f"{first.name} and {second.name} have different classes.")
     count = len(first)
-
-    def read(index: tf.Tensor) -> tf.Tensor:
-        return tf.cond(index < count, lambda: first.read(index), lambda: second.read(index - count))
-
     return dataclasses.replace(
         first,
         labels=np.concatenate([first.labels, second.labels]),
         fingerprint=fingerprint_of(first.fingerprint, second.fingerprint),
-        read=read,
+        read=_of_both(first.read, second.read, count),
         listing=fingerprint_of(first.listing, second.listing),
         damaged=lambda: [*first.damaged(), *second.damaged()],
         files=[*first.files, *second.files],
+        encoded=(
+            _of_both(first.encoded, second.encoded, count)
+            if first.encoded and second.encoded
+            else None
+        ),
+        encoded_run=None,
     )
+
+
+def _of_both(
+    first: Callable[[tf.Tensor], tf.Tensor], second: Callable[[tf.Tensor], tf.Tensor], count: int
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function of an index that is `first` below `count`, and from there on `second`."""
+    return lambda index: tf.cond(index < count, lambda: first(index), lambda: second(index - count))
+
+
+def for_each(read: Callable[[tf.Tensor], tf.Tensor], indices: tf.Tensor) -> tf.Tensor:
+    """Returns the results of `read` for `indices`, int64 [W] of known W, all at the same time."""
+    return tf.stack([read(index) for index in tf.unstack(indices)])
 
 
 def fingerprint_of(*parts: object) -> str:

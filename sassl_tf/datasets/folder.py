@@ -6,15 +6,14 @@ import hashlib
 import itertools
 import os
 import pathlib
-import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from sassl_tf.checked import cached, read_json, write_json
+from sassl_tf.datasets.cache import cache_folder
 from sassl_tf.datasets.dataset import (
     UNLABELLED,
     ImageDataset,
@@ -24,11 +23,11 @@ from sassl_tf.datasets.dataset import (
     os_bytes,
 )
 from sassl_tf.datasets.decoding import decode_image
+from sassl_tf.datasets.failing import failing
+from sassl_tf.datasets.left_out import leave_out
 from sassl_tf.datasets.listing import files_under, listing
 from sassl_tf.errors import UserError
 from sassl_tf.typing import PathLike
-
-PROGRESS_FROM = 20_000  # files: from here on, checking them takes long enough for a progress bar
 
 
 def folder(path: PathLike, split: str = "train") -> ImageDataset:
@@ -126,6 +125,14 @@ def _dataset(
 
     good = np.setdiff1d(np.arange(len(files)), bad)
     paths = _paths([files[i] for i in good])
+    sizes = on_host(np.array([stats[i][0] for i in good], np.int64))
+
+    def encoded(index: tf.Tensor) -> tf.Tensor:
+        return file_content(tf.gather(paths, index), tf.gather(sizes, index))
+
+    def read(index: tf.Tensor) -> tf.Tensor:
+        return decode_image(encoded(index))
+
     # Times too: an image replaced by one of the same size is another image.
     names_sizes_times = itertools.chain.from_iterable((names[i], *stats[i]) for i in good)
     names_sizes = itertools.chain.from_iterable((names[i], stats[i][0]) for i in good)
@@ -135,33 +142,63 @@ def _dataset(
         class_names=class_names,
         labels=labels[good],
         fingerprint=fingerprint_of(*class_names, *names_sizes_times),
-        read=lambda index: _read(paths, index),
+        read=read,
         listing=fingerprint_of(*class_names, *names_sizes),
         damaged=functools.partial(
-            damaged_files, paths, np.array([stats[i] for i in good], np.int64)
+            damaged_files, paths, np.array([stats[i] for i in good], np.int64), read
         ),
+        encoded=encoded,
         files=[names[i] for i in good],
     )
 
 
-def damaged_files(paths: tf.Tensor, stats: NDArray[np.int64]) -> list[str]:
+def damaged_files(
+    paths: tf.Tensor,
+    stats: NDArray[np.int64],
+    read: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> list[str]:
     """Returns the paths of files that have changed and cannot be read.
 
     Args:
         paths: string [N].
         stats: size and time [N, 2] that the files had when they could be read.
+        read: the operations that read and decode the file of an index; None if `undecodable` does
+            it as they do.
     """
     files = [os.fsdecode(path) for path in paths.numpy()]
     now = np.array([_size_and_time(file) for file in files], np.int64)
     changed = np.flatnonzero((now != stats).any(axis=1))
-    if not changed.size:
-        return []
-    bad = undecodable(tf.gather(paths, changed))
-    return [files[i] for i in changed[bad]]
+    bad = failing(read or functools.partial(_read, paths), changed) if changed.size else changed
+    return [files[i] for i in bad]
 
 
 def _paths(files: Sequence[str]) -> tf.Tensor:
     return on_host(np.array([os_bytes(file) for file in files], object))
+
+
+def file_content(path: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Returns the content of a file, string [], without keeping a thread waiting for it.
+
+    `tf.io.read_file` blocks one of the few threads that all operations share, one for each core, so
+    that no more reads than cores would be in flight. Datasets read in threads of their own.
+
+    Args:
+        path: string [].
+        size: int64 [], of the file, at least 1.
+
+    Raises:
+        tf.errors.OpError: there is no such file, or it has another size.
+    """
+    variant = tf.raw_ops.FixedLengthRecordDatasetV2(
+        filenames=[path],
+        header_bytes=tf.constant(0, tf.int64),
+        record_bytes=size,
+        footer_bytes=tf.constant(0, tf.int64),
+        buffer_size=size,
+        compression_type="",
+    )
+    content = tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
+    return content.take(1).get_single_element()
 
 
 def _read(paths: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
@@ -182,19 +219,7 @@ def _bad_files(
     key = _cache_key(root, names, stats)
     remembered = _load_cache(key)
     bad = undecodable(paths) if remembered is None else remembered
-    some = ", ".join(names[i] for i in bad[:5]) + ", ..." * (len(bad) > 5)
-    shown = f"{len(bad)} of {len(names)} files of the {split} split of {root}: {some}"
-    if len(bad) == len(names):
-        raise UserError(
-            f"No image could be read among {shown}. Expected JPEG, PNG, GIF, BMP or WebP."
-        )
-    if len(bad) > max(1, len(names) / 100):
-        raise UserError(
-            f"Too many files are no readable images (JPEG, PNG, GIF, BMP, WebP): {shown}. "
-            "Remove or repair them; up to 1 % are left out with a warning."
-        )
-    if bad:
-        warnings.warn(f"Left out, because they are no readable images: {shown}", stacklevel=3)
+    leave_out([names[i] for i in bad], len(names), f"files of the {split} split of {root}")
     if remembered is None:
         _save_cache(key, bad)
     return bad
@@ -202,30 +227,7 @@ def _bad_files(
 
 def undecodable(paths: tf.Tensor) -> list[int]:
     """Decodes every file, in parallel, and returns the positions of those that fail."""
-    count = len(paths)
-    decoded = (
-        tf.data.Dataset.range(count)
-        # The shape is returned so that the decoding is not optimised away.
-        .map(
-            lambda index: (index, tf.shape(_read(paths, index))),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=False,
-        )
-        .ignore_errors()
-        .batch(256)
-    )
-    good = np.zeros(count, bool)
-    with _progress(count) as progress:
-        for indices, _ in decoded.as_numpy_iterator():
-            good[indices] = True
-            progress.update(len(indices))
-    return [int(index) for index in np.flatnonzero(~good)]
-
-
-def _progress(count: int) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=count, desc="Checking images", unit="", disable=count <= PROGRESS_FROM)
+    return failing(lambda index: _read(paths, index), np.arange(len(paths))).tolist()
 
 
 def _size_and_time(file: str) -> tuple[int, int]:
@@ -244,13 +246,9 @@ def _cache_key(root: pathlib.Path, names: Sequence[str], stats: Sequence[tuple[i
     return digest.hexdigest()[:32]
 
 
-def _cache_folder() -> pathlib.Path:
-    return pathlib.Path(os.environ.get("SASSL_CACHE") or "~/.cache/sassl_tf").expanduser()
-
-
 def _load_cache(key: str) -> list[int] | None:
     try:
-        content = cached(read_json, _cache_folder() / f"images-{key}.json")
+        content = cached(read_json, cache_folder() / f"images-{key}.json")
     except OSError:
         return None
     return content.get("bad") if isinstance(content, dict) else None
@@ -258,4 +256,4 @@ def _load_cache(key: str) -> list[int] | None:
 
 def _save_cache(key: str, bad: list[int]) -> None:
     with contextlib.suppress(OSError):  # without a cache the next start only takes longer
-        write_json(_cache_folder() / f"images-{key}.json", {"bad": bad})
+        write_json(cache_folder() / f"images-{key}.json", {"bad": bad})

@@ -58,7 +58,7 @@ def listing(root: pathlib.Path, split: str) -> tuple[list[str], NDArray[np.int64
     labels = np.repeat(np.arange(len(class_names)), [len(files) for files in by_class])
     files = list(itertools.chain.from_iterable(by_class))
     if not files:
-        raise UserError(
+        raise MissingSplit(
             f"The {split} split of {root} is empty: where there are no split folders, every "
             f"{TEST_EVERY}th image of each class is test. Add images, or train and test folders."
         )
@@ -113,7 +113,7 @@ def _split_folder(root: pathlib.Path, split: str, folders: Mapping[str, str]) ->
     for kind in SPLIT_FOLDERS[split]:
         if kind in folders:
             return folders[kind]
-    raise UserError(
+    raise MissingSplit(
         f"{root} has no {split} split: it needs a folder named "
         f"{' or '.join(SPLIT_FOLDERS[split])}, and has {', '.join(folders.values())}."
     )
@@ -132,7 +132,7 @@ def _every_fifth(files: list[str], split: str | None) -> list[str]:
 
 def _unlabelled_files(home: pathlib.Path, split: str | None) -> list[str]:
     if split == "test":
-        raise UserError(
+        raise MissingSplit(
             f"{home} holds no class folders and no split folders, so all of it is train; "
             "for a test split put the images into folders train and test."
         )

@@ -82,11 +82,11 @@ def _generate(rng: Generator, count: int, size: int) -> tuple[NDArray[np.uint8],
 
 def _paint(rng: Generator, labels: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
     """Returns uint8 [n, size, size, 3]: figures over grounds."""
-    coverage = _coverage(rng, labels, size)[..., None]
+    covered = coverage(rng, labels, size)[..., None]
     figure_is_light = rng.random(len(labels)) < 0.5
-    figure = _textured(rng, figure_is_light, size)
-    ground = _textured(rng, ~figure_is_light, size)
-    return np.rint(255 * (ground + coverage * (figure - ground))).astype(np.uint8)
+    figure = textured(rng, figure_is_light, size)
+    ground = textured(rng, ~figure_is_light, size)
+    return np.rint(255 * (ground + covered * (figure - ground))).astype(np.uint8)
 
 
 # Outlines: functions of (u, v), coordinates in which the figure fills the unit circle.
@@ -148,7 +148,7 @@ SILHOUETTES: dict[str, Inside] = {
 }
 
 
-def _coverage(rng: Generator, labels: NDArray[np.int64], size: int) -> Floats:
+def coverage(rng: Generator, labels: NDArray[np.int64], size: int) -> Floats:
     """Returns float32 [n, size, size] in [0, 1]: how much of each pixel the figure covers."""
     u, v = _figure_coordinates(rng, len(labels), size * SUPERSAMPLING)
     inside = np.empty(u.shape, np.float32)
@@ -243,7 +243,7 @@ def _interpolation(cells: int, size: int) -> Floats:
 TEXTURES = (_stripes, _checks, _dots, _gradient, _noise)
 
 
-def _textured(rng: Generator, is_light: NDArray[np.bool_], size: int) -> Floats:
+def textured(rng: Generator, is_light: NDArray[np.bool_], size: int) -> Floats:
     """Returns float32 [n, size, size, 3] in [0, 1], each with a texture of two colours."""
     count = len(is_light)
     kinds = rng.integers(len(TEXTURES), size=count)

@@ -1,5 +1,6 @@
 """TensorFlow Datasets as datasets with random access."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,30 +11,27 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from sassl_tf.datasets.dataset import (
+    SPLIT_NAMES,
     UNLABELLED,
     ImageDataset,
     MissingSplit,
     check_split,
-    fingerprint_of,
 )
-from sassl_tf.datasets.decoding import decode_image
-from sassl_tf.errors import UserError
+from sassl_tf.datasets.records import Fields, dataset_of, places_of_records
+from sassl_tf.datasets.shards import Places, Shard, absolute, look_at
+from sassl_tf.errors import PackageError, UserError
 from sassl_tf.typing import PathLike
 
-SPLIT_NAMES = {
-    "train": ("train",),
-    "test": ("test", "validation", "val"),
-    "validation": ("validation", "val"),
-}
-MOST_BYTES = 8 * 2**30
 HOST = ("storage.googleapis.com", 443)
 PATIENCE = 5  # seconds
+ARRAY_RECORD = "array_record"
 
 
 def tfds(name: str, split: str = "train", data_dir: PathLike | None = None) -> ImageDataset:
     """Loads a split of a TFDS image dataset as an `ImageDataset`.
 
-    The split is kept in memory, in its encoded (JPEG or PNG) form, for random access. The feature
+    Each image is read from the shards when it is wanted: see `sassl_tf.datasets.records`, which
+    says too what happens at the first look and with records that cannot be read. The feature
     `image` is the image; the feature `label`, where it is a ClassLabel, is the label. A dataset
     that is not prepared yet is downloaded and prepared.
 
@@ -44,64 +42,94 @@ def tfds(name: str, split: str = "train", data_dir: PathLike | None = None) -> I
         data_dir: folder of prepared datasets; by default TFDS's own.
 
     Raises:
-        ValueError: an unknown dataset or split, no image feature, a split of more than 8 GiB, or
-            a dataset that is not prepared when there is no network.
+        ValueError: an unknown dataset or split, no image feature, shards that are no TFRecord files
+            or not as TFDS wrote them, or a dataset that is not prepared when there is no network.
     """
     check_split(split)
-    builder = _prepared_builder(name, data_dir)
+    builder = prepared_builder(name, data_dir)
     features = builder.info.features
-    columns = ["image", "label"] if _has_label(builder) else ["image"]
     _check_image(name, features)
-    source = _source_split(builder, split, columns)
-
-    tensors = _read_all(builder, source, columns)
-    encoded = tensors["image"]
-    unlabelled = np.full(len(encoded), UNLABELLED)
-    return ImageDataset(
-        name=f"tfds:{name}",
-        split=split,
-        class_names=list(features["label"].names or []) if "label" in tensors else [],
-        labels=tensors["label"].numpy() if "label" in tensors else unlabelled,
-        fingerprint=fingerprint_of("tfds", builder.info.full_name, source, len(encoded)),
-        read=lambda index: decode_image(tf.gather(encoded, index)),
-    )
+    _check_format(name, builder)
+    fields = Fields("image", "label" if _has_label(builder) else None)
+    source = source_split(builder, split, fields.label)
+    info = builder.info.splits[source]
+    shards = look_at([absolute(os.fspath(path)) for path in info.filepaths])
+    places = places_of_records(shards, fields)
+    _check_counts(name, info, shards, places)
+    class_names = _class_names(features["label"]) if fields.label else []
+    return dataset_of(f"tfds:{name}", split, shards, fields, places, class_names)
 
 
 def encoded_examples(
     name: str, splits: Sequence[str], data_dir: PathLike | None = None
-) -> Iterator[tuple[str, str, bytes]]:
-    """Yields (split, class name, encoded image) of all labelled images, one at a time.
+) -> tuple[list[str], Iterator[tuple[str, int, bytes]]]:
+    """Reads all images of a dataset one after the other, as they are stored, in any file format.
 
     Args:
         name: as for `tfds`.
-        splits: names of splits in TFDS. Those that the dataset lacks are left out, and so are
-            splits without labels.
+        splits: names of splits in TFDS. Those that the dataset lacks are left out.
         data_dir: as for `tfds`.
 
+    Returns:
+        The class names, [] where there are no labels; and an iterator of (split, label, encoded
+        image), where the label is -1 if there is none.
+
     Raises:
-        ValueError: an unknown dataset, or one without images and classes.
+        ValueError: an unknown dataset, or one without images.
     """
-    builder = _prepared_builder(name, data_dir)
+    builder = prepared_builder(name, data_dir)
     features = builder.info.features
     _check_image(name, features)
-    if not _has_label(builder):
-        raise UserError(f"The dataset tfds:{name} has no class labels (its features: {features}).")
-    to_name = features["label"].int2str
-    for split in splits:
-        if split not in builder.info.splits:
-            continue
-        examples = _encoded(builder, split, ["image", "label"])
-        total = builder.info.splits[split].num_examples
-        for example in tqdm(examples, desc=split, total=total, unit="img", disable=None):
-            label = int(example["label"])
-            if label >= 0:
-                yield split, to_name(label), example["image"].numpy()
+    is_labelled = _has_label(builder)
+    columns = ["image", "label"] if is_labelled else ["image"]
+
+    def examples() -> Iterator[tuple[str, int, bytes]]:
+        for split in splits:
+            if split not in builder.info.splits:
+                continue
+            total = builder.info.splits[split].num_examples
+            stored = _stored(builder, split, columns)
+            for label, image in tqdm(stored, desc=split, total=total, unit="img", disable=None):
+                yield split, label, image
+
+    return _class_names(features["label"]) if is_labelled else [], examples()
+
+
+def _stored(builder: Any, split: str, columns: Sequence[str]) -> Iterator[tuple[int, bytes]]:
+    """Yields (label, encoded image) of a split, in order."""
+    if builder.info.file_format.value == ARRAY_RECORD:
+        yield from _stored_in_array_records(builder.info.splits[split].filepaths)
+        return
+    for example in _encoded(builder, split, columns).as_numpy_iterator():
+        yield int(example.get("label", UNLABELLED)), example["image"]
+
+
+def _stored_in_array_records(paths: Sequence[PathLike]) -> Iterator[tuple[int, bytes]]:
+    try:
+        from array_record.python.array_record_module import ArrayRecordReader
+    except ImportError as error:
+        raise PackageError(
+            "The dataset is prepared as ArrayRecord, which the package array-record reads: pip "
+            "install array-record."
+        ) from error
+    for path in paths:
+        reader = ArrayRecordReader(os.fspath(path))
+        for _ in range(reader.num_records()):
+            features = tf.train.Example.FromString(reader.read()).features.feature
+            labels = features["label"].int64_list.value if "label" in features else ()
+            yield (labels[0] if labels else UNLABELLED), features["image"].bytes_list.value[0]
+        reader.close()
 
 
 # Finding the data.
 
 
-def _prepared_builder(name: str, data_dir: PathLike | None) -> Any:
+def prepared_builder(name: str, data_dir: PathLike | None) -> Any:
+    """Returns the builder of a TFDS dataset, which is downloaded and prepared if it is not yet.
+
+    Raises:
+        ValueError: an unknown dataset, or one that is not prepared when there is no network.
+    """
     import tensorflow_datasets
 
     try:
@@ -166,6 +194,10 @@ def _has_label(builder: Any) -> bool:
     )
 
 
+def _class_names(label: Any) -> list[str]:
+    return list(label.names or map(str, range(label.num_classes)))
+
+
 def _check_image(name: str, features: Any) -> None:
     import tensorflow_datasets
 
@@ -182,10 +214,31 @@ def _check_image(name: str, features: Any) -> None:
         )
 
 
-def _source_split(builder: Any, split: str, columns: Sequence[str]) -> str:
+def _check_format(name: str, builder: Any) -> None:
+    kind = builder.info.file_format.value
+    if kind != "tfrecord":
+        raise UserError(
+            f"The dataset tfds:{name} is prepared as {kind}, which no operation of TensorFlow can "
+            "read. Write its images to shards once: python -m training.convert_dataset --source="
+            f"tfds:{name} --format=records --output=FOLDER. Then use records:FOLDER/"
+            "{split}-*. Or prepare it as TFRecord: tfds build --file_format=tfrecord."
+        )
+
+
+def _check_counts(name: str, info: Any, shards: Sequence[Shard], places: Sequence[Places]) -> None:
+    """Checks that the shards are those that TFDS counted when it wrote them."""
+    for shard, part, count in zip(shards, places, info.shard_lengths, strict=True):
+        if len(part) != count:
+            raise UserError(
+                f"{shard.path} has {len(part)} records, and {count} by the dataset_info.json of "
+                f"tfds:{name}. Copy the shards again, or prepare the dataset again."
+            )
+
+
+def source_split(builder: Any, split: str, label: str | None) -> str:
     """Returns the first split of TFDS that has labels, else the last (ImageNet's test has none)."""
     present = [name for name in SPLIT_NAMES[split] if name in builder.info.splits]
-    if split == "validation" and _source_split(builder, "test", columns) in present:
+    if split == "validation" and source_split(builder, "test", label) in present:
         present = []
     if not present:
         raise MissingSplit(
@@ -193,26 +246,13 @@ def _source_split(builder: Any, split: str, columns: Sequence[str]) -> str:
             f"({' or '.join(SPLIT_NAMES[split])}); it has {', '.join(builder.info.splits)}."
         )
     for name in present[:-1]:
-        if "label" not in columns or _read_all(builder, name, ["label"], 1)["label"][0] >= 0:
+        if label is None or _first_label(builder, name, label) >= 0:
             return name
     return present[-1]
 
 
-def _read_all(
-    builder: Any, source: str, columns: Sequence[str], count: int | None = None
-) -> dict[str, tf.Tensor]:
-    """Returns {feature: tensor [N]} of the first `count` (or all) examples; images encoded."""
-    split = builder.info.splits[source]
-    if "image" in columns and split.num_bytes > MOST_BYTES:
-        raise UserError(
-            f"The split {source} of tfds:{builder.name} has {split.num_bytes / 2**30:.0f} GiB, "
-            f"more than the {MOST_BYTES / 2**30:.0f} GiB that are kept in memory. Write its images "
-            "to class folders (python -m training.convert_dataset) and use folder:PATH, which "
-            "reads them from disk."
-        )
-    # One batch of all: tf.data moves the bytes into it, where Python would hold them twice.
-    examples = _encoded(builder, source, columns)
-    return examples.batch(count or split.num_examples).take(1).get_single_element()
+def _first_label(builder: Any, source: str, label: str) -> int:
+    return int(next(_encoded(builder, source, [label]).as_numpy_iterator())[label])
 
 
 def _encoded(builder: Any, source: str, columns: Sequence[str]) -> tf.data.Dataset:

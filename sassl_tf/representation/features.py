@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from sassl_tf.checked import cached, new_array, read_array
-from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of, naming_damaged
+from sassl_tf.datasets.dataset import (
+    READS_IN_FLIGHT,
+    ImageDataset,
+    fingerprint_of,
+    naming_damaged,
+)
 from sassl_tf.errors import UserError
 from sassl_tf.typing import PathLike
 
@@ -159,8 +164,9 @@ def _batches(
 ) -> tf.data.Dataset:
     return (
         tf.data.Dataset.range(len(dataset))
+        .map(dataset.fetch, num_parallel_calls=READS_IN_FLIGHT)
         .map(
-            lambda index: prepare_image(dataset.image(index), image_size, crop_proportion),
+            lambda fetched: prepare_image(dataset.decode(fetched), image_size, crop_proportion),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         .batch(batch_size)

@@ -8,6 +8,7 @@ the code that the teacher gives for one of 256 px. `training/distill_stylizer.py
 `MODEL_CARD.md` beside the weights has the data and the results.
 """
 
+import functools
 import pathlib
 from typing import Any
 
@@ -91,20 +92,27 @@ def packaged(name: str) -> pathlib.Path:
 def load_compact_stylizer(path: PathLike | None = None) -> Stylizer:
     """Loads the compact stylizer, from the package or from a safetensors file.
 
+    That of the package is loaded once in a process, and shared by all that ask for it.
+
     Raises:
         ValueError: the file is not there, or its tensors do not fit; or the package's style bank
             was made with other weights than those in the package.
     """
+    return _packaged_stylizer() if path is None else _stylizer(path, source=str(path))
+
+
+@functools.cache
+def _packaged_stylizer() -> Stylizer:
+    stylizer = _stylizer(packaged("compact.safetensors"), source=None)
+    _check_packaged(stylizer)
+    return stylizer
+
+
+def _stylizer(path: PathLike, source: str | None) -> Stylizer:
     with float32_policy():
         networks = compact_style_network(), compact_transfer_network()
-    load_weights(path or packaged("compact.safetensors"), "compact", networks)
-    source = None if path is None else str(path)
-    stylizer = Stylizer(
-        "compact", *networks, STYLE_SIZE, source=source, float32_layers=FLOAT32_LAYERS
-    )
-    if path is None:
-        _check_packaged(stylizer)
-    return stylizer
+    load_weights(path, "compact", networks)
+    return Stylizer("compact", *networks, STYLE_SIZE, source=source, float32_layers=FLOAT32_LAYERS)
 
 
 def _check_packaged(stylizer: Stylizer) -> None:

@@ -44,8 +44,8 @@ def test_outlines_have_the_right_area():
 def test_figure_and_ground_differ_in_lightness():
     rng = np.random.default_rng(0)
     luminance = [0.299, 0.587, 0.114]
-    light = module._textured(rng, np.ones(40, bool), 16) @ luminance
-    dark = module._textured(rng, np.zeros(40, bool), 16) @ luminance
+    light = module.textured(rng, np.ones(40, bool), 16) @ luminance
+    dark = module.textured(rng, np.zeros(40, bool), 16) @ luminance
     assert light.min() > dark.max()
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from evaluation import domains
+from evaluation import domains, linear_probe
 from evaluation.classes import every_split, shared_classes
 from evaluation.domains import Settings
 from evaluation.evaluate import evaluate, parse_evaluation
@@ -14,8 +14,9 @@ from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path, monkeypatch):
     """A train domain of three classes, and an encoder."""
+    monkeypatch.setattr(linear_probe, "L2_VALUES", (0.1, 10.0))  # the others take their time
     write_class_folders(tmp_path / "photo")
     tiny_encoder().save(tmp_path / "encoder.keras")
     return tmp_path

@@ -62,6 +62,19 @@ def test_a_runtime_gives_the_features_of_keras(encoder, tmp_path, format):
         export_encoder(path, output, format)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_vision_transformer_is_exported(tmp_path, format):
+    if exported.missing_runtime(format):
+        pytest.skip(f"{exported.RUNTIMES[format]} is not installed (an extra of setup.py)")
+    made = build_encoder("vit_micro8", image_size=32)
+    made.save(tmp_path / "encoder.keras")
+    output = tmp_path / f"out{SUFFIXES[format]}"
+    assert export_encoder(tmp_path / "encoder.keras", output, format) < 1e-5
+    images = np.random.default_rng(1).random((3, 48, 40, 3), np.float32)  # with other positions
+    np.testing.assert_allclose(exported.features(output, format, images), made(images), atol=1e-5)
+
+
 def test_sides_can_be_fixed(small, tmp_path):
     if exported.missing_runtime("onnx"):
         pytest.skip("onnxruntime is not installed (an extra of setup.py)")

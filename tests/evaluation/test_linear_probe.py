@@ -23,7 +23,8 @@ from evaluation.subject import load_subject
 from sassl_tf.checked import read_json
 from tests.conftest import shared_path
 from tests.evaluation.tiny import blobs, tiny_encoder, write_class_folders
-from training.convert_dataset import packed_examples, write_folders
+from training.conversion.packs import packed_images
+from training.conversion.writers import write_folders
 
 
 @pytest.mark.parametrize("l2", [1e-3, 1.0, 1e3])
@@ -190,7 +191,7 @@ def test_evaluate_writes_the_result(tmp_path, monkeypatch):
 def test_raw_pixels_of_cifar10_give_the_known_answer(tmp_path, monkeypatch):
     """Logistic regression on CIFAR-10's pixels is known to reach about 40 %, by many hands."""
     monkeypatch.setenv("SASSL_CACHE", str(tmp_path / "cache"))
-    write_folders(packed_examples(shared_path("data/cifar10_jpeg.npz")), tmp_path / "cifar10")
+    write_folders(packed_images(shared_path("data/cifar10_jpeg.npz")), tmp_path / "cifar10")
     pixels = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
     pixels.save(tmp_path / "pixels.keras")
     spec = f"folder:{tmp_path / 'cifar10'}"

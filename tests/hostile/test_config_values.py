@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.command import binary
-from training.configs import barlow_twins, byol, moco, simclr, simsiam, vicreg
+from training.configs import barlow_twins, byol, moco, moco_v3, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
 from training.engine.config_checks import FIELDS, METHOD, check_config, fields
 from training.engine.loop import pretrain
 
-CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg]
+CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg, moco_v3]
 BAD = {
     "method": ["simcrl", "", "moco"],  # the last is a method, of another config
     "dataset": ["", " "],
@@ -27,6 +27,17 @@ BAD = {
     "encoder.name": [""],
     "encoder.stem": ["cifar10"],
     "encoder.width": [0.0, -1.0, math.nan, math.inf],
+    "style": ["sasl", "", "SASSL"],
+    "fourier.styles": ["default", "in-batch"],
+    "fourier.frequency_share": [0.0, 1.1],
+    "color_statistics.color_space": ["hsv"],
+    "color_statistics.blending_factor": [(0.3, 0.1)],
+    "random_style.probability": [1.1],
+    "random_style.stylize_size": [15],
+    "encoder.vit.positions": ["sincs"],
+    "encoder.vit.pool": ["max"],
+    "encoder.vit.heads": [-1],
+    "encoder.vit.drop_path": [-0.1, 1.5],
     "sassl.stylizer": [""],
     "sassl.styles": [""],
     "sassl.probability": [1.1, -0.1, math.nan],
@@ -38,6 +49,8 @@ BAD = {
         (0.1, math.nan),
     ],
     "sassl.interpolation_factor": [(0.3, 0.1)],
+    "sassl.blending_factor_end": [(0.3, 0.1), (0.1, 1.1), (0.1,)],
+    "fourier.blending_factor_end": [(0.3, math.nan)],
     "sassl.stylize_size": [-1, 15],
     "sassl.encode_size": [1],
     "sassl.precision": ["float16"],
@@ -62,6 +75,8 @@ BAD = {
     "optimizer.weight_decay": [-1e-6],
     "optimizer.warmup_epochs": [-1.0, math.nan],
     "optimizer.vector_rate": [0.0, -1.0],
+    "optimizer.end_weight_decay": [-0.1],
+    "optimizer.clip_gradient": [-1.0, math.nan],
     "augment_on": ["gpu"],
     "precision": ["float31", "bfloat16", ""],
     "log_every": [-1],
@@ -120,7 +135,11 @@ def test_values_at_the_edges_and_of_numpy_pass():
     edges = {"sassl.probability": 0, "views.left.hue": 0.5, "views.left.crop_area": (1.0, 1.0)}
     numbers = {"seed": 2**31 - 1, "batch_size": np.int64(2), "epochs": np.float64(1)}
     assert check_config(changed(**numbers, **edges)) is None
-    others = {"sassl.blending_factor": 0.3, "optimizer.learning_rate": 0.0}
+    others = {
+        "sassl.blending_factor": 0.3,
+        "sassl.interpolation_factor_end": (0.0, 1.0),
+        "optimizer.learning_rate": 0.0,
+    }
     assert check_config(changed(**others)) is None
 
 
@@ -156,6 +175,10 @@ def test_fields_that_do_not_go_together():
     config = barlow_twins.get_config("imagenet")
     config.optimizer.name = "adamw"
     with pytest.raises(ValueError, match=r"vector_rate is 0\.024"):
+        check_config(config)
+    config = simclr.get_config("imagenet")
+    config.optimizer.decay_vectors = False
+    with pytest.raises(ValueError, match=r"decay_vectors is False, .* 'sgd' or 'adamw' supports"):
         check_config(config)
 
 

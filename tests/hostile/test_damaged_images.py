@@ -40,7 +40,7 @@ def test_a_damaged_image_is_named_and_no_other(root, damage):
     dataset = folder(root)
     (root / "ant" / "03.png").write_bytes((root / "ant" / "03.png").read_bytes())  # another time
     damage(root / "bee" / "01.png")
-    with pytest.raises(DamagedImages, match=r"^1 image files .*: \S*bee/01\.png\. Put") as error:
+    with pytest.raises(DamagedImages, match=r"^1 images .*: \S*bee/01\.png\. Put") as error:
         read_all(dataset)
     assert "03.png" not in str(error.value)
     assert isinstance(error.value.__cause__, tf.errors.OpError)
@@ -82,7 +82,7 @@ def test_cue_conflict_images_are_named(tmp_path):
             file.write_bytes(tf.io.encode_png(pixels).numpy())
     images, _, _ = cue_conflict_images(tmp_path)
     cut(tmp_path / "dog" / "dog1-cat1.png")
-    with pytest.raises(DamagedImages, match=r"^1 image files .*: \S*dog/dog1-cat1\.png\. Put"):
+    with pytest.raises(DamagedImages, match=r"^1 images .*: \S*dog/dog1-cat1\.png\. Put"):
         extract_features(encoder(False), images, 16, progress=False)
 
 

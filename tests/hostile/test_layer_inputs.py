@@ -5,20 +5,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import sassl_tf
-from sassl_tf import SASSLAugmentation, StyleBank
-from sassl_tf.stylizers.compact import compact_style_network, compact_transfer_network
+from sassl_tf import SASSLAugmentation, StyleBank, load_stylizer
+from sassl_tf.stylizers.compact import (
+    compact_style_network,
+    compact_transfer_network,
+    packaged,
+)
 from sassl_tf.stylizers.inception import inception_style_network
 from sassl_tf.stylizers.mobile import mobilenet_style_network
 from sassl_tf.stylizers.precision import float32_policy
 from sassl_tf.stylizers.transfer_network import transfer_network
+from tests.stylizers.tiny import tiny_bank, tiny_stylizer
 
 SEED = (3, 4)
 
 
 @pytest.fixture(scope="module")
 def augment():
-    return SASSLAugmentation(probability=1.0, seed=0)
+    return SASSLAugmentation(tiny_stylizer(), tiny_bank(), probability=1.0, seed=0)
 
 
 def images(count=2, height=24, width=32):
@@ -75,12 +79,14 @@ def test_numbers_of_numpy_are_taken():
 @pytest.mark.parametrize("value_range", [(-(2.0**32), 2.0**32), (0, 2.0**32), (0, 0.01)])
 def test_the_widest_and_the_narrowest_range_work(value_range):
     low, high = value_range
-    layer = SASSLAugmentation(probability=1.0, value_range=value_range, precision="float32")
-    x = (low + (high - low) * (images() / 255.0)).astype(np.float32)
-    expected = SASSLAugmentation(probability=1.0, value_range=(0, 1), precision="float32")(
-        (images() / 255.0).astype(np.float32), seed=SEED
-    )
-    views = (layer(x, seed=SEED).numpy() - low) / (high - low)
+    unit = (images() / 255.0).astype(np.float32)
+
+    def views_of(x, value_range):
+        arguments = {"probability": 1.0, "value_range": value_range, "precision": "float32"}
+        return SASSLAugmentation(tiny_stylizer(), tiny_bank(), **arguments)(x, seed=SEED).numpy()
+
+    expected = views_of(unit, (0, 1))
+    views = (views_of(low + (high - low) * unit, value_range) - low) / (high - low)
     np.testing.assert_allclose(views, expected, atol=1e-3)
 
 
@@ -176,19 +182,20 @@ def test_channels_first_changes_no_view(request):
     expected = SASSLAugmentation()(images(), seed=SEED).numpy()
     keras.config.set_image_data_format("channels_first")
     request.addfinalizer(lambda: keras.config.set_image_data_format("channels_last"))
-    np.testing.assert_array_equal(SASSLAugmentation()(images(), seed=SEED), expected)
+    built_anew = load_stylizer("compact", packaged("compact.safetensors"))
+    layer = SASSLAugmentation(built_anew, StyleBank.default("compact"))
+    np.testing.assert_array_equal(layer(images(), seed=SEED), expected)
 
 
 def test_codes_that_overflow():
-    fingerprint = sassl_tf.load_stylizer("compact").fingerprint
     for value in (1e30, -1e30, 1e300, 1.1e6):
         with pytest.raises(ValueError, match=r"values up to|not finite"):
-            StyleBank(np.full((2, 100), value), fingerprint)
+            StyleBank(np.full((2, 100), value), "0123456789abcdef")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_largest_codes_make_finite_views(precision):
-    stylizer = sassl_tf.load_stylizer("compact").in_precision(precision)
+    stylizer = load_stylizer("compact").in_precision(precision)
     signs = np.sign(np.random.default_rng(0).standard_normal((2, 100)))
     x = images() / np.float32(255)
     views = stylizer.stylize(x, signs * StyleBank.LARGEST_CODE).numpy()

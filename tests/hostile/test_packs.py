@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import shared_path
-from training.convert_dataset import packed_examples
+from training.conversion.packs import packed_images
 
 DATA = b"\xff\xd8one\xff\xd8three"
 GOOD = {
@@ -28,13 +28,14 @@ def test_labels_and_offsets_of_every_integer(tmp_path, labels, offsets):
         y_train=GOOD["y_train"].astype(labels),
         offsets_train=GOOD["offsets_train"].astype(offsets),
     )
-    expected = [("train", "cat", DATA[:5]), ("train", "dog", DATA[5:])]
-    assert list(packed_examples(path)) == expected
+    names, examples = packed_images(path)
+    assert names == ["dog", "cat"]
+    assert list(examples) == [("train", 1, DATA[:5]), ("train", 0, DATA[5:])]
 
 
 def test_class_names_of_bytes(tmp_path):
     path = write(tmp_path / "pack.npz", class_names=np.array([b"dog", b"cat"]))
-    assert [name for _, name, _ in packed_examples(path)] == ["cat", "dog"]
+    assert packed_images(path).class_names == ["dog", "cat"]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_class_names_of_bytes(tmp_path):
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path, changed, message):
     with pytest.raises(ValueError, match=message):
-        list(packed_examples(write(tmp_path / "pack.npz", **changed)))
+        packed_images(write(tmp_path / "pack.npz", **changed))
 
 
 def test_files_that_are_no_packs(tmp_path):
@@ -72,12 +73,13 @@ def test_files_that_are_no_packs(tmp_path):
     write(tmp_path / "objects.npz", class_names=np.array(["dog", 3], object))
     for name in ("cut", "zeros", "empty", "array", "objects"):
         with pytest.raises(ValueError, match=f"{name}.npz is not a pack of images") as error:
-            list(packed_examples(tmp_path / f"{name}.npz"))
+            packed_images(tmp_path / f"{name}.npz")
         assert "allow_pickle" not in str(error.value)
 
 
 def test_the_real_pack_of_cifar10():
     path = shared_path("data/cifar10_jpeg.npz")
-    split, name, data = next(packed_examples(path))
+    names, examples = packed_images(path)
+    split, label, data = next(examples)
     assert (split, data[:2]) == ("train", b"\xff\xd8")
-    assert name == str(np.load(path)["class_names"][np.load(path)["y_train"][0]])
+    assert (label, names) == (np.load(path)["y_train"][0], np.load(path)["class_names"].tolist())

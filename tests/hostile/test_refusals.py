@@ -7,7 +7,7 @@ import pytest
 from evaluation.encoders import load_encoder
 from sassl_tf import StyleBank
 from sassl_tf.refusals import reason
-from training.convert_dataset import packed_examples
+from training.conversion.packs import packed_images
 
 UNSAFE = ("allow_pickle", "safe_mode", "unsafe_deserialization", "pickle.load")
 
@@ -28,11 +28,7 @@ def pickled(tmp_path):
     return path
 
 
-def packed(path):
-    return list(packed_examples(path))
-
-
-@pytest.mark.parametrize("read", [StyleBank.load, packed])
+@pytest.mark.parametrize("read", [StyleBank.load, packed_images])
 def test_pickles(read, pickled, tmp_path):
     other = tmp_path / "other.npz"
     other.write_bytes(b"\x80\x04K\x01.")  # a bare pickle, which NumPy offers to load

@@ -9,6 +9,7 @@ module where nobody has the real weights.
 Plain TensorFlow operations, in the order in which slim puts them, and nothing of the library.
 """
 
+import functools
 import math
 import zlib
 
@@ -50,21 +51,19 @@ def made_up_variables():
     return made
 
 
-def save_hub_module(folder, arrays, graph_arrays=None):
+def save_hub_module(folder, arrays, compute=None):
     """Writes a SavedModel whose `variables` are `arrays`, right or wrong ones.
 
-    Its graph reads them, or variables of its own that hold `graph_arrays`.
+    Its graph reads them, unless `compute` is a function of content and style that it computes.
     """
     module = tf.train.Checkpoint()
-    listed = read = _variables(arrays)
-    if graph_arrays is not None:
-        read = _variables(graph_arrays)
-        module.unlisted = list(read.values())
-    module.variables = list(listed.values())
+    variables = _variables(arrays)
+    module.variables = list(variables.values())
+    compute = compute or functools.partial(_graph, _reading(variables))
     ends = []
 
     def graph(content, style):
-        ends.extend([[content, style], [_graph(_reading(read), content, style)]])
+        ends.extend([[content, style], [compute(content, style)]])
         return ends[1]
 
     # As the original was exported: what is loaded is one bare graph, which takes only tensors.
@@ -74,6 +73,11 @@ def save_hub_module(folder, arrays, graph_arrays=None):
     ]
     module.__call__ = tf.compat.v1.wrap_function(graph, images).prune(*ends)
     tf.saved_model.save(module, str(folder), signatures=module.__call__)
+
+
+def something_else(content, style):
+    """A graph of the right form that stylizes nothing."""
+    return (content + tf.reduce_mean(style)) / 2
 
 
 def _variables(arrays):

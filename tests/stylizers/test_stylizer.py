@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import sassl_tf
 from sassl_tf.stylizers import stylizer_from_config
+from sassl_tf.stylizers.compact import packaged
 from sassl_tf.stylizers.layers import StyleMatrix, StyleNorm
 from sassl_tf.stylizers.named_weights import named_weights, set_named_weights
 from sassl_tf.stylizers.transfer_network import transfer_network
@@ -16,6 +17,11 @@ from sassl_tf.stylizers.transfer_network import transfer_network
 @pytest.fixture(scope="module")
 def compact():
     return sassl_tf.load_stylizer("compact")
+
+
+def fresh_compact():
+    """Networks of its own: by its name alone, compact is shared."""
+    return sassl_tf.load_stylizer("compact", packaged("compact.safetensors"))
 
 
 def images(count=3, height=40, width=56):
@@ -103,7 +109,7 @@ def in_a_dataset(function, x):
 @pytest.mark.parametrize("traced", [in_a_graph, in_a_dataset])
 def test_precision_may_be_chosen_first_inside_a_graph(compact, traced):
     x = images(2, 32, 32)
-    stylizer = sassl_tf.load_stylizer("compact")  # one whose twin has not been made
+    stylizer = fresh_compact()  # its twin has not been made
     codes = traced(lambda x: stylizer.in_precision("bfloat16").encode_style(x), x)
     expected = compact.in_precision("bfloat16").encode_style(x)
     assert np.abs(expected - compact.encode_style(x)).max() > 0
@@ -149,7 +155,12 @@ def test_unknown_names_say_what_there_is():
         sassl_tf.load_stylizer("magneta")
 
 
-def test_fingerprint_follows_the_weights(compact, tmp_path):
+def test_the_packages_stylizer_is_loaded_once(compact):
+    assert sassl_tf.load_stylizer("compact") is sassl_tf.SASSLAugmentation().stylizer is compact
+
+
+def test_fingerprint_follows_the_weights(tmp_path):
+    compact = fresh_compact()
     assert compact.fingerprint == sassl_tf.load_stylizer("compact").fingerprint
     path = tmp_path / "other.safetensors"
     weights = named_weights(compact.transfer_network)

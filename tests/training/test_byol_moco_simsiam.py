@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from tests.training.test_simclr import tiny_encoder, views
 from training.engine.checkpoints import Checkpoints, state_of
-from training.methods.byol import BYOL, regression_loss, target_momentum
+from training.methods.byol import BYOL, regression_loss
 from training.methods.contrastive import normalize, spread
 from training.methods.moco import MoCo, info_nce
-from training.methods.momentum import follow, twin
+from training.methods.momentum import follow, target_momentum, twin
 from training.methods.simsiam import SimSiam, distance
 from training.optimizers import LARS
 

@@ -8,13 +8,15 @@ import tensorflow as tf
 
 from evaluation.sgd_probe import RECIPES
 from tests.training.test_simclr import tiny_encoder, views
-from training.configs import barlow_twins, byol, moco, simclr, simsiam, vicreg
+from training.configs import barlow_twins, byol, moco, moco_v3, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
 from training.engine import assembly
-from training.engine.assembly import build_augmentation, compiled_method
+from training.engine.assembly import compiled_method
+from training.engine.config_checks import check_config
 from training.optimizers import peak_learning_rate
+from training.styles import build_augmentation
 
-CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg]
+CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg, moco_v3]
 
 
 @pytest.mark.parametrize("method", CONFIGS)
@@ -37,6 +39,8 @@ def test_the_smoke_preset_takes_a_step(method, monkeypatch):
     monkeypatch.setattr(assembly, "build_encoder", lambda **_: tiny_encoder())
     config = method.get_config("smoke")
     config.optimizer.warmup_epochs = 0.0  # else the first step has a learning rate of 0
+    if config.method == "moco_v3":
+        config.moco_v3.frozen_projection = False
     trained = compiled_method(config, 12, 4)
     before = trained.encoder.get_weights()
     scalars = trained.train_step({side: tf.constant(view) for side, view in views(4).items()})
@@ -97,6 +101,23 @@ def test_the_papers_numbers_of_barlow_twins_and_vicreg():
     assert weights == [25, 25, 1]
 
 
+def test_the_papers_numbers_of_moco_v3():
+    config = moco_v3.get_config("imagenet")
+    assert (config.batch_size, config.epochs, config.encoder.name) == (4096, 300, "vit_small16")
+    assert (config.encoder.vit.positions, config.encoder.vit.heads) == ("sincos", 12)
+    section = config.moco_v3
+    assert (section.hidden_dim, section.projection_dim, section.projector_layers) == (4096, 256, 3)
+    assert (section.temperature, section.base_momentum) == (0.2, 0.99)
+    assert section.predictor_batch_norm and section.frozen_projection
+    assert config.views.left.crop_area == (0.08, 1.0) and config.optimizer.decay_vectors
+    config = moco_v3.get_config("imagenet_resnet50")
+    assert (config.epochs, config.encoder.name) == (100, "resnet50")
+    assert (config.moco_v3.temperature, config.moco_v3.projector_layers) == (1.0, 2)
+    assert not (config.moco_v3.predictor_batch_norm or config.moco_v3.frozen_projection)
+    assert config.views.left.crop_area == config.views.right.crop_area == (0.2, 1.0)
+    check_config(config)
+
+
 def test_the_papers_numbers_of_simsiam():
     config = simsiam.get_config("imagenet")
     assert (config.batch_size, config.epochs, config.optimizer.learning_rate) == (512, 100, 0.05)
@@ -124,6 +145,9 @@ def test_the_papers_numbers_of_simsiam():
         # facebookresearch/barlowtwins and facebookresearch/vicreg: 0.2·2048/256.
         (barlow_twins, "imagenet", 1.6, 1e-6, 10),
         (vicreg, "imagenet", 1.6, 1e-6, 10),
+        # facebookresearch/moco-v3, CONFIG.md: 1.5e-4·4096/256 and 0.6·4096/256.
+        (moco_v3, "imagenet", 2.4e-3, 0.1, 40),
+        (moco_v3, "imagenet_resnet50", 9.6, 1e-6, 10),
     ],
 )
 def test_the_papers_learning_rates(method, preset, peak, weight_decay, warmup):

@@ -1,8 +1,9 @@
-"""Datasets written to class folders: every image, in its class and its split, as it was stored."""
+"""Datasets written anew: every image, in its class and its split, as it was stored."""
 
 import io
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ from PIL import Image
 
 from sassl_tf.datasets import load_dataset
 from tests.datasets.test_tfds import IMAGES, labelled, store
-from training.convert_dataset import packed_examples, write_folders
+from training.conversion.packs import packed_images
+from training.conversion.source import Source
+from training.conversion.writers import write_folders, write_shards
+from training.convert_dataset import source_of
 
 
 def jpeg(image):
@@ -70,29 +74,103 @@ def test_a_dataset_of_tfds(tmp_path, monkeypatch):
             np.testing.assert_array_equal(folders.image(position), stored.image(number))
 
 
+@pytest.fixture
+def insects(tmp_path):
+    """A dataset of TFDS as ArrayRecord, which cannot be read in a graph."""
+    splits = {
+        "train": labelled(IMAGES[:6], [0, 1, 2, 0, 1, 2]),
+        "test": labelled(IMAGES[6:], [-1] * 6),
+    }
+    features = {"image": "image", "label": "label"}
+    store(tmp_path / "tfds", "insects", splits, file_format="array_record", **features)
+    return tmp_path / "tfds"
+
+
+def test_array_records_to_shards(insects, tmp_path, monkeypatch):
+    monkeypatch.setenv("SASSL_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ValueError, match=r"prepared as array_record.*--format=records"):
+        load_dataset("tfds:insects", data_dir=insects)
+    source = source_of("tfds:insects", str(insects))
+    assert write_shards(source, tmp_path / "out", shard_bytes=1000) == 12
+    assert len(list((tmp_path / "out").glob("train-*.tfrecord"))) > 1
+    train = load_dataset(f"records:{tmp_path / 'out'}/{{split}}-*")
+    test = load_dataset(f"records:{tmp_path / 'out'}/{{split}}-*", "test")
+    assert train.class_names == ["ant", "bee", "cat"]
+    assert train.labels.tolist() == [0, 1, 2, 0, 1, 2] and test.labels.tolist() == [-1] * 6
+    for dataset, images in ((train, IMAGES[:6]), (test, IMAGES[6:])):
+        for position, image in enumerate(images):
+            np.testing.assert_array_equal(dataset.image(position), image)
+
+
+def test_folders_to_shards(pack, tmp_path, monkeypatch):
+    monkeypatch.setenv("SASSL_CACHE", str(tmp_path / "cache"))
+    write_folders(packed_images(pack), tmp_path / "folders")
+    assert write_shards(source_of(f"folder:{tmp_path / 'folders'}"), tmp_path / "out") == 12
+    for split in ("train", "test"):
+        folder = load_dataset(f"folder:{tmp_path / 'folders'}", split)
+        shards = load_dataset(f"records:{tmp_path / 'out'}/{{split}}-*", split)
+        assert shards.class_names == folder.class_names
+        order = np.random.default_rng(0).permutation(len(folder))
+        for position, number in enumerate(order):
+            assert shards.labels[position] == folder.labels[number]
+            np.testing.assert_array_equal(shards.image(position), folder.image(number))
+
+
+def test_tars_to_shards(tmp_path):
+    files = [jpeg(image) for image in IMAGES]
+    for shard, part in enumerate((files[:7], files[7:])):
+        with tarfile.open(tmp_path / f"pets-{shard}.tar", "w") as archive:
+            for number, data in enumerate(part):
+                for suffix, content in ((".json", b"{}"), (".JPG", data), (".cls", b"%d" % number)):
+                    member = tarfile.TarInfo(f"a.b/{number:03}{suffix}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+    names, examples = source_of(f"tar:{tmp_path}/pets-*.tar")
+    assert names == []
+    labels = [*range(7), *range(5)]
+    assert list(examples) == [
+        ("train", label, data) for label, data in zip(labels, files, strict=True)
+    ]
+    cut = tmp_path / "pets-1.tar"
+    cut.write_bytes(cut.read_bytes()[:900])
+    with pytest.raises(ValueError, match=r"pets-1\.tar is no whole tar file"):
+        list(source_of(f"tar:{tmp_path}/pets-*.tar").examples)
+    with pytest.raises(ValueError, match=r"No file matches tar:"):
+        source_of(f"tar:{tmp_path}/none-*.tar")
+
+
+def labelled_as(*examples):
+    """Returns the `Source` of (split, class name, encoded image)."""
+    names = sorted({name for _, name, _ in examples})
+    return Source(names, ((split, names.index(name), data) for split, name, data in examples))
+
+
 def test_a_name_with_a_slash_is_one_folder(tmp_path):
-    assert write_folders([("train", "/a/abbey", jpeg(IMAGES[0]))], tmp_path / "out") == 1
+    source = labelled_as(("train", "/a/abbey", jpeg(IMAGES[0])))
+    assert write_folders(source, tmp_path / "out") == 1
     assert (tmp_path / "out" / "train" / "a_abbey" / "00000000.jpg").is_file()
 
 
 def test_nothing_is_left_of_what_fails(pack, tmp_path):
-    good = [("train", "a", jpeg(IMAGES[0]))]
-    with pytest.raises(ValueError, match=r"Image 1 \(validation, b\) is not a JPEG, PNG"):
-        write_folders([*good, ("validation", "b", b"text")], tmp_path / "out")
-    with pytest.raises(ValueError, match="no labelled images"):
-        write_folders([], tmp_path / "out")
+    good = ("train", "a", jpeg(IMAGES[0]))
+    for write in (write_folders, write_shards):
+        with pytest.raises(ValueError, match=r"Image 1 \(validation, .\) is not a JPEG, PNG"):
+            write(labelled_as(good, ("validation", "b", b"text")), tmp_path / "out")
+        with pytest.raises(ValueError, match=r"no (labelled )?images to write"):
+            write(Source([], iter([])), tmp_path / "out")
     for name in ("a_b", "..", ".hidden", "/"):
-        examples = [("train", "a/b", good[0][2]), ("train", name, good[0][2])]
-        with pytest.raises(ValueError, match=f"class '{name}' cannot have a folder"):
-            write_folders(examples, tmp_path / "out")
+        source = labelled_as(("train", "a/b", good[2]), ("train", name, good[2]))
+        with pytest.raises(ValueError, match=f"class '(a/b|{name})' cannot have a folder"):
+            write_folders(source, tmp_path / "out")
     assert [file.name for file in tmp_path.iterdir()] == ["pack.npz"]
     (tmp_path / "out").mkdir()
-    with pytest.raises(ValueError, match="exists already"):
-        write_folders(good, tmp_path / "out")
+    for write in (write_folders, write_shards):
+        with pytest.raises(ValueError, match="exists already"):
+            write(labelled_as(good), tmp_path / "out")
     np.savez(tmp_path / "other.npz", images=IMAGES)
     for file in (tmp_path / "other.npz", tmp_path / "missing.npz", tmp_path / "out"):
         with pytest.raises(ValueError, match="not a pack of images"):
-            list(packed_examples(file))
+            packed_images(file)
     columns = dict(np.load(pack))
     for changed, message in (
         ({"y_train": np.arange(8)}, "labels are from 0 to 7"),
@@ -100,7 +178,8 @@ def test_nothing_is_left_of_what_fails(pack, tmp_path):
     ):
         np.savez(tmp_path / "other.npz", **{**columns, **changed})
         with pytest.raises(ValueError, match=message):
-            list(packed_examples(tmp_path / "other.npz"))
+            packed_images(tmp_path / "other.npz")
     np.savez(tmp_path / "other.npz", **{**columns, "y_train": np.array([0, 1, -1] + [1] * 5)})
-    assert len(list(packed_examples(tmp_path / "other.npz"))) == 11  # one has no label
-    assert "expected tfds:NAME or a .npz file" in run("--source=x", "--output=y").stderr
+    examples = packed_images(tmp_path / "other.npz").examples
+    assert [label for _, label, _ in examples][:8] == [0, 1, -1] + [1] * 5
+    assert "expected tfds:NAME, folder:PATH" in run("--source=x", "--output=y").stderr

@@ -1,4 +1,6 @@
-"""Encoders: KerasCV's ResNets in all their forms, and models of one's own."""
+"""Encoders: ResNets in all their forms, vision transformers, and models of one's own."""
+
+import zipfile
 
 import keras
 import numpy as np
@@ -77,6 +79,35 @@ def test_it_loads_as_plain_keras(tmp_path):
     np.testing.assert_array_equal(again(IMAGES), encoder(IMAGES))
 
 
+def test_a_vision_transformer():
+    """Scaled as a ResNet, with positions for the size of the images."""
+    options = {"positions": "sincos", "pool": "token", "heads": 4, "drop_path": 0.1}
+    encoder = build_encoder("vit_micro8", vit=options, image_size=32)
+    (vit,) = [layer for layer in encoder.layers if isinstance(layer, keras.Model)]
+    np.testing.assert_allclose(encoder(IMAGES), vit(2 * IMAGES - 1), atol=1e-6)
+    assert vit.get_layer("positions").grid == (4, 4)
+    assert vit.get_layer("block0_attention").num_heads == 4
+    assert encoder.name == "vit_micro8" and encoder.output_shape == (None, 64)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_the_resnets_of_keras_hub(name, tmp_path):
+    """They have as many weights as KerasCV's, and load as plain Keras."""
+    pytest.importorskip("keras_hub")
+    options = {"stem": "cifar", "width": 0.25, "zero_init_residual": True}
+    encoder, of_keras_cv = (build_encoder(n, **options) for n in (f"keras_hub:{name}", name))
+    assert encoder.count_params() == of_keras_cv.count_params() and encoder.name == name
+    assert feature_maps(encoder).shape == feature_maps(of_keras_cv).shape
+    gammas = [v for v in encoder.trainable_variables if "gamma" in v.path]
+    zeros = sum(np.all(gamma.numpy() == 0) for gamma in gammas)
+    assert zeros == {"resnet18": 8, "resnet50": 16}[name]
+    encoder.save(tmp_path / "encoder.keras")
+    config = zipfile.ZipFile(tmp_path / "encoder.keras").read("config.json").decode()
+    assert "keras_hub" not in config
+    again = keras.saving.load_model(tmp_path / "encoder.keras")
+    np.testing.assert_array_equal(again(IMAGES), encoder(IMAGES))
+
+
 def of_ones_own(units=5):
     images = keras.Input((32, 32, 3))
     return keras.Model(images, keras.layers.Conv2D(units, 3)(images))
@@ -120,6 +151,10 @@ def test_a_model_of_keras_applications():
     [
         ({"name": "resnet19"}, "resnet18"),
         ({"name": "resnet10_slimv2"}, "resnet101v2"),
+        ({"name": "vit_small_16"}, 'Did you mean "vit_small16"'),
+        ({"name": "keras_hub:resnet5"}, "There are resnet18"),
+        ({"name": "vit_micro8", "stem": "cifar"}, "are for ResNets, not for vit_micro8"),
+        ({"name": "vit_micro8", "image_size": 4}, "image_size is 4"),
         ({"name": "resnet18", "stem": "stem"}, "imagenet"),
         ({"name": "resnet18", "arguments": {"units": 3}}, "are for module:function"),
         ({"name": "no.such.module:build"}, "No module named 'no'"),

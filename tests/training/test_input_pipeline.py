@@ -7,7 +7,9 @@ import pytest
 import tensorflow as tf
 
 from sassl_tf import SASSLAugmentation
+from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.shapes import shapes
+from tests.datasets.record_files import encoded_images, example, write_shard
 from training.configs.simclr import get_config
 from training.input.pipeline import finish_sides, index_in_epoch, shuffled_index, view_batches
 
@@ -71,6 +73,20 @@ def test_views_made_on_the_device_are_those_of_the_host(dataset):
         np.testing.assert_array_equal(views["index"], expected["index"])
         for side in ("left", "right"):
             np.testing.assert_allclose(views[side], expected[side], atol=1e-4)
+
+
+def test_shards_give_the_batches_of_a_folder(tmp_path):
+    """To the bit, for the same images in the same order; and so from any step on."""
+    images = encoded_images(40)
+    write_shard(tmp_path / "0.tfrecord", [example(image) for image in images[:25]])
+    write_shard(tmp_path / "1.tfrecord", [example(image) for image in images[25:]])
+    (tmp_path / "folder").mkdir()
+    for number, image in enumerate(images):
+        (tmp_path / "folder" / f"{number:02}.png").write_bytes(image)
+    shards = load_dataset(f"records:{tmp_path}/*.tfrecord")
+    expected = batches(load_dataset(f"folder:{tmp_path / 'folder'}"), count=7)
+    assert_equal(expected, batches(shards, count=7))
+    assert_equal(expected[4:], batches(shards, start=4, count=3))
 
 
 def test_the_seed_decides(dataset):

@@ -4,28 +4,41 @@ import dataclasses
 import os
 import types
 
+import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
 import sassl_tf
+from training.encoders import build_encoder
 from training.report import summary
 
 
 def test_what_decides_a_run_is_told():
     augment = sassl_tf.SASSLAugmentation(styles="in_batch", stylize_size=64, probability=0.5)
     told = summary.style(augment)
-    assert told == "compact stylizer, at 64 px, styles in batch, p 0.5, α 0.1–0.3, β 0.1–0.3"
+    assert told == "SASSL: compact stylizer, at 64 px, styles in batch, p 0.5, α 0.1–0.3, β 0.1–0.3"
     bank = len(sassl_tf.StyleBank.default("compact"))
     assert f"styles {bank:,} in a bank" in summary.style(sassl_tf.SASSLAugmentation())
     assert summary.style(None) == "off"
+    others = {
+        "FourierStyle: styles in batch, 1 of the spectrum, p 0.8, α 0–1": sassl_tf.FourierStyle(),
+        "ColorStatistics: styles in batch, rgb, p 1, α 0.4": sassl_tf.ColorStatistics(1, 0.4),
+        f"RandomStyle: compact stylizer, styles {bank:,} in a bank, p 0.8, α 0.5, β 1": (
+            sassl_tf.RandomStyle()
+        ),
+    }
+    moving = summary.style(sassl_tf.SASSLAugmentation(), {"blending_factor": (0.4, 1.0)})
+    assert moving.endswith("α 0.1–0.3 to 0.4–1, β 0.1–0.3")
+    assert [summary.style(layer) for layer in others.values()] == list(others)
     assert [summary.batch(64, 1), summary.batch(64, 4)] == ["64", "64, 16 on each of 4"]
     assert "helpers of here:1" in summary.source("host", "here:1")
     assert "within the train step" in summary.source("device", "")
 
 
-def run_of(images, **config):
+def run_of(images, encoder=None, **config):
     plan = types.SimpleNamespace(config=ConfigDict(config), dataset=images)
-    return types.SimpleNamespace(plan=plan, workdir="runs/my run")
+    method = types.SimpleNamespace(encoder=encoder or keras.Sequential())
+    return types.SimpleNamespace(plan=plan, method=method, workdir="runs/my run")
 
 
 def test_the_end_is_a_command_to_type():
@@ -37,6 +50,9 @@ def test_the_end_is_a_command_to_type():
         "Next: python -m evaluation.linear_probe '--encoder=runs/my run' --dataset=tfds:cifar10 "
         "--data_dir=/data"
     )
+    assert any(line.endswith("Keras alone loads it") for line in where)
+    vit = run_of(shapes, build_encoder("vit_micro8", image_size=16), dataset="shapes", data_dir="")
+    assert "Keras loads it after import sassl_tf" in summary.after(vit, 61)
     unlabelled = dataclasses.replace(shapes, class_names=[])
     told = summary.next_command(run_of(unlabelled, dataset="folder:x", data_dir="/data"))
     assert told.endswith("--dataset=folder:LABELLED")

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tests.training.test_barlow_vicreg import barlow_twins, vicreg
 from tests.training.test_byol_moco_simsiam import batch_normalized_encoder, byol, moco, simsiam
+from tests.training.test_moco_v3 import moco_v3
 from tests.training.test_simclr import views
 from training.methods.simclr import SimCLR
 
@@ -28,7 +29,9 @@ def two_steps(make, jit_compile):
 
 METHODS = [simclr, byol, lambda encoder: moco(encoder, batch_norm_groups=2), simsiam]
 # These share their parts with those before: `make test-all` tries them.
-MORE_METHODS = [pytest.param(make, marks=pytest.mark.slow) for make in (barlow_twins, vicreg)]
+MORE_METHODS = [
+    pytest.param(make, marks=pytest.mark.slow) for make in (barlow_twins, vicreg, moco_v3)
+]
 
 
 @pytest.mark.parametrize("make", [*METHODS, *MORE_METHODS])

@@ -17,11 +17,12 @@ from training.engine.strategy import across_workers, make_strategy
 from training.methods.barlow_twins import BarlowTwins
 from training.methods.byol import BYOL
 from training.methods.moco import MoCo
+from training.methods.moco_v3 import MoCoV3
 from training.methods.online_probe import OnlineProbe
 from training.methods.simclr import SimCLR
 from training.methods.simsiam import SimSiam
 from training.methods.vicreg import VICReg
-from training.optimizers import LARS, TorchSGD
+from training.optimizers import LARS, AdamW, TorchSGD
 
 BATCH = 16
 
@@ -44,6 +45,7 @@ METHODS = {
     "byol": lambda several: BYOL(encoder(several), 100, 16, 8, 0.9),
     "barlow_twins": lambda several: BarlowTwins(encoder(several), 16, 8),
     "vicreg": lambda several: VICReg(encoder(several), 16, 8),
+    "moco_v3": lambda several: MoCoV3(encoder(several), 100, 16, 8, frozen_projection=False),
     # Two groups on one device are the two replicas' shares.
     "moco": lambda several: MoCo(encoder(False), 16, 8, 64, 0.9, 0.2, batch_norm_groups=2),
 }
@@ -54,6 +56,7 @@ OPTIMIZERS = {
     "byol": lambda: LARS(1.0, weight_decay=1e-3, trust_coefficient=0.1),
     "simsiam": lambda: TorchSGD(0.1, weight_decay=1e-3),
     "barlow_twins": lambda: LARS(0.5, trust_coefficient=0.1, vector_rate=0.024),
+    "moco_v3": lambda: AdamW(1e-2, 0.1, clip_gradient=0.1),
     "vicreg": lambda: LARS(0.5, trust_coefficient=0.1, vector_rate=0.024),
     "moco": lambda: TorchSGD(0.1, weight_decay=1e-3),
 }

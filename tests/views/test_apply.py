@@ -46,16 +46,17 @@ def test_a_view_does_not_depend_on_its_batch():
     config = dataclasses.replace(byol_recipe().right, sassl="before_jitter")
     images, draws = squares(8), draw_many(config, 8, FakeAugment())
     together = finish_views(images, draws, config, FakeAugment())
-    for rows in ([2], [7, 3, 2]):
-        some = finish_views(images[rows], take(draws, rows), config, FakeAugment())
-        np.testing.assert_allclose(some, together.numpy()[rows], atol=1e-6)
+    rows = [7, 3, 2]
+    some = finish_views(images[rows], take(draws, rows), config, FakeAugment())
+    np.testing.assert_allclose(some, together.numpy()[rows], atol=1e-6)
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("recipe", [simclr_recipe(), moco_v2_recipe(), byol_recipe()])
-def test_static_shapes_give_the_same_views_under_xla(recipe, side):
+# Each recipe's law; the other sides differ in probabilities alone.
+@pytest.mark.parametrize(
+    "config", [simclr_recipe().left, moco_v2_recipe().left, byol_recipe().right]
+)
+def test_static_shapes_give_the_same_views_under_xla(config):
     """As an accelerator makes them, from the draws that the host would have used."""
-    config = getattr(recipe, side)
     images, draws = squares(8, 40), draw_many(config, 8, FakeAugment())
     expected = finish_views(images, draws, config, FakeAugment())
 

@@ -26,6 +26,7 @@ SMALL_MACHINE = {
         "weight_decay": 1e-4,
         "warmup_epochs": 2.0,
         "vector_rate": 1.0,
+        "end_learning_rate": 0.0,
     },
     "checkpoint_every": 200,
     "knn_every": 500,
@@ -65,6 +66,18 @@ BUDGETS["smoke"] = {
 }
 
 
+# The arguments of every style augmentation that has a stylizer.
+STYLIZING = {
+    "stylizer": "compact",
+    "weights": "",  # the stylizer's, if its name does not determine them
+    "styles": "default",  # or the path of a style bank; for SASSL also "in_batch"
+    "probability": 0.8,
+    "stylize_size": 0,  # px; 0 for full size
+    "encode_size": 0,  # px, for F alone; 0 for the size of T
+    "precision": "",  # "float32" or "bfloat16"; "" for the stylizer's own choice
+}
+
+
 def make_config(
     method: str, preset: str, recipe: dict[str, Any], presets: dict[str, Any]
 ) -> ml_collections.ConfigDict:
@@ -72,7 +85,7 @@ def make_config(
 
     Args:
         method: name of the method.
-        preset: one of `PRESETS`.
+        preset: one of `PRESETS`, or of the method's own in `presets`.
         recipe: the method's ImageNet recipe, from which all presets start; it includes the section
             of the method's own arguments, `views` and `optimizer`.
         presets: {preset: its changes}, in addition to the budget that all methods share.
@@ -80,16 +93,16 @@ def make_config(
     Raises:
         ValueError: the preset is unknown.
     """
-    if preset not in PRESETS:
+    known = [*PRESETS, *(name for name in presets if name not in PRESETS)]
+    if preset not in known:
         raise UserError(
-            f"There is no preset {preset!r}.{nearest(preset, PRESETS)} "
-            f"There are {', '.join(PRESETS)}."
+            f"There is no preset {preset!r}.{nearest(preset, known)} There are {', '.join(known)}."
         )
     config = base()
     config.method = method
     with config.unlocked():
         config.update(recipe)
-    config.update(BUDGETS[preset])
+    config.update(BUDGETS.get(preset, {}))
     config.update(presets.get(preset, {}))
     return config
 
@@ -106,24 +119,47 @@ def base() -> ml_collections.ConfigDict:
             "epochs": 100.0,
             "seed": 0,
             "encoder": {
-                "name": "resnet50",  # or another ResNet, or "module:function"
+                "name": "resnet50",  # or another ResNet, "vit_small16", or "module:function"
                 "stem": "imagenet",  # or "cifar"
                 "width": 1.0,
                 "zero_init_residual": False,
                 "synchronized_batch_norm": True,
                 "arguments": {},  # for the function
+                "vit": {  # for vision transformers
+                    "positions": "learned",  # or "sincos", fixed ones
+                    "pool": "token",  # or "mean", of the patches
+                    "heads": 0,  # 0 for those of its size
+                    "drop_path": 0.0,
+                },
             },
+            # The section with the arguments of the style augmentation: "sassl", "fourier",
+            # "color_statistics" or "random_style"; or "none".
+            "style": "sassl",
             "sassl": {
-                "enabled": True,
-                "stylizer": "compact",
-                "weights": "",  # the stylizer's, if its name does not determine them
-                "styles": "default",  # or "in_batch", or the path of a style bank
-                "probability": 0.8,
+                "enabled": True,  # False is the same as style "none"
+                **STYLIZING,
                 "blending_factor": (0.1, 0.3),  # α
+                "blending_factor_end": (),  # α at the last step, reached linearly; () for the same
                 "interpolation_factor": (0.1, 0.3),  # β
-                "stylize_size": 0,  # px; 0 for full size
-                "encode_size": 0,  # px, for F alone; 0 for the size of T
-                "precision": "",  # "float32" or "bfloat16"; "" for the stylizer's own choice
+                "interpolation_factor_end": (),
+            },
+            "fourier": {
+                "styles": "in_batch",  # or "one_in_batch"
+                "probability": 0.8,
+                "blending_factor": (0.0, 1.0),  # α
+                "blending_factor_end": (),
+                "frequency_share": 1.0,  # of the spectrum's area, around frequency 0
+            },
+            "color_statistics": {
+                "probability": 0.8,
+                "blending_factor": (0.0, 1.0),  # α
+                "blending_factor_end": (),
+                "color_space": "rgb",  # or "lab"
+            },
+            "random_style": {
+                **STYLIZING,
+                "blending_factor": (0.5, 0.5),  # α
+                "blending_factor_end": (),
             },
             "optimizer": {
                 "name": "lars",
@@ -135,10 +171,16 @@ def base() -> ml_collections.ConfigDict:
                 "warmup_epochs": 10.0,
                 # For "lars": the learning rate of biases and normalisations, as a share.
                 "vector_rate": 1.0,
+                # For "adamw": the weight decay at the end, by a cosine; 0 for a constant one.
+                "end_weight_decay": 0.0,
+                # For "sgd" and "adamw": False for no decay of biases and normalisations, and the
+                # largest norm of a weight's gradient; 0 for no limit.
+                "decay_vectors": True,
+                "clip_gradient": 0.0,
                 # For "sgd": weights whose path contains this keep the peak learning rate.
                 "constant_for": "",
             },
-            # The place where crops become views, SASSL included: "host" for the input pipeline,
+            # The place where crops become views, style included: "host" for the input pipeline,
             # "device" for the train step.
             "augment_on": "host",
             "precision": "float32",  # or "mixed_bfloat16", "mixed_float16"

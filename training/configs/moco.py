@@ -1,7 +1,7 @@
 """MoCo v2, with SASSL on the left view, the query's, unless switched off.
 
     python -m training.pretrain --config=training/configs/moco.py:PRESET --workdir=runs/moco
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
+    python -m training.pretrain ... --config.style=none             # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|

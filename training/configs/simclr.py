@@ -1,7 +1,7 @@
 r"""SimCLR, with SASSL on the left view unless switched off.
 
     python -m training.pretrain --config=training/configs/simclr.py:PRESET --workdir=runs/simclr
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
+    python -m training.pretrain ... --config.style=none             # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|

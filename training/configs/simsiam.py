@@ -1,7 +1,7 @@
 """SimSiam, with SASSL on the left view unless switched off.
 
     python -m training.pretrain --config=training/configs/simsiam.py:PRESET --workdir=runs/simsiam
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
+    python -m training.pretrain ... --config.style=none             # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|

@@ -10,13 +10,13 @@ from ml_collections import ConfigDict
 from sassl_tf.augmentation import SASSLAugmentation
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of
-from sassl_tf.stylizers import load_stylizer
+from sassl_tf.image_augmentation import ImageAugmentation
 from training.encoders import build_encoder
-from training.input.pipeline import ORDER, batches_per_epoch
-from training.input.placement import placement
+from training.input.pipeline import ORDER, batches_per_epoch, total_steps
 from training.methods import build_method
 from training.methods.online_probe import OnlineProbe
 from training.optimizers import build_optimizer
+from training.styles import build_augmentation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,20 +27,20 @@ class Plan:
         config: see `training/configs`.
         strategy: the `tf.distribute.Strategy` that it runs under.
         dataset: the `ImageDataset` that it trains on.
-        augment: the `SASSLAugmentation`, or None.
+        augment: the layer of its style augmentation, or None.
         steps_per_epoch: number of whole batches in an epoch.
     """
 
     config: Any
     strategy: tf.distribute.Strategy
     dataset: ImageDataset
-    augment: SASSLAugmentation | None
+    augment: ImageAugmentation | None
     steps_per_epoch: int
 
     @property
     def total_steps(self) -> int:
         """Number of the last step."""
-        return max(1, round(self.config.epochs * self.steps_per_epoch))
+        return total_steps(self.config, self.steps_per_epoch)
 
 
 def make_plan(config: ConfigDict, strategy: tf.distribute.Strategy) -> Plan:
@@ -55,25 +55,6 @@ def make_plan(config: ConfigDict, strategy: tf.distribute.Strategy) -> Plan:
     return Plan(config, strategy, dataset, build_augmentation(config), steps_per_epoch)
 
 
-def build_augmentation(config: ConfigDict) -> SASSLAugmentation | None:
-    """Returns the SASSL layer of a config, or None if it is switched off."""
-    if not config.sassl.enabled:
-        return None
-    sassl = config.sassl
-    return SASSLAugmentation(
-        stylizer=load_stylizer(sassl.stylizer, sassl.weights or None),
-        styles=sassl.styles,
-        probability=sassl.probability,
-        blending_factor=sassl.blending_factor,
-        interpolation_factor=sassl.interpolation_factor,
-        stylize_size=sassl.stylize_size or None,
-        encode_size=sassl.encode_size or None,
-        precision=sassl.precision or None,
-        static_shapes=placement(config).static_shapes,
-        value_range=(0, 1),
-    )
-
-
 def compiled_method(config: ConfigDict, total_steps: int, steps_per_epoch: int) -> keras.Model:
     """Builds the method of a config with its optimizer; both have all their variables.
 
@@ -83,9 +64,9 @@ def compiled_method(config: ConfigDict, total_steps: int, steps_per_epoch: int) 
         config: see `training/configs`.
         total_steps, steps_per_epoch: length of the run and of an epoch, for the schedules.
     """
-    # The seed is set here, so that the initial weights are the same with and without SASSL.
+    # The seed is set here, so that the initial weights are the same whatever the style.
     keras.utils.set_random_seed(config.seed)
-    encoder = build_encoder(**config.encoder)
+    encoder = build_encoder(**config.encoder, image_size=config.image_size)
     method = build_method(config, encoder, total_steps)
     optimizer = build_optimizer(config.optimizer, config.batch_size, total_steps, steps_per_epoch)
     optimizer.build(method.trainable_variables)
@@ -101,20 +82,20 @@ def online_probe(encoder: keras.Model, dataset: ImageDataset) -> OnlineProbe | N
     return OnlineProbe(encoder.output_shape[-1], len(dataset.class_names))
 
 
-def fingerprints(dataset: ImageDataset, augment: SASSLAugmentation | None) -> dict[str, Any]:
+def fingerprints(dataset: ImageDataset, augment: ImageAugmentation | None) -> dict[str, Any]:
     """Returns what must be the same for a run to continue, as `open_workdir` takes it.
 
     Args:
         dataset: an `ImageDataset`.
-        augment: a `SASSLAugmentation`, or None.
+        augment: the layer of a style augmentation, or None.
     """
     images = {"images": len(dataset), "listing": dataset.listing, "order": ORDER}
     return {**images, **style_fingerprints(augment)}
 
 
-def style_fingerprints(augment: SASSLAugmentation | None) -> dict[str, str]:
-    """Returns the fingerprints of a `SASSLAugmentation`; none for None."""
-    if augment is None:
+def style_fingerprints(augment: ImageAugmentation | None) -> dict[str, str]:
+    """Returns the fingerprints of a layer's stylizer and styles; none without a stylizer."""
+    if not isinstance(augment, SASSLAugmentation):  # RandomStyle is one too
         return {}
     bank = augment.style_bank
     return {

@@ -14,11 +14,14 @@ import ml_collections
 
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
+from sassl_tf.style_augmentations.color_statistics import COLOR_SPACES
 from sassl_tf.views.colour import JITTER_LAWS
 from sassl_tf.views.crops import CROP_SAMPLERS
 from sassl_tf.views.recipes import SASSL_POSITIONS
+from sassl_tf.vit import POOLS, POSITIONS
 from training.input.placement import PLACEMENTS
 from training.methods import METHODS
+from training.styles import NONE, STYLES
 
 SEEDS = 2**31  # TensorFlow's seeds are int32, and Keras's are not negative
 
@@ -115,6 +118,42 @@ VIEW = {
     "solarize_probability": SHARE,
     "sassl": one_of(*SASSL_POSITIONS),
 }
+# A factor of a style, and its range at the end of the training.
+RANGE = bounds(0, 1)
+RANGE_OR_NONE = Rule(
+    lambda x: (isinstance(x, (tuple, list)) and not x) or RANGE.holds(x), f"() or {RANGE.expected}"
+)
+BLENDING = {"blending_factor": RANGE, "blending_factor_end": RANGE_OR_NONE}
+STYLIZING = {
+    "stylizer": NAME,
+    "weights": TEXT,
+    "styles": NAME,
+    "probability": SHARE,
+    **BLENDING,
+    "stylize_size": SIDE,
+    "encode_size": SIDE,
+    "precision": one_of("", "float32", "bfloat16"),
+}
+STYLE = {
+    "sassl": {
+        "enabled": SWITCH,
+        **STYLIZING,
+        "interpolation_factor": RANGE,
+        "interpolation_factor_end": RANGE_OR_NONE,
+    },
+    "fourier": {
+        "styles": one_of("in_batch", "one_in_batch"),
+        "probability": SHARE,
+        **BLENDING,
+        "frequency_share": number(0, 1, above=True),
+    },
+    "color_statistics": {
+        "probability": SHARE,
+        **BLENDING,
+        "color_space": one_of(*COLOR_SPACES),
+    },
+    "random_style": STYLIZING,
+}
 METHOD = {
     "simclr": {"hidden_dim": WIDTH, "projection_dim": WIDTH, "temperature": POSITIVE},
     "moco": {
@@ -139,6 +178,15 @@ METHOD = {
         "variance_weight": AT_LEAST_0,
         "covariance_weight": AT_LEAST_0,
     },
+    "moco_v3": {
+        "hidden_dim": WIDTH,
+        "projection_dim": WIDTH,
+        "projector_layers": whole(1),
+        "predictor_batch_norm": SWITCH,
+        "base_momentum": SHARE,
+        "temperature": POSITIVE,
+        "frozen_projection": SWITCH,
+    },
 }
 FIELDS = {
     "method": one_of(*METHODS),
@@ -153,16 +201,12 @@ FIELDS = {
     "encoder.width": POSITIVE,
     "encoder.zero_init_residual": SWITCH,
     "encoder.synchronized_batch_norm": SWITCH,
-    "sassl.enabled": SWITCH,
-    "sassl.stylizer": NAME,
-    "sassl.weights": TEXT,
-    "sassl.styles": NAME,
-    "sassl.probability": SHARE,
-    "sassl.blending_factor": bounds(0, 1),
-    "sassl.interpolation_factor": bounds(0, 1),
-    "sassl.stylize_size": SIDE,
-    "sassl.encode_size": SIDE,
-    "sassl.precision": one_of("", "float32", "bfloat16"),
+    "style": one_of(*STYLES, NONE),
+    **{f"{style}.{name}": rule for style, rules in STYLE.items() for name, rule in rules.items()},
+    "encoder.vit.positions": one_of(*POSITIONS),
+    "encoder.vit.pool": one_of(*POOLS),
+    "encoder.vit.heads": whole(0),
+    "encoder.vit.drop_path": SHARE,
     **{f"views.{side}.{name}": rule for side in ("left", "right") for name, rule in VIEW.items()},
     "optimizer.name": one_of("lars", "sgd", "adamw"),
     "optimizer.learning_rate": AT_LEAST_0,
@@ -172,6 +216,9 @@ FIELDS = {
     "optimizer.weight_decay": AT_LEAST_0,
     "optimizer.warmup_epochs": AT_LEAST_0,
     "optimizer.vector_rate": POSITIVE,
+    "optimizer.end_weight_decay": AT_LEAST_0,
+    "optimizer.decay_vectors": SWITCH,
+    "optimizer.clip_gradient": AT_LEAST_0,
     "optimizer.constant_for": TEXT,
     "augment_on": one_of(*PLACEMENTS),
     "precision": one_of("float32", "mixed_bfloat16", "mixed_float16"),
@@ -264,31 +311,39 @@ def _groups_hold_several_images(config):
     return None
 
 
-def _constant_rate_is_of_sgd(config):
-    name, constant_for = config.optimizer.name, config.optimizer.constant_for
-    if constant_for and name != "sgd":
-        return (
-            f'optimizer.constant_for is {constant_for!r}, which only optimizer.name "sgd" '
-            f"supports, not {name!r}. Set --config.optimizer.constant_for=''."
-        )
-    return None
+# {field of `optimizer`: (the value that does nothing, the optimizers that have it)}
+OPTIMIZER_OPTIONS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "constant_for": ("", ("sgd",)),
+    "vector_rate": (1.0, ("lars",)),
+    "end_weight_decay": (0.0, ("adamw",)),
+    "decay_vectors": (True, ("sgd", "adamw")),
+    "clip_gradient": (0.0, ("sgd", "adamw")),
+}
 
 
-def _vector_rate_is_of_lars(config):
-    name, vector_rate = config.optimizer.name, config.optimizer.vector_rate
-    if vector_rate != 1 and name != "lars":
+def _option_is_of_the_optimizer(field):
+    neutral, names = OPTIMIZER_OPTIONS[field]
+
+    def rule(config):
+        name, value = config.optimizer.name, config.optimizer[field]
+        if value == neutral or name in names:
+            return None
         return (
-            f'optimizer.vector_rate is {vector_rate!r}, which only optimizer.name "lars" '
-            f"supports, not {name!r}. Set --config.optimizer.vector_rate=1."
+            f"optimizer.{field} is {value!r}, which only optimizer.name "
+            f"{' or '.join(map(repr, names))} supports, not {name!r}. Set "
+            f"--config.optimizer.{field}={neutral!r}."
         )
-    return None
+
+    return rule
 
 
 # {fields: the rule for them together}, applied if each field follows its own rule.
-TOGETHER = {
+TOGETHER: dict[tuple[str, ...], Callable] = {
     ("method",): _method_has_its_section,
     ("method", "batch_size", "moco.queue_size"): _queue_holds_whole_batches,
     ("method", "batch_size", "moco.batch_norm_groups"): _groups_hold_several_images,
-    ("optimizer.name", "optimizer.constant_for"): _constant_rate_is_of_sgd,
-    ("optimizer.name", "optimizer.vector_rate"): _vector_rate_is_of_lars,
+    **{
+        ("optimizer.name", f"optimizer.{field}"): _option_is_of_the_optimizer(field)
+        for field in OPTIMIZER_OPTIONS
+    },
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from sassl_tf.datasets import ImageDataset
-from sassl_tf.datasets.dataset import naming_damaged
+from sassl_tf.datasets.dataset import READS_IN_FLIGHT, naming_damaged
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.typing import PathLike
@@ -45,6 +45,7 @@ from training.input.pipeline import distributed_batches, finish_sides
 from training.input.placement import placement
 from training.methods.online_probe import OnlineProbe
 from training.report import summary
+from training.report.loggers import DEFAULT, check_loggers
 from training.report.logs import say
 from training.report.watch import Watch
 
@@ -58,6 +59,8 @@ def pretrain(
     tpu: str = "",
     profile_steps: int = 0,
     data_service: str = "",
+    loggers: Sequence[str] = DEFAULT,
+    reads_in_flight: int = READS_IN_FLIGHT,
 ) -> Run:
     """Pretrains an encoder, continuing where the workdir's last checkpoint stands.
 
@@ -68,6 +71,8 @@ def pretrain(
         profile_steps: number of steps to trace for TensorBoard's profiler.
         data_service: "HOST:PORT" of the dispatcher of a data service that makes the views; see
             `training.data_worker`.
+        loggers: some of `training.report.loggers.LOGGERS`.
+        reads_in_flight: number of images that each host reads at a time.
 
     Returns:
         The `Run`, at its end.
@@ -82,6 +87,7 @@ def pretrain(
         NoBatches: the data service gives no batches.
     """
     check_config(config)
+    check_loggers(loggers)
     strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
     check_batch_size(strategy, config.batch_size)
     set_numerics(config)
@@ -94,7 +100,7 @@ def pretrain(
         run.restore()
         say(summary.before(run, data_service))
         with naming_damaged(plan.dataset):
-            run.train(profile_steps, data_service)
+            run.train(profile_steps, data_service, loggers, reads_in_flight)
         run.save_encoder()
     return run
 
@@ -140,13 +146,19 @@ class Run:
         self.start = self.checkpoints.restore()
         check_workers_agree(self.plan.strategy, self.start, self.plan.dataset)
 
-    def train(self, profile_steps: int = 0, data_service: str = "") -> None:
+    def train(
+        self,
+        profile_steps: int = 0,
+        data_service: str = "",
+        loggers: Sequence[str] = DEFAULT,
+        reads_in_flight: int = READS_IN_FLIGHT,
+    ) -> None:
         """Takes the steps that are left; the arguments are those of `pretrain`."""
         strategy, last = self.plan.strategy, self.plan.total_steps
-        next_batch = self._input(data_service)
+        next_batch = self._input(data_service, reads_in_flight)
         finish = finishing_step(self.plan)
         train_step = compiled_step(self.method, strategy, finish, self.probe)
-        watch = Watch(self)
+        watch = Watch(self, loggers)
         profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
 
         batch = next_batch()
@@ -161,11 +173,17 @@ class Run:
                         batch = next_batch()
         watch.close()
 
-    def _input(self, data_service):
+    def _input(self, data_service, reads_in_flight):
         """Returns a function that gives the batches of the steps that are left, one a call."""
         plan = self.plan
         batches = distributed_batches(
-            plan.strategy, plan.dataset, plan.config, plan.augment, self.start, data_service
+            plan.strategy,
+            plan.dataset,
+            plan.config,
+            plan.augment,
+            self.start,
+            data_service,
+            reads_in_flight,
         )
         return functools.partial(next_within if data_service else next, iter(batches))
 

@@ -1,7 +1,6 @@
 """The folder of a run: the names of its files, and the config that it belongs to."""
 
 import contextlib
-import json
 import pathlib
 import re
 import shlex
@@ -16,6 +15,7 @@ from sassl_tf.errors import FileError, UserError
 from sassl_tf.presets import CONFIG_FILE as CONFIG_FILE
 from sassl_tf.presets import ENCODER_FILE as ENCODER_FILE
 from sassl_tf.typing import PathLike
+from training.configs.earlier import as_written, up_to_date
 from training.report.logs import say
 
 # Code that reads or writes a file of a run takes its name from here.
@@ -32,8 +32,6 @@ LOST = (
     f"another --workdir, stop it, and copy the {CONFIG_FILE} that it wrote. Or choose another "
     "--workdir."
 )
-# Fields that earlier versions did not have, and the values with which a run goes on as before.
-_ADDED = {"optimizer.end_learning_rate": 0.0, "optimizer.vector_rate": 1.0}
 _PRECISION = "fingerprints.stylizer_precision"
 _ORDER = "fingerprints.order"
 _STYLIZER = "fingerprints.stylizer"
@@ -73,7 +71,7 @@ def open_workdir(
     """
     workdir = workdir_path(workdir)
     path = workdir / CONFIG_FILE
-    new = json.loads(config.to_json())
+    new = as_written(config)
     if fingerprints:
         new["fingerprints"] = fingerprints
     begun = bool(checkpoint_steps(workdir))
@@ -128,7 +126,7 @@ def checkpoint_steps(workdir: PathLike) -> list[int]:
 
 def _config_of_checkpoints(path):
     try:
-        return read_json(path)
+        return up_to_date(read_json(path))
     except FileNotFoundError:
         raise UserError(
             f"{path.parent} holds checkpoints, but no {path.name}, without which nobody can know "
@@ -139,11 +137,7 @@ def _config_of_checkpoints(path):
 
 
 def _check_same(workdir, old, new):
-    changes = {
-        name: (before, after)
-        for name, before, after in differences(old, new)
-        if before != ABSENT or after != _ADDED.get(name, ABSENT)
-    }
+    changes = {name: (before, after) for name, before, after in differences(old, new)}
     before, after = changes.pop(_PRECISION, (None, None))
     if changes:
         lines = sorted(f"{name}: there {a!r}, here {b!r}" for name, (a, b) in changes.items())
@@ -158,7 +152,8 @@ def _check_same(workdir, old, new):
         say(
             f"{workdir} was begun with a stylizer in {before}; on this processor it is in {after}, "
             "and stylized views differ a little from here on. A run with "
-            '--config.sassl.precision="float32" or "bfloat16" is the same on every processor.'
+            f'--config.{new["style"]}.precision="float32" or "bfloat16" is the same on every '
+            "processor."
         )
 
 

@@ -14,10 +14,12 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from sassl_tf.datasets import ImageDataset
+from sassl_tf.datasets.dataset import READS_IN_FLIGHT
 from sassl_tf.errors import UserError
 from sassl_tf.views import View, crop_view, draw_view, finish_views
 from training.input.data_service import served
 from training.input.placement import placement
+from training.input.strength import ranges_at
 
 SIDES = ("left", "right")
 # Raise it whenever `index_in_epoch` gives another order: a run does not go on with another one.
@@ -38,6 +40,11 @@ def batches_per_epoch(dataset: ImageDataset, config: ConfigDict) -> int:
             "a smaller --config.batch_size."
         )
     return len(dataset) // config.batch_size
+
+
+def total_steps(config: ConfigDict, steps_per_epoch: int) -> int:
+    """Returns the number of steps of a whole training."""
+    return max(1, round(config.epochs * steps_per_epoch))
 
 
 def shuffled_index(
@@ -69,6 +76,7 @@ def distributed_batches(
     augment: keras.layers.Layer | None,
     start_step: int,
     data_service: str = "",
+    reads: int = READS_IN_FLIGHT,
 ) -> tf.distribute.DistributedDataset:
     """`view_batches` for a strategy: every replica gets its share of the global batch, every
     host makes the views of its own replicas alone, or has them made by a data service."""
@@ -81,6 +89,7 @@ def distributed_batches(
             start_step,
             share=(context.input_pipeline_id, context.num_input_pipelines),
             replica_batch_size=context.get_per_replica_batch_size(config.batch_size),
+            reads=reads,
         )
         return served(own, data_service) if data_service else own
 
@@ -94,17 +103,20 @@ def view_batches(
     start_step: int = 0,
     share: tuple[int, int] = (0, 1),
     replica_batch_size: int | None = None,
+    reads: int = READS_IN_FLIGHT,
 ) -> tf.data.Dataset:
     """An endless dataset of batches of views.
 
     Args:
         dataset: an `ImageDataset`.
-        config: a pretraining config: `seed`, `batch_size`, `image_size`, `views`.
-        augment: the `SASSLAugmentation` of views whose config asks for it, else None.
+        config: a pretraining config: `seed`, `batch_size`, `image_size`, `views`; for factors that
+            move, also `epochs` and the section of the style.
+        augment: the layer that stylizes the views whose config asks for it, or None.
         start_step: the first batch is that of this step.
         share: (number, count) of the host: of each global batch, cut into `count` parts, it makes
             the part of this number.
         replica_batch_size: how many images a batch has; None: the host's part.
+        reads: how many images (or windows, with `config.shuffle_window`) are read at a time.
 
     Returns:
         A `tf.data.Dataset` of dicts: "left" and "right", float32 [B, image_size, image_size, 3]
@@ -117,24 +129,30 @@ def view_batches(
     number, hosts = share
     count, size, batch_size = len(dataset), config.image_size, config.batch_size
     part = batch_size // hosts
-    epoch_length = batches_per_epoch(dataset, config) * batch_size
+    steps_per_epoch = batches_per_epoch(dataset, config)
+    epoch_length = steps_per_epoch * batch_size
+    last_step = total_steps(config, steps_per_epoch)
     views = views_of(config)
 
     # Nothing here needs AutoGraph, which would take seconds to read all that is called.
     @tf.autograph.experimental.do_not_convert
-    def load(place):
+    def fetch(place):
         # The host's images come one after the other; its part of a batch lies among the others'.
         position = place // part * batch_size + number * part + place % part
         _, index = shuffled_index(position, count, epoch_length, config.seed)
-        example = dataset.example(index)
-        image = example["image"]
+        return position, index, dataset.fetch(index)
+
+    @tf.autograph.experimental.do_not_convert
+    def load(position, index, fetched):
+        image = dataset.decode(fetched)
         # Two folds, since a fold takes 32 bits and positions may need more.
         seed = tf.random.fold_in(tf.constant([config.seed, 0]), position // 2**31)
         seed = tf.random.fold_in(seed, position % 2**31)
-        element = {"index": index, "label": example["label"]}
+        ranges = ranges_at(config, position // batch_size, last_step)
+        element = {"index": index, "label": dataset.label(index)}
         for salt, side in enumerate(SIDES):
             view_seed = tf.random.fold_in(seed, salt)
-            draws = draw_view(views[side], tf.shape(image), view_seed, augment)
+            draws = draw_view(views[side], tf.shape(image), view_seed, augment, ranges)
             view = crop_view(image, draws, size)
             element[side] = {"image": view, "draws": draws}
         return element
@@ -146,8 +164,10 @@ def view_batches(
     # The source is numbers of steps, so that a data service deals out whole batches.
     steps = tf.data.Dataset.range(start_step, tf.int64.max)
     places = steps.flat_map(lambda step: tf.data.Dataset.range(step * part, (step + 1) * part))
+    # Reading waits and decoding computes, so each has a parallelism of its own.
+    fetched = places.map(fetch, num_parallel_calls=reads, deterministic=True)
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-    batches = places.map(load, **parallel).batch(replica_batch_size or part, drop_remainder=True)
+    batches = fetched.map(load, **parallel).batch(replica_batch_size or part, drop_remainder=True)
     batches = placement(config).in_pipeline(batches, finish)
     return batches.prefetch(tf.data.AUTOTUNE)
 

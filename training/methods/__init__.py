@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 
-METHODS = ("simclr", "moco", "byol", "simsiam", "barlow_twins", "vicreg")
+METHODS = ("simclr", "moco", "byol", "simsiam", "barlow_twins", "vicreg", "moco_v3")
 
 
 def build_method(config: ConfigDict, encoder: keras.Model, total_steps: int) -> keras.Model:
@@ -45,6 +45,10 @@ def build_method(config: ConfigDict, encoder: keras.Model, total_steps: int) -> 
         from training.methods.vicreg import VICReg
 
         return VICReg(encoder, **config.vicreg)
+    if config.method == "moco_v3":
+        from training.methods.moco_v3 import MoCoV3
+
+        return MoCoV3(encoder, total_steps, **config.moco_v3)
     raise UserError(
         f"There is no method {config.method!r}.{nearest(config.method, METHODS)} "
         f"There are {', '.join(METHODS)}."

@@ -1,6 +1,5 @@
 """BYOL (Grill et al. 2020, arXiv 2006.07733)."""
 
-import math
 from typing import Any
 
 import keras
@@ -10,7 +9,7 @@ from keras import layers, ops
 from training.engine.strategy import several_replicas
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
-from training.methods.momentum import follow, twin
+from training.methods.momentum import follow, target_momentum, twin
 from training.methods.online_probe import Observe, unobserved
 
 
@@ -27,12 +26,6 @@ def head(name: str, input_dim: int, hidden_dim: int, output_dim: int) -> keras.S
     )
     network.build((None, input_dim))
     return network
-
-
-def target_momentum(base: float, step: int | tf.Tensor, total_steps: int) -> tf.Tensor:
-    """Computes τ = 1 - (1 - τ_base)·(cos(πk/K) + 1)/2, from τ_base to 1 (section 3.3)."""
-    progress = ops.cast(step, "float32") / total_steps
-    return 1 - (1 - base) * (ops.cos(math.pi * progress) + 1) / 2
 
 
 def regression_loss(prediction: tf.Tensor, target: tf.Tensor) -> tf.Tensor:

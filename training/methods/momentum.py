@@ -1,7 +1,10 @@
-"""The copy of a network that follows it slowly, from which BYOL and MoCo learn."""
+"""The copy of a network that follows it slowly, from which BYOL, MoCo and DINO learn."""
+
+import math
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 
 def twin(network: keras.Model) -> keras.Model:
@@ -15,7 +18,7 @@ def follow(target: keras.Model, online: keras.Model, momentum: float | tf.Tensor
     """Updates the parameters of a target network, ξ ← m·ξ + (1 - m)·θ.
 
     The moving statistics of batch normalisation are not parameters: the target has those of its own
-    forward passes, as in both sources.
+    forward passes, as in the sources.
 
     Args:
         target, online: networks of the same layers; ξ and θ are their trainable variables.
@@ -23,3 +26,17 @@ def follow(target: keras.Model, online: keras.Model, momentum: float | tf.Tensor
     """
     for xi, theta in zip(target.trainable_variables, online.trainable_variables, strict=True):
         xi.assign(momentum * xi + (1 - momentum) * theta)
+
+
+def target_momentum(base: float, step: int | tf.Tensor, total_steps: int) -> tf.Tensor:
+    """Computes τ = 1 - (1 - τ_base)·(cos(πk/K) + 1)/2, from τ_base to 1.
+
+    Sources: BYOL (arXiv 2006.07733), section 3.3; MoCo v3 and DINO have the same.
+
+    Args:
+        base: τ_base, the momentum of the first step.
+        step: k, from 0 on.
+        total_steps: K.
+    """
+    progress = ops.cast(step, "float32") / total_steps
+    return 1 - (1 - base) * (ops.cos(math.pi * progress) + 1) / 2

@@ -1,21 +1,21 @@
-"""The curves of a run: `metrics.jsonl` and TensorBoard events in its workdir."""
+"""The curves of a run: `metrics.jsonl` in its workdir, and what its loggers make of the rows."""
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from sassl_tf.files import flush, replacing, writing
 from sassl_tf.typing import PathLike
 from training.engine.workdir import METRICS_FILE
+from training.report.loggers import DEFAULT, open_loggers
 from training.report.logs import say
 
 
 class MetricsWriter:
-    """Writes scalars to `metrics.jsonl` and to TensorBoard.
+    """Writes scalars to `metrics.jsonl` and passes them on to loggers.
 
     A run that continues after `step` drops later lines of the file, as their steps are done again.
     It drops damaged lines too, and says how many.
@@ -23,18 +23,28 @@ class MetricsWriter:
     Args:
         workdir: the run's folder.
         step: number of steps that are done.
+        loggers: some of `training.report.loggers.LOGGERS`.
+        config: of the run, of JSON's types, which some loggers show.
+
+    Raises:
+        ValueError: a logger could not be started.
     """
 
-    def __init__(self, workdir: PathLike, step: int = 0) -> None:
-        self._folder = pathlib.Path(workdir)
-        self._path = self._folder / METRICS_FILE
+    def __init__(
+        self,
+        workdir: PathLike,
+        step: int = 0,
+        loggers: Sequence[str] = DEFAULT,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._path = pathlib.Path(workdir) / METRICS_FILE
         rows, damaged = _read(self._path)
         if damaged:
             say(f"{damaged} damaged lines of {self._path} are dropped.")
         kept = [row for row in rows if row["step"] <= step]
         with replacing(self._path) as beside:
             beside.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        self._events = tf.summary.create_file_writer(str(workdir))
+        self._loggers = open_loggers(loggers, self._path.parent, step, config or {})
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Appends a row of numbers.
@@ -46,19 +56,18 @@ class MetricsWriter:
             with open(self._path, "a") as file:
                 file.write(json.dumps({"step": step, **scalars}) + "\n")
             flush(self._path)
-        with writing(self._folder), self._events.as_default(step):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
+        for logger in self._loggers:
+            logger.write(step, scalars)
 
     def write_picture(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Adds a uint8 picture [H, W, 3] to TensorBoard."""
-        with writing(self._folder), self._events.as_default(step):
-            tf.summary.image(name, picture[None])
+        """Passes a uint8 picture [H, W, 3] on to the loggers."""
+        for logger in self._loggers:
+            logger.write_picture(step, name, picture)
 
     def close(self) -> None:
-        """Writes what TensorBoard's writer still holds."""
-        with writing(self._folder):
-            self._events.close()
+        """Writes what the loggers still hold, and ends their runs."""
+        for logger in self._loggers:
+            logger.close()
 
 
 def read_metrics(workdir: PathLike) -> list[dict[str, Any]]:

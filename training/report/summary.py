@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import pathlib
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import keras
 import tensorflow as tf
 
 from sassl_tf.augmentation import SASSLAugmentation
+from sassl_tf.image_augmentation import ImageAugmentation
+from sassl_tf.style_augmentations import ColorStatistics, FourierStyle
+from training.encoders import all_layers
 from training.engine.strategy import worker
 from training.engine.workdir import ENCODER_FILE, METRICS_FILE, VIEWS_FILE
 from training.input.placement import PLACEMENTS
+from training.input.strength import ends_of
 from training.report.progress import clock
 
 if TYPE_CHECKING:
@@ -36,7 +42,7 @@ def before(run: Run, data_service: str) -> str:
     lines = {
         "images": f"{len(plan.dataset):,} of {config.dataset}, views of {config.image_size} px",
         "encoder": f"{config.encoder.name}, {weights:.1f} M parameters, {config.precision}",
-        "SASSL": style(plan.augment),
+        "style": style(plan.augment, ends_of(config)),
         "devices": devices(plan.strategy),
         "batch": batch(config.batch_size, plan.strategy.num_replicas_in_sync),
         "steps": f"{plan.total_steps:,}, {epochs}{continuing}",
@@ -58,11 +64,17 @@ def after(run: Run, seconds: float) -> str:
     workdir = run.workdir
     return (
         f"\nDone in {clock(seconds)}. In {workdir}:\n"
-        f"  {ENCODER_FILE:<15} maps images in [0, 1] to features; Keras alone loads it\n"
+        f"  {ENCODER_FILE:<15} maps images in [0, 1] to features; {loaded_by(run.method.encoder)}\n"
         f"  {VIEWS_FILE:<15} shows the first views that it was trained on\n"
         f"  {METRICS_FILE:<15} has the curves; so has tensorboard --logdir {workdir}\n"
         f"Next: {next_command(run)}"
     )
+
+
+def loaded_by(encoder: keras.Model) -> str:
+    """Returns what it takes to load an encoder from its file."""
+    own = any(type(layer).__module__.startswith("sassl_tf") for layer in all_layers(encoder))
+    return "Keras loads it after import sassl_tf" if own else "Keras alone loads it"
 
 
 def next_command(run: Run) -> str:
@@ -76,17 +88,49 @@ def next_command(run: Run) -> str:
     return shlex.join(["python", "-m", f"evaluation.{protocol}", *flags])
 
 
-def style(augment: SASSLAugmentation | None) -> str:
-    """Returns a line about a `SASSLAugmentation`, or "off" for None."""
+def style(
+    augment: ImageAugmentation | None, ends: Mapping[str, tuple[float, float]] | None = None
+) -> str:
+    """Returns a line about the layer of a style augmentation, or "off" for None.
+
+    Args:
+        augment: the layer.
+        ends: {factor: its range at the last step} of the factors that move.
+    """
     if augment is None:
         return "off"
-    styles = "in batch" if augment.style_bank is None else f"{len(augment.style_bank):,} in a bank"
-    size = f", at {augment.stylize_size} px" if augment.stylize_size else ""
-    alpha, beta = augment.blending_factor, augment.interpolation_factor
-    return (
-        f"{augment.stylizer.name} stylizer{size}, styles {styles}, p {augment.probability:g}, "
-        f"α {alpha[0]:g}–{alpha[1]:g}, β {beta[0]:g}–{beta[1]:g}"
-    )
+    name = type(augment).__name__.removesuffix("Augmentation")
+    details = ", ".join([*_own_details(augment), f"p {augment.probability:g}"])
+    factors = {"α": "blending_factor", "β": "interpolation_factor"}
+    ends = ends or {}
+    ranges = [
+        f"{symbol} {_between(*getattr(augment, factor))}"
+        f"{f' to {_between(*ends[factor])}' if factor in ends else ''}"
+        for symbol, factor in factors.items()
+        if hasattr(augment, factor)
+    ]
+    return f"{name}: {', '.join([details, *ranges])}"
+
+
+def _own_details(augment: ImageAugmentation) -> list[str]:
+    if isinstance(augment, SASSLAugmentation):  # RandomStyle is one too
+        bank, size = augment.style_bank, augment.stylize_size
+        styles = "in batch" if bank is None else f"{len(bank):,} in a bank"
+        return [
+            f"{augment.stylizer.name} stylizer{f', at {size} px' if size else ''}",
+            f"styles {styles}",
+        ]
+    if isinstance(augment, FourierStyle):
+        one = augment.styles == "one_in_batch"
+        share = f", {augment.frequency_share:.3g} of the spectrum"
+        return [f"{'one style a batch' if one else 'styles in batch'}{share}"]
+    if isinstance(augment, ColorStatistics):
+        return [f"styles in batch, {augment.color_space}"]
+    return []
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g}–{high:g}"
 
 
 def devices(strategy: tf.distribute.Strategy) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from sassl_tf import plot
 from training.engine.workdir import VIEWS_FILE
+from training.report.loggers import DEFAULT
 from training.report.metrics import MetricsWriter
 from training.report.pictures import draw_views, first_views
 from training.report.progress import Progress
@@ -27,16 +29,21 @@ class Watch:
 
     Args:
         run: a `training.engine.loop.Run`, restored.
+        loggers: some of `training.report.loggers.LOGGERS`.
+
+    Raises:
+        ValueError: a logger could not be started.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, loggers: Sequence[str] = DEFAULT) -> None:
         plan = run.plan
         self._run = run
         self.progress = Progress(
             run.start, plan.total_steps, plan.config.batch_size, plan.steps_per_epoch
         )
         if run.chief:
-            self._metrics = MetricsWriter(run.workdir, run.start)
+            config = json.loads(plan.config.to_json())
+            self._metrics = MetricsWriter(run.workdir, run.start, loggers, config)
             self._representation = Representation(run.method.encoder, plan.dataset, plan.config)
 
     def picture(self, step: int, batch: Mapping[str, tf.Tensor]) -> None:

@@ -1,0 +1,28 @@
+"""Markdown for the reports: a table, and the commands and versions behind its numbers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Returns a table: a line for the header, and one for each row of as many cells."""
+    lines = [f"| {' | '.join(map(str, cells))} |" for cells in (header, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
+
+
+def origin(commands: Iterable[str], results: Iterable[Mapping[str, Any]]) -> str:
+    """Returns the sections "Commands" and "Versions" of a report; what repeats is listed once.
+
+    Args:
+        commands: the command lines, in their order.
+        results: the contents of results files, which name their versions.
+    """
+    versions = (
+        ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+        for result in results
+    )
+    lines = [
+        *("## Commands", "", "```sh", *dict.fromkeys(commands), "```", ""),
+        *("## Versions", "", *dict.fromkeys(versions), ""),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,177 @@
+"""Datasets with boxes and masks: generated scenes, folders as VOC's, TFDS."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from sassl_tf.datasets.annotated import IGNORED, load_annotated, padded_boxes
+from sassl_tf.datasets.scenes import scenes
+from sassl_tf.datasets.shapes import SILHOUETTES
+from sassl_tf.datasets.voc import CLASSES
+from tests.conftest import shared_path
+
+VOC_XML = (
+    """<annotation><size><width>{w}</width><height>{h}</height></size>{objects}</annotation>"""
+)
+VOC_OBJECT = """<object><name>{0}</name><difficult>{1}</difficult><bndbox><xmin>{2}</xmin>
+<ymin>{3}</ymin><xmax>{4}</xmax><ymax>{5}</ymax></bndbox></object>"""
+
+
+def boxes_of(mask, cell):
+    """The boxes and classes of a scene's mask, found pixel by pixel."""
+    found = []
+    for top in (0, cell):
+        for left in (0, cell):
+            part = mask[top : top + cell, left : left + cell]
+            pixels = [(x + left, y + top) for y, x in np.argwhere(part > 0)]
+            if pixels:
+                xs, ys = zip(*pixels, strict=True)
+                box = (min(xs), min(ys), max(xs) + 1, max(ys) + 1)
+                found.append((box, int(part.max()) - 1))
+    return found
+
+
+def test_boxes_of_scenes_hold_their_masks_exactly():
+    data = scenes(count=40, size=64, seed=3)
+    counts = []
+    for index in range(len(data)):
+        mask = data.mask(index).numpy()
+        boxes, classes, hard = data.objects(index)
+        pairs = [(tuple(64 * box), label) for box, label in zip(boxes, classes, strict=True)]
+        assert pairs == boxes_of(mask, 32) and not hard.any()
+        counts.append(len(boxes))
+    assert {*counts} == {1, 2, 3, 4}
+    assert data.class_names == [*SILHOUETTES] and len(data.mask_names) == 13
+
+
+def test_figures_of_scenes_differ_from_the_ground():
+    """Light on dark or dark on light: inside and outside of a box's figure have other means."""
+    data = scenes(count=20, size=64)
+    for index in range(len(data)):
+        image, mask = data.images.image(index).numpy() @ [0.299, 0.587, 0.114], data.mask(index)
+        assert abs(image[mask > 0].mean() - image[mask == 0].mean()) > 40
+
+
+def test_scenes_are_a_function_of_their_arguments():
+    first, again, other = (scenes(count=3, size=32, seed=seed) for seed in (1, 1, 2))
+    test = scenes("test", count=3, size=32, seed=1)
+    images = [tf.stack([data.images.image(i) for i in range(3)]) for data in (first, again)]
+    np.testing.assert_array_equal(*images)
+    prints = {data.images.fingerprint for data in (first, other, test)}
+    assert len(prints) == 3 and first.images.fingerprint == again.images.fingerprint
+    for wrong in ({"size": 33}, {"count": 0}, {"seed": -1}, {"size": 30}):
+        with pytest.raises(ValueError, match="count, size and seed of scenes"):
+            scenes(**wrong)
+    with pytest.raises(ValueError, match="no validation split"):
+        load_annotated("shapes", "validation")
+
+
+@pytest.fixture
+def voc_folder(tmp_path):
+    """Three images of which two have masks, with a list for each split."""
+    for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / folder).mkdir(parents=True)
+    values = np.array([[0, 1, 2, 15], [20, 255, 7, 0]], np.uint8)
+    palette = np.zeros((256, 3), int)
+    for number in range(256):  # as VOC's devkit makes it
+        rest = number
+        for bit in range(8):
+            palette[number] |= [((rest >> channel) & 1) << (7 - bit) for channel in range(3)]
+            rest >>= 3
+    for name in ("a", "b"):
+        Image.fromarray(np.zeros((2, 4, 3), np.uint8)).save(tmp_path / f"JPEGImages/{name}.jpg")
+        mask = Image.fromarray(values, mode="P")
+        mask.putpalette(palette.astype(np.uint8).ravel().tolist())
+        mask.save(tmp_path / f"SegmentationClass/{name}.png")
+        objects = [VOC_OBJECT.format("dog", 0, 1, 1, 2, 2)]
+        objects += [VOC_OBJECT.format("cat", 1, 3, 1, 4, 1)] if name == "a" else []
+        (tmp_path / f"Annotations/{name}.xml").write_text(
+            VOC_XML.format(w=4, h=2, objects="".join(objects))
+        )
+    (tmp_path / "ImageSets/Segmentation/train.txt").write_text("a\n")
+    (tmp_path / "ImageSets/Segmentation/val.txt").write_text("b\n")
+    return tmp_path, values
+
+
+def test_a_folder_as_vocs(voc_folder):
+    folder, values = voc_folder
+    train, test = (load_annotated(f"voc:{folder}", split) for split in ("train", "test"))
+    np.testing.assert_array_equal(train.mask(0), values)
+    assert values.max() == IGNORED
+    boxes, classes, hard = train.objects(0)
+    # The first pixel of VOC is 1, and the last one is inside: two pixels of four, two of two.
+    np.testing.assert_allclose(boxes, [[0, 0, 0.5, 1], [0.5, 0, 1, 0.5]])
+    assert [train.class_names[label] for label in classes] == ["dog", "cat"]
+    assert hard.tolist() == [False, True] and len(test) == 1
+    assert train.class_names == CLASSES and train.mask_names[0] == "background"
+
+
+def test_damaged_annotations_are_told(voc_folder):
+    folder, _ = voc_folder
+    (folder / "Annotations/a.xml").write_text("<annotation><object/></annotation>")
+    with pytest.raises(ValueError, match=r"a\.xml cannot be read .it has no size/width"):
+        load_annotated(f"voc:{folder}")
+    (folder / "Annotations/a.xml").write_text("no XML")
+    with pytest.raises(ValueError, match=r"a\.xml cannot be read"):
+        load_annotated(f"voc:{folder}")
+    with pytest.raises(ValueError, match="has no folders JPEGImages and Annotations"):
+        load_annotated(f"voc:{folder / 'JPEGImages'}")
+
+
+def test_voc_photographs():
+    folder = shared_path("data/voc100")
+    train, test = (load_annotated(f"voc:{folder}", split) for split in ("train", "test"))
+    assert (len(train), len(test)) == (80, 20) and train.class_names == CLASSES
+    for data in (train, test):
+        for index in range(len(data)):
+            boxes, classes, _ = data.objects(index)
+            assert len(classes) and (boxes[:, 2:] > boxes[:, :2]).all()
+            assert boxes.min() >= 0 and boxes.max() <= 1
+    with pytest.raises(ValueError, match="has no masks"):
+        train.mask(0)
+
+
+def test_tfds_with_boxes(tmp_path):
+    import tensorflow_datasets as tfds
+
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+            "objects": tfds.features.Sequence(
+                {
+                    "bbox": tfds.features.BBoxFeature(),
+                    "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+                    "is_difficult": np.bool_,
+                }
+            ),
+        }
+    )
+    box = tfds.features.BBox(ymin=0.0, xmin=0.25, ymax=0.5, xmax=1.0)
+    none = {"bbox": [], "label": [], "is_difficult": []}
+    one = {"bbox": [box], "label": ["dog"], "is_difficult": [True]}
+    rows = [
+        {"image": np.full((4, 8, 3), value, np.uint8), "objects": found}
+        for value, found in enumerate((one, none))
+    ]
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="boxed",
+        version="1.0.0",
+        features=features,
+        split_datasets={"train": list(enumerate(rows)), "test": list(enumerate(rows[:1]))},
+        data_dir=tmp_path,
+        disable_shuffling=True,
+    )
+    data = load_annotated("tfds:boxed", data_dir=tmp_path)
+    by_value = {int(data.images.image(i)[0, 0, 0]): i for i in range(2)}
+    boxes, classes, hard = data.objects(by_value[0])
+    np.testing.assert_allclose(boxes, [[0.25, 0, 1, 0.5]])
+    assert (classes.tolist(), hard.tolist(), data.class_names) == ([1], [True], ["cat", "dog"])
+    assert not data.objects(by_value[1])[0].size and data.images.image(0).shape == (4, 8, 3)
+
+
+def test_unknown_names_and_missing_boxes_are_told():
+    with pytest.raises(ValueError, match=r"'folder:x' with boxes or masks is not known"):
+        load_annotated("folder:x")
+    boxes, classes = padded_boxes([np.zeros((0, 4)), np.ones((2, 4))], [[], [3, 4]])
+    assert boxes.shape == (2, 2, 4) and classes.tolist() == [[-1, -1], [3, 4]]

@@ -1,0 +1,84 @@
+"""Tar shards as webdataset writes them.
+
+The files of a sample follow one another and have the same name up to the first dot: `KEY.jpg` (or
+another image) and, where there is a label, `KEY.cls`, a number.
+"""
+
+import itertools
+import tarfile
+from collections.abc import Iterator
+
+import tensorflow as tf
+from tqdm.auto import tqdm
+
+from sassl_tf.datasets.dataset import SPLIT_NAMES, UNLABELLED
+from sassl_tf.datasets.listing import SUFFIXES
+from sassl_tf.datasets.records import SPLIT
+from sassl_tf.datasets.shards import absolute, matching, reading
+from sassl_tf.errors import UserError
+from training.conversion.source import Source
+
+LABEL = ".cls"
+
+
+def images_of_tars(pattern: str) -> Source:
+    """Returns the `Source` of the images in tar files, in their order.
+
+    Args:
+        pattern: of the files, compressed or not; `{split}` in it is as in `records:`.
+
+    Raises:
+        ValueError: no file matches.
+    """
+    pattern = absolute(pattern)
+    names = sorted({name for names in SPLIT_NAMES.values() for name in names})
+    splits = names if SPLIT in pattern else ["train"]
+    shards = {split: matching(pattern.replace(SPLIT, split)) for split in splits}
+    if not any(shards.values()):
+        raise UserError(f"No file matches tar:{pattern}. Give a pattern such as DIR/train-*.tar.")
+
+    def examples() -> Iterator[tuple[str, int, bytes]]:
+        for split, paths in shards.items():
+            for path in tqdm(paths, desc=split, unit="shard", disable=None):
+                for label, image in _samples(path):
+                    yield split, label, image
+
+    return Source([], examples())
+
+
+def _samples(path: str) -> Iterator[tuple[int, bytes]]:
+    """Yields (label, encoded image) of the samples of a tar file that have an image."""
+    try:
+        with (
+            reading(path),
+            tf.io.gfile.GFile(path, "rb") as file,
+            tarfile.open(fileobj=file, mode="r|*") as archive,
+        ):
+            members = ((m.name, archive.extractfile(m)) for m in archive)
+            files = ((_key(name), content.read()) for name, content in members if content)
+            for key, parts in itertools.groupby(files, lambda named: named[0][0]):
+                content = {suffix: data for (_, suffix), data in parts}
+                image = next((content[s] for s in SUFFIXES if s in content), None)
+                if image is not None:
+                    yield _label(content.get(LABEL), path, key), image
+    except tarfile.TarError as error:
+        raise UserError(f"{path} is no whole tar file ({error}). Copy it again.") from error
+
+
+def _key(name):
+    """Returns the name of the sample that a file belongs to, and the rest of the file's name."""
+    folder, slash, file = name.rpartition("/")
+    key, dot, suffix = file.partition(".")
+    return folder + slash + key, dot + suffix.lower()
+
+
+def _label(text, path, key):
+    if text is None:
+        return UNLABELLED
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(
+            f"The label of {key} in {path} is {text[:30]!r}; expected a number. Write the shards "
+            "again with numbers as labels, or without."
+        ) from None
