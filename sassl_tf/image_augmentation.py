@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from sassl_tf import arguments
@@ -41,11 +42,6 @@ class ImageAugmentation(keras.layers.Layer):
         # float32 under every precision policy. (Keras casts the variables of inner networks to an
         # outer layer's dtype even with autocast=False.)
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
-        if keras.backend.backend() != "tensorflow":
-            raise UserError(
-                f"sassl_tf runs on Keras's TensorFlow backend; this is {keras.backend.backend()}. "
-                'Set KERAS_BACKEND="tensorflow" before Keras is imported.'
-            )
         self.probability = arguments.fraction(probability, "probability")
         self.value_range = arguments.value_range(value_range)
         self.static_shapes = arguments.truth(static_shapes, "static_shapes")
@@ -93,6 +89,10 @@ class ImageAugmentation(keras.layers.Layer):
                 "label) pairs passes it. Map `lambda image, label: (augment(image), label)`, or "
                 'dicts with "images" and "labels".'
             )
+        if keras.backend.backend() != "tensorflow":
+            inputs = self._as_in_pipeline(inputs)
+            call = tf.autograph.experimental.do_not_convert(self.call)  # as Keras does it
+            return call(inputs, *args, **kwargs)
         images_of(inputs)  # before Keras takes the inputs apart
         return super().__call__(inputs, *args, **kwargs)
 
@@ -108,6 +108,24 @@ class ImageAugmentation(keras.layers.Layer):
         transformation = self.get_random_transformation((batch_size(batch),), self._call_seed(seed))
         batch = self.transform_images(batch, transformation)
         images = batch if batched else batch[0]
+        return {**inputs, "images": images} if isinstance(inputs, dict) else images
+
+    def _as_in_pipeline(self, inputs: Any) -> Any:
+        """Returns inputs with their images as a tensor, on another backend than TensorFlow.
+
+        Raises:
+            ValueError: they are of a model of that backend; or as `images_of`.
+        """
+        images = inputs.get("images") if isinstance(inputs, dict) else inputs
+        if not isinstance(images, (tf.Tensor, np.ndarray)):
+            backend = keras.backend.backend()
+            raise UserError(
+                f"{type(self).__name__} got {type(images).__name__} on Keras's {backend} backend. "
+                f"It computes with TensorFlow, so it cannot be part of a {backend} model: use it "
+                "in the input pipeline, dataset.map(layer), whose batches the model then takes."
+            )
+        images_of(inputs)
+        images = tf.convert_to_tensor(images)
         return {**inputs, "images": images} if isinstance(inputs, dict) else images
 
     def _check_batch(self, images: tf.Tensor) -> None:

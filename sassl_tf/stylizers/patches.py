@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from keras import ops
 from numpy.typing import NDArray
 
+from sassl_tf.stylizers.operations import ops
 from sassl_tf.typing import Array
 
 

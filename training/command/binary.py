@@ -42,6 +42,12 @@ def _main(main, continues, positional, arguments):
     if arguments[1:] and not positional:
         say(f"Error: {' '.join(arguments[1:])} is not a flag. Write flags as --name=value.")
         sys.exit(1)
+    if keras.backend.backend() != "tensorflow":
+        say(
+            f"Error: KERAS_BACKEND is {keras.backend.backend()}, and the commands run on "
+            "TensorFlow. Unset it, or set KERAS_BACKEND=tensorflow."
+        )
+        sys.exit(1)
     verbosity = flags.FLAGS["verbosity"]
     logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
     # The networks here and their images are channels last, whatever keras.json says.

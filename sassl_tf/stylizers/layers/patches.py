@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from sassl_tf.stylizers.layers.shapes import ImageShape, resized
+from sassl_tf.stylizers.operations import ops
 from sassl_tf.stylizers.patches import patch_kernel, placement, upsampled_placement
 
 PATCH = 4  # pixels a side, where a network computes whole patches

@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from sassl_tf.errors import UserError
 from sassl_tf.stylizers.layers.shapes import ImageShape, resized
+from sassl_tf.stylizers.operations import ops
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")

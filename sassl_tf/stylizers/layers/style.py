@@ -4,9 +4,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from sassl_tf.stylizers.layers.shapes import CodeShape, ImageShape
+from sassl_tf.stylizers.operations import ops
 
 
 @keras.saving.register_keras_serializable(package="sassl_tf")
