@@ -16,6 +16,8 @@ ADDED = (
     "fourier",
     "color_statistics",
     "random_style",
+    "local_crops",
+    "local_size",
     "encoder.vit",
     "optimizer.end_learning_rate",
     "optimizer.vector_rate",
