@@ -195,11 +195,16 @@ def _style(config):
     if name != "sassl":
         arguments = (f"{field} {json.dumps(section[field])}" for field in sorted(section))
         return ", ".join([name, *arguments])
-    alpha, beta = (json.dumps(section[k]) for k in ("blending_factor", "interpolation_factor"))
+    alpha, beta = (_range(section, k) for k in ("blending_factor", "interpolation_factor"))
     return (
         f"SASSL (arXiv 2312.01187): {section['stylizer']} stylizer, styles {section['styles']}, "
         f"p {section['probability']:g}, α {alpha}, β {beta}"
     )
+
+
+def _range(section, factor):
+    end = section[f"{factor}_end"]
+    return json.dumps(section[factor]) + (f" to {json.dumps(end)} at the end" if end else "")
 
 
 def _results_table(evaluations):

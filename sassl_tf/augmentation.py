@@ -18,7 +18,7 @@ from sassl_tf.saved_config import fields
 from sassl_tf.seeding import uniform
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_config
-from sassl_tf.typing import Array, PathLike
+from sassl_tf.typing import Array, PathLike, Range
 from sassl_tf.value_range import from_unit_range, to_unit_range
 
 _SMALLEST_SIDE = 5  # px; T mirrors a margin of 4
@@ -125,13 +125,20 @@ class SASSLAugmentation(ImageAugmentation):
         return super()._changes_nothing() or self.interpolation_factor[1] == 0
 
     def get_random_transformation(
-        self, shape: tuple[int | tf.Tensor, ...], seed: Array
+        self,
+        shape: tuple[int | tf.Tensor, ...],
+        seed: Array,
+        blending_factor: Range | None = None,
+        interpolation_factor: Range | None = None,
     ) -> dict[str, tf.Tensor]:
         """Draws what Algorithm 1 needs, apart from applying it.
 
         Args:
             shape: (B,) for a batch; () for one image whose draws are batched later.
             seed: int32 [2].
+            blending_factor: (α_min, α_max) of these draws, numbers or scalar tensors. None: the
+                layer's own.
+            interpolation_factor: (β_min, β_max) of these draws, likewise.
 
         Returns:
             A dict of tensors of that shape: "apply" (bool), "alpha", "beta" (float32) and "style"
@@ -141,8 +148,8 @@ class SASSLAugmentation(ImageAugmentation):
         return {
             "apply": uniform(shape, seeds[0]) < self.probability,
             "style": self._draw_style(shape, seeds[1]),
-            "alpha": uniform(shape, seeds[2], *self.blending_factor),
-            "beta": uniform(shape, seeds[3], *self.interpolation_factor),
+            "alpha": uniform(shape, seeds[2], *(blending_factor or self.blending_factor)),
+            "beta": uniform(shape, seeds[3], *(interpolation_factor or self.interpolation_factor)),
         }
 
     def _draw_style(self, shape: tuple[int | tf.Tensor, ...], seed: tf.Tensor) -> tf.Tensor:

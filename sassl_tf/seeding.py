@@ -10,13 +10,17 @@ from sassl_tf.typing import Array
 
 
 def uniform(
-    shape: tuple[int | tf.Tensor, ...], seed: Array, low: float = 0.0, high: float = 1.0
+    shape: tuple[int | tf.Tensor, ...],
+    seed: Array,
+    low: float | tf.Tensor = 0.0,
+    high: float | tf.Tensor = 1.0,
 ) -> tf.Tensor:
     """Draws float32 from U(low, high), alike with and without XLA.
 
     Args:
         shape: of the result.
         seed: int32 [2]; the same seed gives the same draws.
+        low, high: numbers, or float32 scalars.
     """
     # Bits of a named algorithm: XLA chooses another one, and makes other floats of the bits.
     bits = tf.random.stateless_uniform(

@@ -8,3 +8,4 @@ import tensorflow as tf
 
 Array: TypeAlias = tf.Tensor | np.ndarray
 PathLike: TypeAlias = str | os.PathLike[str]
+Range: TypeAlias = tuple[float | tf.Tensor, float | tf.Tensor]  # (lowest, highest)

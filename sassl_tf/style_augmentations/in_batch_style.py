@@ -11,7 +11,7 @@ from sassl_tf.image_augmentation import ImageAugmentation
 from sassl_tf.image_inputs import batch_size
 from sassl_tf.in_batch import another_row, check_several
 from sassl_tf.seeding import uniform
-from sassl_tf.typing import Array
+from sassl_tf.typing import Array, Range
 from sassl_tf.value_range import from_unit_range, to_unit_range
 
 
@@ -44,13 +44,18 @@ class InBatchStyle(ImageAugmentation):
         return super()._changes_nothing() or self.blending_factor[1] == 0
 
     def get_random_transformation(
-        self, shape: tuple[int | tf.Tensor, ...], seed: Array
+        self,
+        shape: tuple[int | tf.Tensor, ...],
+        seed: Array,
+        blending_factor: Range | None = None,
     ) -> dict[str, tf.Tensor]:
         """Draws what the method needs, apart from applying it.
 
         Args:
             shape: (B,) for a batch; () for one image whose draws are batched later.
             seed: int32 [2].
+            blending_factor: (α_min, α_max) of these draws, numbers or scalar tensors. None: the
+                layer's own.
 
         Returns:
             A dict of tensors of that shape: "apply" (bool), "alpha" (float32) and "style" (float32
@@ -60,7 +65,7 @@ class InBatchStyle(ImageAugmentation):
         return {
             "apply": uniform(shape, seeds[0]) < self.probability,
             "style": uniform(shape, seeds[1]),
-            "alpha": uniform(shape, seeds[2], *self.blending_factor),
+            "alpha": uniform(shape, seeds[2], *(blending_factor or self.blending_factor)),
         }
 
     def _check_batch(self, images: tf.Tensor) -> None:

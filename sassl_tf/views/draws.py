@@ -7,11 +7,12 @@ off changes no other draw: runs with and without SASSL see the same crops and th
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from sassl_tf.typing import Array
+from sassl_tf.typing import Array, Range
 from sassl_tf.views.crops import CROP_SAMPLERS
 from sassl_tf.views.recipes import View
 
@@ -19,7 +20,11 @@ BLUR_KERNEL_DIVISOR = 10  # the kernel's side is a tenth of the image's [simclr:
 
 
 def draw_view(
-    view: View, image_shape: Array | tuple[int, ...], seed: Array, augment: Any = None
+    view: View,
+    image_shape: Array | tuple[int, ...],
+    seed: Array,
+    augment: Any = None,
+    ranges: Mapping[str, Range] | None = None,
 ) -> dict[str, Any]:
     """Draws the parameters of one view of one image.
 
@@ -28,6 +33,8 @@ def draw_view(
         image_shape: the shape of the whole image, [H, W, 3].
         seed: int32 [2]; the draws are a function of it.
         augment: the layer that stylizes, or None.
+        ranges: {factor: (lowest, highest)} in place of the layer's own, such as "blending_factor";
+            for a strength that changes over a training.
 
     Returns:
         A dict of scalars and two short vectors: "crop" int32 [4] (top, left, height, width),
@@ -57,7 +64,7 @@ def draw_view(
     }
     if view.stylized and augment is not None:
         sassl_seed = _named_seed(seed, "sassl")
-        draws["sassl"] = augment.get_random_transformation(shape=(), seed=sassl_seed)
+        draws["sassl"] = augment.get_random_transformation((), sassl_seed, **(ranges or {}))
     return draws
 
 

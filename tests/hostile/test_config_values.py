@@ -51,6 +51,8 @@ BAD = {
         (0.1, math.nan),
     ],
     "sassl.interpolation_factor": [(0.3, 0.1)],
+    "sassl.blending_factor_end": [(0.3, 0.1), (0.1, 1.1), (0.1,)],
+    "fourier.blending_factor_end": [(0.3, math.nan)],
     "sassl.stylize_size": [-1, 15],
     "sassl.encode_size": [1],
     "sassl.precision": ["float16"],
@@ -137,7 +139,11 @@ def test_values_at_the_edges_and_of_numpy_pass():
     edges = {"sassl.probability": 0, "views.left.hue": 0.5, "views.left.crop_area": (1.0, 1.0)}
     numbers = {"seed": 2**31 - 1, "batch_size": np.int64(2), "epochs": np.float64(1)}
     assert check_config(changed(**numbers, **edges)) is None
-    others = {"sassl.blending_factor": 0.3, "optimizer.learning_rate": 0.0}
+    others = {
+        "sassl.blending_factor": 0.3,
+        "sassl.interpolation_factor_end": (0.0, 1.0),
+        "optimizer.learning_rate": 0.0,
+    }
     assert check_config(changed(**others)) is None
 
 

@@ -19,13 +19,15 @@ from training.report.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOTAL_STEPS = 12
+# What depends on the step goes on where it was, too.
+GROWING = "--config.sassl.blending_factor_end=(0.4, 1.0)"
 
 
 def start(workdir, *flags, method="simclr"):
     command = [sys.executable, "-m", "training.pretrain", f"--workdir={workdir}"]
     config = f"--config=training/configs/{method}.py:smoke"
     return subprocess.Popen(
-        [*command, config, *flags],
+        [*command, config, GROWING, *flags],
         cwd=ROOT,
         text=True,
         stdout=subprocess.PIPE,

@@ -27,6 +27,8 @@ def test_what_decides_a_run_is_told():
             sassl_tf.RandomStyle()
         ),
     }
+    moving = summary.style(sassl_tf.SASSLAugmentation(), {"blending_factor": (0.4, 1.0)})
+    assert moving.endswith("α 0.1–0.3 to 0.4–1, β 0.1–0.3")
     assert [summary.style(layer) for layer in others.values()] == list(others)
     assert [summary.batch(64, 1), summary.batch(64, 4)] == ["64", "64, 16 on each of 4"]
     crops = ConfigDict({"image_size": 224, "local_crops": 8, "local_size": 96})

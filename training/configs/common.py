@@ -141,20 +141,28 @@ def base() -> ml_collections.ConfigDict:
                 "enabled": True,  # False is the same as style "none"
                 **STYLIZING,
                 "blending_factor": (0.1, 0.3),  # α
+                "blending_factor_end": (),  # α at the last step, reached linearly; () for the same
                 "interpolation_factor": (0.1, 0.3),  # β
+                "interpolation_factor_end": (),
             },
             "fourier": {
                 "styles": "in_batch",  # or "one_in_batch"
                 "probability": 0.8,
                 "blending_factor": (0.0, 1.0),  # α
+                "blending_factor_end": (),
                 "frequency_share": 1.0,  # of the spectrum's area, around frequency 0
             },
             "color_statistics": {
                 "probability": 0.8,
                 "blending_factor": (0.0, 1.0),  # α
+                "blending_factor_end": (),
                 "color_space": "rgb",  # or "lab"
             },
-            "random_style": {**STYLIZING, "blending_factor": (0.5, 0.5)},  # α
+            "random_style": {
+                **STYLIZING,
+                "blending_factor": (0.5, 0.5),  # α
+                "blending_factor_end": (),
+            },
             "optimizer": {
                 "name": "lars",
                 "learning_rate": 0.3,

@@ -18,6 +18,8 @@ ADDED = (
     "random_style",
     "local_crops",
     "local_size",
+    "sassl.blending_factor_end",
+    "sassl.interpolation_factor_end",
     "encoder.vit",
     "optimizer.end_learning_rate",
     "optimizer.vector_rate",

@@ -12,7 +12,7 @@ from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of
 from sassl_tf.image_augmentation import ImageAugmentation
 from training.encoders import build_encoder
-from training.input.pipeline import ORDER, batches_per_epoch
+from training.input.pipeline import ORDER, batches_per_epoch, total_steps
 from training.methods import build_method
 from training.optimizers import build_optimizer
 from training.styles import build_augmentation
@@ -39,7 +39,7 @@ class Plan:
     @property
     def total_steps(self) -> int:
         """Number of the last step."""
-        return max(1, round(self.config.epochs * self.steps_per_epoch))
+        return total_steps(self.config, self.steps_per_epoch)
 
 
 def make_plan(config: ConfigDict, strategy: tf.distribute.Strategy) -> Plan:

@@ -118,27 +118,38 @@ VIEW = {
     "solarize_probability": SHARE,
     "sassl": one_of(*SASSL_POSITIONS),
 }
+# A factor of a style, and its range at the end of the training.
+RANGE = bounds(0, 1)
+RANGE_OR_NONE = Rule(
+    lambda x: (isinstance(x, (tuple, list)) and not x) or RANGE.holds(x), f"() or {RANGE.expected}"
+)
+BLENDING = {"blending_factor": RANGE, "blending_factor_end": RANGE_OR_NONE}
 STYLIZING = {
     "stylizer": NAME,
     "weights": TEXT,
     "styles": NAME,
     "probability": SHARE,
-    "blending_factor": bounds(0, 1),
+    **BLENDING,
     "stylize_size": SIDE,
     "encode_size": SIDE,
     "precision": one_of("", "float32", "bfloat16"),
 }
 STYLE = {
-    "sassl": {"enabled": SWITCH, **STYLIZING, "interpolation_factor": bounds(0, 1)},
+    "sassl": {
+        "enabled": SWITCH,
+        **STYLIZING,
+        "interpolation_factor": RANGE,
+        "interpolation_factor_end": RANGE_OR_NONE,
+    },
     "fourier": {
         "styles": one_of("in_batch", "one_in_batch"),
         "probability": SHARE,
-        "blending_factor": bounds(0, 1),
+        **BLENDING,
         "frequency_share": number(0, 1, above=True),
     },
     "color_statistics": {
         "probability": SHARE,
-        "blending_factor": bounds(0, 1),
+        **BLENDING,
         "color_space": one_of(*COLOR_SPACES),
     },
     "random_style": STYLIZING,

@@ -23,6 +23,7 @@ from sassl_tf.views import View, crop_view, draw_view, finish_views
 from sassl_tf.views.apply import finish_local_views, stacked
 from training.input.data_service import served
 from training.input.placement import placement
+from training.input.strength import ranges_at
 
 SIDES = ("left", "right")
 LOCAL = "local"
@@ -44,6 +45,11 @@ def batches_per_epoch(dataset: ImageDataset, config: ConfigDict) -> int:
             "a smaller --config.batch_size."
         )
     return len(dataset) // config.batch_size
+
+
+def total_steps(config: ConfigDict, steps_per_epoch: int) -> int:
+    """Returns the number of steps of a whole training."""
+    return max(1, round(config.epochs * steps_per_epoch))
 
 
 def shuffled_index(
@@ -109,8 +115,8 @@ def view_batches(
     Args:
         dataset: an `ImageDataset`.
         config: a pretraining config: `seed`, `batch_size`, `image_size`, `views`, `local_crops` and
-            `local_size`.
-        augment: the `SASSLAugmentation` of views whose config asks for it, else None.
+            `local_size`; for factors that move, also `epochs` and the section of the style.
+        augment: the layer that stylizes the views whose config asks for it, or None.
         start_step: the first batch is that of this step.
         share: (number, count) of the host: of each global batch, cut into `count` parts, it makes
             the part of this number.
@@ -129,7 +135,9 @@ def view_batches(
     number, hosts = share
     count, size, batch_size = len(dataset), config.image_size, config.batch_size
     part = batch_size // hosts
-    epoch_length = batches_per_epoch(dataset, config) * batch_size
+    steps_per_epoch = batches_per_epoch(dataset, config)
+    epoch_length = steps_per_epoch * batch_size
+    last_step = total_steps(config, steps_per_epoch)
     views = views_of(config)
 
     # Nothing here needs AutoGraph, which would take seconds to read all that is called.
@@ -146,9 +154,11 @@ def view_batches(
         # Two folds, since a fold takes 32 bits and positions may need more.
         seed = tf.random.fold_in(tf.constant([config.seed, 0]), position // 2**31)
         seed = tf.random.fold_in(seed, position % 2**31)
+        ranges = ranges_at(config, position // batch_size, last_step)
 
         def crop(view, side, salt):
-            draws = draw_view(view, tf.shape(image), tf.random.fold_in(seed, salt), augment)
+            view_seed = tf.random.fold_in(seed, salt)
+            draws = draw_view(view, tf.shape(image), view_seed, augment, ranges)
             return {"image": crop_view(image, draws, side), "draws": draws}
 
         element = {side: crop(views[side], size, salt) for salt, side in enumerate(SIDES)}

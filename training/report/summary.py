@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import keras
@@ -18,6 +19,7 @@ from training.encoders import all_layers
 from training.engine.strategy import worker
 from training.engine.workdir import ENCODER_FILE, METRICS_FILE, VIEWS_FILE
 from training.input.placement import PLACEMENTS
+from training.input.strength import ends_of
 from training.report.progress import clock
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def before(run: Run, data_service: str) -> str:
     lines = {
         "images": f"{len(plan.dataset):,} of {config.dataset}, {views(config)}",
         "encoder": f"{config.encoder.name}, {weights:.1f} M parameters, {config.precision}",
-        "style": style(plan.augment),
+        "style": style(plan.augment, ends_of(config)),
         "devices": devices(plan.strategy),
         "batch": batch(config.batch_size, plan.strategy.num_replicas_in_sync),
         "steps": f"{plan.total_steps:,}, {epochs}{continuing}",
@@ -95,15 +97,24 @@ def next_command(run: Run) -> str:
     return shlex.join(["python", "-m", f"evaluation.{protocol}", *flags])
 
 
-def style(augment: ImageAugmentation | None) -> str:
-    """Returns a line about the layer of a style augmentation, or "off" for None."""
+def style(
+    augment: ImageAugmentation | None, ends: Mapping[str, tuple[float, float]] | None = None
+) -> str:
+    """Returns a line about the layer of a style augmentation, or "off" for None.
+
+    Args:
+        augment: the layer.
+        ends: {factor: its range at the last step} of the factors that move.
+    """
     if augment is None:
         return "off"
     name = type(augment).__name__.removesuffix("Augmentation")
     details = ", ".join([*_own_details(augment), f"p {augment.probability:g}"])
     factors = {"α": "blending_factor", "β": "interpolation_factor"}
+    ends = ends or {}
     ranges = [
         f"{symbol} {_between(*getattr(augment, factor))}"
+        f"{f' to {_between(*ends[factor])}' if factor in ends else ''}"
         for symbol, factor in factors.items()
         if hasattr(augment, factor)
     ]
