@@ -16,6 +16,7 @@ from training.engine.loop import compiled_step
 from training.engine.strategy import across_workers, make_strategy
 from training.methods.barlow_twins import BarlowTwins
 from training.methods.byol import BYOL
+from training.methods.dino import DINO
 from training.methods.moco import MoCo
 from training.methods.moco_v3 import MoCoV3
 from training.methods.online_probe import OnlineProbe
@@ -46,6 +47,7 @@ METHODS = {
     "barlow_twins": lambda several: BarlowTwins(encoder(several), 16, 8),
     "vicreg": lambda several: VICReg(encoder(several), 16, 8),
     "moco_v3": lambda several: MoCoV3(encoder(several), 100, 16, 8, frozen_projection=False),
+    "dino": lambda several: DINO(encoder(several), 100, 2, 12, 16, 8, base_momentum=0.9),
     # Two groups on one device are the two replicas' shares.
     "moco": lambda several: MoCo(encoder(False), 16, 8, 64, 0.9, 0.2, batch_norm_groups=2),
 }
@@ -57,6 +59,7 @@ OPTIMIZERS = {
     "simsiam": lambda: TorchSGD(0.1, weight_decay=1e-3),
     "barlow_twins": lambda: LARS(0.5, trust_coefficient=0.1, vector_rate=0.024),
     "moco_v3": lambda: AdamW(1e-2, 0.1, clip_gradient=0.1),
+    "dino": lambda: TorchSGD(0.1, weight_decay=1e-3, decay_vectors=False, clip_gradient=0.1),
     "vicreg": lambda: LARS(0.5, trust_coefficient=0.1, vector_rate=0.024),
     "moco": lambda: TorchSGD(0.1, weight_decay=1e-3),
 }

@@ -115,6 +115,8 @@ def base() -> ml_collections.ConfigDict:
             "dataset": "folder:imagenet2012",  # a folder of train and val
             "data_dir": "",  # of prepared TFDS datasets; "" for TFDS's default
             "image_size": 224,
+            "local_crops": 0,  # number of small crops beside the two views, for multi-crop
+            "local_size": 96,  # px
             "batch_size": 4096,  # over all replicas
             "epochs": 100.0,
             "seed": 0,

@@ -16,6 +16,8 @@ ADDED = (
     "fourier",
     "color_statistics",
     "random_style",
+    "local_crops",
+    "local_size",
     "sassl.blending_factor_end",
     "sassl.interpolation_factor_end",
     "encoder.vit",

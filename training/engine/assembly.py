@@ -67,7 +67,7 @@ def compiled_method(config: ConfigDict, total_steps: int, steps_per_epoch: int) 
     # The seed is set here, so that the initial weights are the same whatever the style.
     keras.utils.set_random_seed(config.seed)
     encoder = build_encoder(**config.encoder, image_size=config.image_size)
-    method = build_method(config, encoder, total_steps)
+    method = build_method(config, encoder, total_steps, steps_per_epoch)
     optimizer = build_optimizer(config.optimizer, config.batch_size, total_steps, steps_per_epoch)
     optimizer.build(method.trainable_variables)
     method.compile(optimizer)
