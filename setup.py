@@ -48,6 +48,7 @@ TOOLS = [
     "build",
     "hypothesis>=6",
     "import-linter>=2",
+    "jax>=0.5",  # the layers are tested on Keras's JAX backend
     "mypy>=1.13",
     "pip-tools>=7",
     "pytest>=8",
