@@ -108,7 +108,11 @@ def make_config(
 
 
 def base() -> ml_collections.ConfigDict:
-    """Returns a config of all fields that do not depend on the method."""
+    """Returns a config of all fields that do not depend on the method.
+
+    The default of a new field is what was done before there was it: `training.configs.earlier`
+    gives it to the configs of runs that were begun then.
+    """
     return ml_collections.ConfigDict(
         {
             "method": "",
