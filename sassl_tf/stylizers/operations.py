@@ -20,6 +20,27 @@ def on_tensorflow() -> bool:
     return keras.backend.backend() == "tensorflow"
 
 
+@contextlib.contextmanager
+def without_random_weights() -> Iterator[None]:
+    """Lets networks built inside the block start at zeros, on other backends than TensorFlow.
+
+    Their weights are replaced at once, and JAX would compile a program for each random one.
+    """
+    if on_tensorflow():
+        yield
+        return
+
+    def zeros(_: Any, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        return np.zeros(shape, dtype or "float32")
+
+    random = keras.initializers.VarianceScaling.__call__
+    keras.initializers.VarianceScaling.__call__ = zeros
+    try:
+        yield
+    finally:
+        keras.initializers.VarianceScaling.__call__ = random
+
+
 _dtype: contextvars.ContextVar[str | None] = contextvars.ContextVar("dtype", default=None)
 
 

@@ -18,6 +18,7 @@ from sassl_tf.stylizers.layers import (
     StyleMatrix,
     UpsampledConv2D,
 )
+from sassl_tf.stylizers.operations import without_random_weights
 
 # Layers that compute in bfloat16 where it is wanted: products, and those that only move pixels.
 _BFLOAT16_LAYERS = (
@@ -40,7 +41,8 @@ def dtype_policy(name: str) -> Iterator[None]:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
-        yield
+        with without_random_weights():
+            yield
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -73,7 +75,10 @@ def in_bfloat16(network: keras.Model, float32_layers: Collection[str] = ()) -> k
             config["dtype"] = "mixed_bfloat16"
         return type(layer).from_config(config)
 
-    with tf.init_scope():  # inside a tf.function the variables would be the function's own
+    with (
+        without_random_weights(),
+        tf.init_scope(),
+    ):  # inside a tf.function the variables would be the function's own
         copy = keras.models.clone_model(network, clone_function=copy_layer)
         copy.set_weights(network.get_weights())
     return copy
