@@ -49,6 +49,7 @@ DOCS = [
     "mkdocs-material>=9.7",
     "mkdocstrings[python]>=1",
 ]
+ROBUSTNESS = ["imagecorruptions-imaug>=1.1.5,<2"]
 NOTEBOOKS = [
     "ipykernel>=6.29",
     "nbclient>=0.10",
@@ -116,6 +117,7 @@ setup(
         "huggingface": ["huggingface-hub>=0.30"],
         "kaggle": ["kagglehub>=0.3"],
         "keras-hub": ["keras-hub>=0.20,<1"],
+        "robustness": ROBUSTNESS,
         "onnx": ONNX,
         "litert": LITERT,
         "openvino": OPENVINO,
@@ -123,6 +125,8 @@ setup(
         "mlflow": ["mlflow-skinny>=3"],
         "trackio": ["trackio>=0.20"],
         "notebooks": NOTEBOOKS,
-        "dev": sorted({*TRAINING, *EVALUATION, *ONNX, *LITERT, *DOCS, *NOTEBOOKS, *TOOLS}),
+        "dev": sorted(
+            {*TRAINING, *EVALUATION, *ROBUSTNESS, *ONNX, *LITERT, *DOCS, *NOTEBOOKS, *TOOLS}
+        ),
     },
 )

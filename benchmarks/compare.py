@@ -89,11 +89,21 @@ def of_data_service(report):
     }
 
 
+def of_domains(report):
+    return {
+        f"compact, {domain['contents']}, α = {row['alpha']}: 1 - style gap": 1 - row["style_gap"]
+        for domain in report["domains"]
+        for row in domain["rows"]
+        if row["stylizer"] == "compact"
+    }
+
+
 RATIOS = {
     "views.json": of_views,
     "view_pipelines.json": of_view_pipelines,
     "pretraining.json": of_pretraining,
     "stylizers.json": of_stylizers,
+    "domains.json": of_domains,
     "evaluation.json": of_evaluation,
     "data_service.json": of_data_service,
 }

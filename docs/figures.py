@@ -140,12 +140,36 @@ def algorithm(stylizer):
     return made
 
 
+def rivals(stylizer):
+    """Photographs under every style augmentation at full strength, styles of one batch."""
+    full = {"probability": 1, "blending_factor": 1}
+    layers = {
+        "SASSL, bank,\nα = β = 1": sassl_tf.SASSLAugmentation(
+            stylizer, interpolation_factor=1, **full
+        ),
+        "RandomStyle,\nα = 1": sassl_tf.RandomStyle(stylizer, **full),
+        "RandomStyle,\nα = 0.5": sassl_tf.RandomStyle(stylizer, probability=1),
+        "FourierStyle,\nα = 1": sassl_tf.FourierStyle(**full),
+        "FourierStyle,\none in batch,\n0.01 of spectrum": sassl_tf.FourierStyle(
+            "one_in_batch", frequency_share=0.01, **full
+        ),
+        "ColorStatistics,\nRGB, α = 1": sassl_tf.ColorStatistics(**full),
+        "ColorStatistics,\nlαβ, α = 1": sassl_tf.ColorStatistics(color_space="lab", **full),
+    }
+    photographs, seed = samples.photographs(), np.array([3, 0])
+    columns = {
+        name: np.asarray(augment(photographs, seed=seed)) for name, augment in layers.items()
+    }
+    return plot.image_grid({"image": photographs, **columns})
+
+
 def main():
     stylizer = sassl_tf.load_stylizer("compact")
     teacher = sassl_tf.load_stylizer("magenta-mobile", *sys.argv[1:])
     save_jpeg(views(stylizer, teacher), "views.jpg")
     save_jpeg(side_by_side(stylizer, teacher), "stylizers.jpg")
     save_jpeg(alpha_beta(stylizer), "alpha_beta.jpg")
+    save_jpeg(rivals(stylizer), "rivals.jpg")
     plot.save(algorithm(stylizer), IMAGES / "algorithm.png")
 
 

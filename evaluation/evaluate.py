@@ -23,7 +23,7 @@ from typing import Any
 
 from absl import flags
 
-from evaluation import shape_bias
+from evaluation import domains, robustness, shape_bias
 from evaluation.encoders import default_image_size, load_encoder
 from evaluation.flags import define_encoder_flags, settings_from_arguments
 from evaluation.results import earlier_result, result_name
@@ -46,7 +46,7 @@ from training.report.logs import say
 
 EVALUATIONS_FILE = "evaluations.json"
 # Protocols that `evaluation.transfer` does not have.
-OTHERS = {module.Settings.name: module for module in (shape_bias,)}
+OTHERS = {module.Settings.name: module for module in (shape_bias, robustness, domains)}
 SHAPE = "NAME=PROTOCOL on DATASET, such as linear=linear_probe on folder:pets --trials=1"
 
 
@@ -209,15 +209,17 @@ def evaluate(
     results: dict[str, dict[str, Any]] = {}
     failures: dict[str, str] = {}
     for evaluation in evaluations:
-        target = evaluation.target
+        target, settings = evaluation.target, evaluation.settings
+        if hasattr(settings, "data_dir"):
+            settings = dataclasses.replace(settings, **{"data_dir": data_dir})
         try:
             subject = subjects.get((target.spec, target.crop_proportion)) or load_subject(
                 encoder_path, target.spec, crop_proportion=target.crop_proportion, **shared
             )
             subjects[target.spec, target.crop_proportion] = subject
-            earlier = earlier_result(subject, evaluation.settings)
+            earlier = earlier_result(subject, settings)
             say(f"{evaluation.name}{': done before' if earlier else ''}")
-            results[evaluation.name] = earlier or evaluation.run(subject, evaluation.settings)
+            results[evaluation.name] = earlier or evaluation.run(subject, settings)
         except DATA_ERRORS as error:
             failures[evaluation.name] = str(error)
             say(f"{evaluation.name} failed: {error}")

@@ -317,6 +317,30 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     return write_result(subject, settings, outcome)
 
 
+def probe_of(subject: Subject) -> tuple[LinearClassifier, float]:
+    """Trains a linear probe on the train split, for images that are not the test split.
+
+    L2 is chosen on the dataset's own validation split, on which the probe is then trained too, else
+    on 20 % of each class of the train split, drawn once.
+
+    Args:
+        subject: the `Subject`, with labels 0 ... C - 1.
+
+    Returns:
+        The probe and its L2.
+    """
+    features, labels = subject.train_features, subject.train.labels
+    validation = None
+    if subject.validation is not None:
+        validation = subject.validation_features, subject.validation.labels
+    fitted, held_out = _fitted_and_held_out(labels, validation, seed=0)
+    if validation is not None:
+        features = np.concatenate([features, validation[0]])
+        labels = np.concatenate([labels, validation[1]])
+    l2, _, _ = select_l2(features, labels, fitted, held_out, L2_VALUES)
+    return fit_logistic_regression(features, labels, l2), l2
+
+
 def fit(
     model: LogisticRegression,
     features: np.ndarray,

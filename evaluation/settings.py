@@ -19,9 +19,11 @@ class EvaluationSettings:
 
     Attributes:
         name: the name of the protocol, such as "few_shot".
+        UNRECORDED: the fields that do not change results, and are not recorded with them.
     """
 
     name: typing.ClassVar[str]
+    UNRECORDED: typing.ClassVar[tuple[str, ...]] = ()
 
     @property
     def evaluation(self) -> str:
@@ -39,7 +41,8 @@ class EvaluationSettings:
         Returns:
             What JSON knows; None if the results file holds none.
         """
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        fields = dataclasses.asdict(self).items()
+        return json.loads(json.dumps({k: v for k, v in fields if k not in self.UNRECORDED}))
 
 
 def option(

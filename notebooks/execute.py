@@ -28,7 +28,13 @@ SMALL = {
     "2_pretrain": {"PRESET": "smoke", "EPOCHS": 0.1, "RUNS": "{folder}/runs"},
     "3_styles": {"SIZE": 64, "BANK": "{folder}/my_styles.npz"},
     "4_paper": {"IMAGE_SIZE": 32, "BATCH_SIZE": 4, "STEPS": 2},
-    "5_your_images": {
+    "5_study": {
+        "PRESET": "smoke",
+        "EPOCHS": 0.1,
+        "SEEDS": [0],
+        "WORKDIR": "{folder}/study",
+    },
+    "6_your_images": {
         "IMAGES": "{folder}/photos",
         "LABELLED": "{folder}/labelled",
         "PRESET": "smoke",

@@ -107,6 +107,13 @@ def integer(value: Any, argument: str) -> int | None:
     return None if value is None else int(value)
 
 
+def count(value: Any, argument: str) -> int:
+    """Returns a whole number from 0 on."""
+    if not _is_integer(value) or value < 0:
+        raise UserError(f"{argument} is {value!r}; expected a whole number of at least 0.")
+    return int(value)
+
+
 def pixels(value: Any, argument: str) -> int:
     """Returns a whole number of pixels from 1 on."""
     if not _is_integer(value) or value < 1:

@@ -25,6 +25,7 @@ FEWER_SEEDS = [0, 1, 2]  # for the studies that follow the first one
 PRECISION = "float32"
 
 DATA = os.environ.get("SASSL_DATA", "data")
+CACHE = "runs/corrupted"  # corrupted images, made once for all runs
 HOME = f"folder:{DATA}/imagenette128"
 CIFAR10 = f"cifar10=folder:{DATA}/cifar10"
 
@@ -34,15 +35,32 @@ ARMS = [
     BASELINE,
     # The paper's factors are the preset's own: α and β from U(0.1, 0.3).
     ("paper", {"style": "sassl"}),
-    ("strong", STRONG),
-    ("strong_in_batch", {**STRONG, "sassl.styles": "in_batch"}),
+    ("strong", {"style": "sassl", **STRONG}),
+    ("strong_in_batch", {"style": "sassl", **STRONG, "sassl.styles": "in_batch"}),
+    # From the paper's factors to the strong ones, linearly over the training.
+    ("growing", {"style": "sassl", **{f"{name}_end": ends for name, ends in STRONG.items()}}),
+    # The rivals, each with its paper's arguments, in the same place of the views.
+    ("fourier", {"style": "fourier"}),
+    ("color_statistics", {"style": "color_statistics"}),
+    ("random_style", {"style": "random_style"}),
+    # Full pictures of the stylizer, as in Stylized-ImageNet.
+    (
+        "full_stylization",
+        {
+            "style": "sassl",
+            "sassl.blending_factor": (1.0, 1.0),
+            "sassl.interpolation_factor": (1.0, 1.0),
+        },
+    ),
 ]
 CHANGES = {
     "dataset": HOME,
     "epochs": EPOCHS,
     "precision": PRECISION,
-    # Otherwise the processor decides it, and machines would differ.
-    "sassl.precision": "bfloat16",
+    # Otherwise the processor decides it, and machines would differ. Without instructions for it,
+    # bfloat16 takes many times as long.
+    "sassl.precision": "float32",
+    "random_style.precision": "float32",
     "knn_every": 0,
     "keep_checkpoints": 1,
 }
@@ -53,9 +71,10 @@ EVALUATIONS = [
     f"home, 1 % of labels=finetune_0.01 on {HOME} --steps=200 --batch_size=64"
     " --learning_rates=0.01 --weight_decays=0",
     f"Caltech-101, linear=linear_probe on caltech101=folder:{DATA}/caltech101_128 --trials=1",
-    f"CIFAR-10, linear=linear_probe on {CIFAR10} --trials=1 --l2_values=12",
+    f"CIFAR-10, linear=linear_probe on {CIFAR10} --trials=1 --l2_values=8",
     f"CIFAR-10, ten shots=few_shot_10 on {CIFAR10}",
     f"fundus, linear=linear_probe on folder:{DATA}/fundus128 --trials=5",
+    f"robustness=robustness on {HOME} --images=500 --severities=1,3,5 --cache={CACHE}",
     f"shape bias=shape_bias on {CIFAR10} --cue_conflict={DATA}/cue_conflict224",
 ]
 

@@ -22,7 +22,8 @@ import keras, numpy as np, tensorflow as tf
 from tests.test_backends import check_refusals, results
 
 assert keras.backend.backend() == sys.argv[1], keras.backend.backend()
-check_refusals()
+if sys.argv[1] != "tensorflow":
+    check_refusals()
 np.savez(sys.argv[2], **results(sys.argv[3] == "True"))
 """
 
@@ -57,6 +58,22 @@ def check_refusals():
             call()
 
 
+def results_of_a_process(backend, with_views, folder):
+    """What `results` returns in a process with this backend."""
+    file = folder / f"{backend}.npz"
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, backend, file, str(with_views)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": backend},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "AutoGraph" not in done.stderr
+    with np.load(file) as found:
+        return dict(found)
+
+
 @pytest.mark.parametrize(
     ("backend", "with_views"),
     [
@@ -68,20 +85,11 @@ def check_refusals():
 def test_the_views_are_those_of_tensorflow(backend, with_views, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, backend, tmp_path / "found.npz", str(with_views)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": backend},
-    )
-    assert done.returncode == 0, done.stderr
-    assert "AutoGraph" not in done.stderr
-    expected = results(with_views)
-    with np.load(tmp_path / "found.npz") as found:
-        assert {*found} == {*expected}
-        for name, value in expected.items():
-            np.testing.assert_array_equal(found[name], value, err_msg=name)
+    expected = results_of_a_process("tensorflow", with_views, tmp_path)
+    found = results_of_a_process(backend, with_views, tmp_path)
+    assert {*found} == {*expected}
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
 def test_commands_need_tensorflow(monkeypatch):

@@ -26,16 +26,6 @@ from training.command import binary
 from training.engine.lock import locked
 from training.report.logs import say
 
-_IMAGES = flags.DEFINE_string(
-    "images", None, "The folder or the dataset of style images.", required=True
-)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
-_STYLIZER = flags.DEFINE_string("stylizer", "compact", "The name of the stylizer.")
-_WEIGHTS = flags.DEFINE_string(
-    "weights", None, "The stylizer's weights, if its name does not determine them."
-)
-_OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
-
 PART = 1024  # images, after which a part is saved
 
 
@@ -90,7 +80,7 @@ def _bank_of_parts(dataset, stylizer, parts, part):
 
 def style_dataset(images: str, data_dir: str | None = None) -> ImageDataset:
     """Returns the `ImageDataset` of a folder or of a spec for `load_dataset`."""
-    if images == "shapes" or images.startswith(("folder:", "tfds:")):
+    if images == "shapes" or images.startswith(("folder:", "records:", "tfds:")):
         return load_dataset(images, data_dir=data_dir)
     return every_image(images)
 
@@ -106,4 +96,13 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    _IMAGES = flags.DEFINE_string(
+        "images", None, "The folder or the dataset of style images.", required=True
+    )
+    _DATA_DIR = flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
+    _STYLIZER = flags.DEFINE_string("stylizer", "compact", "The name of the stylizer.")
+    _WEIGHTS = flags.DEFINE_string(
+        "weights", None, "The stylizer's weights, if its name does not determine them."
+    )
+    _OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
     binary.run(main, continues=True)

@@ -20,7 +20,7 @@ from sassl_tf.nearest import nearest
 from training.configs.earlier import as_written
 from training.engine.assembly import fingerprints, style_fingerprints
 from training.engine.config_checks import check_config, fields
-from training.styles import build_augmentation
+from training.styles import NONE, build_augmentation, style_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 KEYS = ("config", "changes", "arms", "seeds", "evaluations")
@@ -193,15 +193,21 @@ def make_run(arm: str, seed: int, config_file: str, changes: Mapping[str, Any]) 
 
 def run_fingerprints(run: Run, dataset: ImageDataset) -> dict[str, Any]:
     """Returns the fingerprints of a run, as its `config.json` will have them."""
-    config = as_written(run.config)
-    parts = ("style", config["style"], "augment_on")  # on which the layer depends
-    style = json.dumps({name: config[name] for name in parts if name in config}, sort_keys=True)
-    return {**fingerprints(dataset, None), **_style_fingerprints(style)}
+    config, style = run.config, style_of(run.config)
+    chosen: dict[str, Any] = {"style": style, "augment_on": config.augment_on}
+    if style != NONE:
+        chosen[style] = json.loads(config[style].to_json())
+    if style == "sassl":
+        chosen[style]["enabled"] = True
+    return {**fingerprints(dataset, None), **_style_fingerprints(json.dumps(chosen))}
 
 
 @functools.lru_cache(maxsize=64)
-def _style_fingerprints(style: str) -> dict[str, Any]:
-    prints = style_fingerprints(build_augmentation(ml_collections.ConfigDict(json.loads(style))))
+def _style_fingerprints(chosen: str) -> dict[str, str]:
+    config = json.loads(chosen)
+    if config["style"] == NONE:
+        return {}
+    prints = style_fingerprints(build_augmentation(ml_collections.ConfigDict(config)))
     keras.utils.clear_session()  # the networks are not needed any more
     return prints
 

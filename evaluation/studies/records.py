@@ -6,7 +6,7 @@ the machine, so that they may be kept with the study and continued on another ma
 
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,47 +52,35 @@ def without_folders(value: Any) -> Any:
 
 def identity(evaluation: Evaluation) -> dict[str, Any]:
     """Returns what makes two evaluations the same, without the name and the place of the images."""
+    settings, unrecorded = vars(evaluation.settings).items(), evaluation.settings.UNRECORDED
     return {
         "protocol": evaluation.protocol,
         "dataset": without_folders(evaluation.target.spec),
         "crop_proportion": evaluation.target.crop_proportion,
         "metric": evaluation.metric,
-        "settings": without_folders(_as_json(vars(evaluation.settings))),
+        "settings": without_folders({k: v for k, v in settings if k not in unrecorded}),
     }
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (dotted name, value) of the leaves of nested dicts."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def is_of(config: Mapping[str, Any], run: Run, plan: Plan) -> bool:
     """Returns whether a `config.json` is that of a run of the study.
 
-    A field that only the package of today has does not count, unless the study sets it.
+    Configs of earlier versions are compared as `training.configs.earlier` reads them.
 
     Args:
-        config: the content of a `config.json`.
+        config: the content of a `config.json`, or of a record.
         run: a run of the study.
         plan: the study.
     """
-    there = dict(flat(without_folders(up_to_date(config))))
-    here = dict(flat(as_written(run.config)))
-    prints = run_fingerprints(run, plan.dataset)
-    here.update({f"fingerprints.{name}": value for name, value in prints.items()})
-    for name, value in without_folders(here).items():
-        if name in WITHOUT_INFLUENCE:
-            continue
-        if name in there:
-            if there[name] != value:
-                return False
-        elif name in run.changes:
-            return False
-    return True
+    apart = {name for name, *_ in _differences(config, run, plan)}
+    return apart <= set(WITHOUT_INFLUENCE)
+
+
+def _differences(config, run, plan):
+    """Yields (dotted name, there, here) of each field in which a run's config differs."""
+    here = {**as_written(run.config), "fingerprints": run_fingerprints(run, plan.dataset)}
+    there = without_folders(up_to_date(config))
+    return differences(there, without_folders(here))
 
 
 def record_of(run: Run, plan: Plan, results: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]]:
@@ -158,12 +146,6 @@ def _same(config: Mapping[str, Any], run: Run, plan: Plan) -> bool:
     here = {**as_written(run.config), "fingerprints": run_fingerprints(run, plan.dataset)}
     apart = {name for name, *_ in differences(up_to_date(config), here)}
     return apart <= {"fingerprints.stylizer_precision"}
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _as_json(item) for key, item in value.items()}
-    return [_as_json(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def make_record(

@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 
 from evaluation.report import CONFIDENCE, paired_difference
 from evaluation.studies.plan import Plan
-from evaluation.studies.records import others, record_of, valid_results
+from evaluation.studies.records import others, record_of, valid_results, without_folders
 from sassl_tf import plot
 from sassl_tf.files import replacing
 from training.report.progress import clock
 
 REPORT = "report"  # .md, .json and .png
+GAIN, LOSS = "**gain**", "**loss**"  # intervals above 0 and below
 
 
 def rows_of(plan: Plan, results: pathlib.Path) -> list[dict[str, Any]]:
@@ -64,9 +65,9 @@ def verdict(difference: Mapping[str, Any] | None) -> str:
     if low is None:
         return "one pair: no interval"
     if low > 0:
-        return "**gain**"
+        return GAIN
     if high < 0:
-        return "**loss**"
+        return LOSS
     return f"not told from 0; rules out more than {high:+.1f} and less than {low:+.1f}"
 
 
@@ -150,6 +151,7 @@ def _markdown(
         f"between runs of one seed, with Student's {CONFIDENCE:.0%} confidence interval. Of "
         f"{tested} such intervals, about {(1 - CONFIDENCE) * tested:.1f} exclude 0 by chance.",
     ]
+    lines += _told_apart(rows, plan.baseline)
     for evaluation in plan.evaluations:
         own = [row for row in rows if row["evaluation"] == evaluation.name]
         if own:
@@ -171,16 +173,27 @@ def _markdown(
     return "\n".join([*lines, ""])
 
 
+def _told_apart(rows: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
+    """Returns the differences whose intervals exclude 0, the largest first."""
+    found = [row for row in rows if verdict(row["difference"]) in (GAIN, LOSS)]
+    found.sort(key=lambda row: -row["difference"]["mean"])
+    lines = [f"- {row['arm']}, {row['evaluation']}: {_change(row['difference'])}" for row in found]
+    return ["", f"## Told from {baseline}", "", *(lines or ["Nothing yet."])]
+
+
+def _change(difference: Mapping[str, Any]) -> str:
+    mean, low, high = difference["mean"], difference["low"], difference["high"]
+    return f"{mean:+.2f}" + ("" if low is None else f" [{low:+.2f}, {high:+.2f}]")
+
+
 def _words(row: Mapping[str, Any]) -> str:
     return str(row["metric"]).replace("_", " ")
 
 
 def _short(line: str) -> str:
     """Returns the line of an evaluation without the folders above its images."""
-    from evaluation.studies.records import without_folders
-
-    words = [str(without_folders(word)) for word in line.split(" ")]
-    return " ".join(words)
+    parts = [word.rpartition("=") for word in line.split(" ")]
+    return " ".join(f"{name}{equals}{without_folders(value)}" for name, equals, value in parts)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -188,12 +201,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         spread = "" if row["std"] is None else f" ± {row['std']:.2f}"
         change = row["difference"]
-        shown = ""
-        if change is not None:
-            interval = (
-                "" if change["low"] is None else f" [{change['low']:+.2f}, {change['high']:+.2f}]"
-            )
-            shown = f"{change['mean']:+.2f}{interval}"
+        shown = "" if change is None else _change(change)
         cells = [
             row["arm"],
             f"{row['mean']:.2f}{spread}",

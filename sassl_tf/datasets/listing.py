@@ -58,7 +58,7 @@ def listing(root: pathlib.Path, split: str) -> tuple[list[str], NDArray[np.int64
     labels = np.repeat(np.arange(len(class_names)), [len(files) for files in by_class])
     files = list(itertools.chain.from_iterable(by_class))
     if not files:
-        raise UserError(
+        raise MissingSplit(
             f"The {split} split of {root} is empty: where there are no split folders, every "
             f"{TEST_EVERY}th image of each class is test. Add images, or train and test folders."
         )

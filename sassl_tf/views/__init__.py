@@ -19,16 +19,19 @@ from sassl_tf.views.layers import (
     RandomSolarization,
 )
 from sassl_tf.views.recipes import (
+    MultiCropRecipe,
     Recipe,
     View,
     barlow_twins_recipe,
     byol_recipe,
+    dino_recipe,
     moco_v2_recipe,
     simclr_recipe,
 )
 from sassl_tf.views.two_views import TwoViews
 
 __all__ = [
+    "MultiCropRecipe",
     "RandomColorJitter",
     "RandomFlip",
     "RandomGaussianBlur",
@@ -43,6 +46,7 @@ __all__ = [
     "color_jitter",
     "crop_and_resize",
     "crop_view",
+    "dino_recipe",
     "draw_view",
     "finish_views",
     "gaussian_blur",

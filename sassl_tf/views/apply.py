@@ -72,6 +72,35 @@ def finish_views(
     return images
 
 
+def finish_local_views(
+    images: Array,
+    draws: dict[str, Any],
+    view: View,
+    augment: Any = None,
+    static_shapes: bool = False,
+) -> tf.Tensor:
+    """Computes `finish_views` on several small crops of each image.
+
+    Args:
+        images: crops [B, L, size, size, 3], uint8, or float in [0, 1].
+        draws: those of `draw_view` with leading B and L.
+        view, augment, static_shapes: as for `finish_views`.
+
+    Returns:
+        float32 [B, L, size, size, 3] in [0, 1].
+    """
+    crops, draws = tf.nest.map_structure(
+        lambda x: tf.reshape(x, [-1, *x.shape[2:]]), (images, draws)
+    )
+    finished = finish_views(crops, draws, view, augment, static_shapes)
+    return tf.reshape(finished, [-1, *images.shape[1:]])
+
+
+def stacked(crops: list[Any]) -> Any:
+    """Stacks nests of tensors, such as the (crop, draws) of several small crops of one image."""
+    return tf.nest.map_structure(lambda *parts: tf.stack(parts), *crops)
+
+
 def _stylized(images: tf.Tensor, draws: dict[str, tf.Tensor], augment: Any) -> tf.Tensor:
     """The layer's images, in [0, 1] before and after."""
     low, high = augment.value_range

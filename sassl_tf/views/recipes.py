@@ -1,4 +1,4 @@
-"""Recipes: the operations of the two views of a method, as data."""
+"""Recipes: the operations of the views of a method, as data."""
 
 from __future__ import annotations
 
@@ -105,6 +105,17 @@ class Recipe:
     right: View
 
 
+@dataclasses.dataclass(frozen=True)
+class MultiCropRecipe(Recipe):
+    """The two views of a method, called global, and those of small crops beside them.
+
+    Attributes:
+        local: the view of each small crop.
+    """
+
+    local: View
+
+
 def simclr_recipe(strength: float = 1.0, blur_probability: float = 0.5) -> Recipe:
     """Returns SimCLR's recipe, whose two views are alike but for SASSL.
 
@@ -165,11 +176,28 @@ def barlow_twins_recipe() -> Recipe:
     )
 
 
+def dino_recipe() -> MultiCropRecipe:
+    """Returns DINO's recipe: two global crops, both stylized, and small local ones.
+
+    SASSL's paper did not try DINO, in which every crop learns from the global ones. Set
+    `View(sassl=...)` for another choice. Source: facebookresearch/dino, main_dino.py.
+    """
+    laws = {"crop_sampler": "torchvision", "jitter_law": "torchvision"}
+    numbers: dict[str, Any] = {**laws, **_jitter(0.4, 0.4, 0.2, 0.1)}
+    of_global = {**numbers, "crop_area": (0.4, 1.0), "sassl": "before_jitter"}
+    return MultiCropRecipe(
+        left=View(**of_global, blur_probability=1.0),
+        right=View(**of_global, blur_probability=0.1, solarize_probability=0.2),
+        local=View(**numbers, crop_area=(0.05, 0.4), blur_probability=0.5),
+    )
+
+
 RECIPES = {
     "simclr": simclr_recipe,
     "moco_v2": moco_v2_recipe,
     "byol": byol_recipe,
     "barlow_twins": barlow_twins_recipe,
+    "dino": dino_recipe,
 }
 
 

@@ -15,9 +15,9 @@ from sassl_tf.image_inputs import batch_size, images_of
 from sassl_tf.saved_config import fields
 from sassl_tf.typing import Array
 from sassl_tf.value_range import from_unit_range, to_unit_range
-from sassl_tf.views.apply import crop_view, finish_views
+from sassl_tf.views.apply import crop_view, finish_local_views, finish_views, stacked
 from sassl_tf.views.draws import draw_view, image_seeds
-from sassl_tf.views.recipes import Recipe, View, recipe_of
+from sassl_tf.views.recipes import MultiCropRecipe, Recipe, View, recipe_of
 
 SIDES = ("left", "right")
 
@@ -30,14 +30,17 @@ class TwoViews(ImageAugmentation):
     of them drew. In a model it works too, but XLA does not compile it.
 
     Args:
-        recipe: "simclr", "moco_v2" (SimSiam's too), "byol", "barlow_twins" (VICReg's too), or a
-            `sassl_tf.views.Recipe`.
+        recipe: "simclr", "moco_v2" (SimSiam's too), "byol", "barlow_twins" (VICReg's and MoCo v3's
+            too), "dino", or a `sassl_tf.views.Recipe`.
         size: side of the views, in pixels.
         augment: the layer that stylizes the views whose `View.sassl` says so, in the recipes the
             left one: a `SASSLAugmentation`, or another layer with its `get_random_transformation`
             and `transform_images`. It gets images in its own `value_range`. None: no view is
             stylized. All other draws are the same with and without it.
         value_range: the lowest and the highest value of the images' pixels, in and out.
+        local_crops: number of small crops beside the two views (multi-crop), for recipes that have
+            a view for them, such as "dino".
+        local_size: side of the small crops, in pixels.
         seed: int; fixes the draws of calls in a fixed order. None takes one from Python's
             `random`, which `keras.utils.set_random_seed` seeds.
 
@@ -49,7 +52,8 @@ class TwoViews(ImageAugmentation):
 
     Call returns:
         A dict: "left" and "right", [size, size, 3] or [B, size, size, 3] in the images' dtype and
-        range; and what else was in the dict of the inputs.
+        range; with small crops "local", [L, local_size, local_size, 3] or [B, L, ...]; and what
+        else was in the dict of the inputs.
 
     Raises:
         ValueError: an unknown recipe, arguments out of range, a layer that cannot stylize or that
@@ -70,11 +74,21 @@ class TwoViews(ImageAugmentation):
         augment: keras.layers.Layer | None = None,
         value_range: tuple[float, float] = (0, 255),
         seed: int | None = None,
+        local_crops: int = 0,
+        local_size: int = 96,
         **kwargs: Any,
     ) -> None:
         super().__init__(1.0, value_range, False, seed, **kwargs)
         self.recipe = recipe_of(recipe)
         self.size = arguments.pixels(size, "size")
+        self.local_crops = arguments.count(local_crops, "local_crops")
+        self.local_size = arguments.pixels(local_size, "local_size")
+        self._local_view: View | None = getattr(self.recipe, "local", None)
+        if self.local_crops and self._local_view is None:
+            raise UserError(
+                f"local_crops is {local_crops}, and the recipe has no view for small crops. Take "
+                '"dino", or a sassl_tf.views.MultiCropRecipe.'
+            )
         self.augment = _checked(augment, self.recipe)
         # In eager calls too, where thousands of small operations would each cost their call.
         self._two_views = tf.function(self._make, autograph=False, reduce_retracing=True)
@@ -107,29 +121,49 @@ class TwoViews(ImageAugmentation):
             crops, draws = sides[side]
             view = finish_views(crops, draws, getattr(self.recipe, side), self.augment)
             views[side] = from_unit_range(view, self.value_range, dtype)
+        if self.local_crops and self._local_view is not None:
+            crops, draws = sides["local"]
+            local = finish_local_views(crops, draws, self._local_view, self.augment)
+            views["local"] = from_unit_range(local, self.value_range, dtype)
         return views
 
     def _crop_sides(self, image: tf.Tensor, seed: tf.Tensor) -> dict[str, Any]:
-        """Draws both views of one image and cuts out their crops: {side: (crop, draws)}."""
-        sides = {}
-        for salt, side in enumerate(SIDES):
+        """Draws all views of one image and cuts out their crops: {name: (crop, draws)}."""
+
+        def crop(view: View, size: int, salt: int) -> tuple[tf.Tensor, dict[str, Any]]:
             view_seed = tf.random.fold_in(seed, salt)
-            view = getattr(self.recipe, side)
             draws = draw_view(view, tf.shape(image), view_seed, self.augment)
-            sides[side] = (crop_view(image, draws, self.size), draws)
+            return crop_view(image, draws, size), draws
+
+        sides = {
+            side: crop(getattr(self.recipe, side), self.size, salt)
+            for salt, side in enumerate(SIDES)
+        }
+        if self.local_crops and self._local_view is not None:
+            local = self._local_view
+            salts = range(len(SIDES), len(SIDES) + self.local_crops)
+            sides["local"] = stacked([crop(local, self.local_size, salt) for salt in salts])
         return sides
+
+    def _shapes(self, leading: tuple[int | None, ...]) -> dict[str, tuple[int | None, ...]]:
+        shapes = dict.fromkeys(SIDES, (*leading, self.size, self.size, 3))
+        if self.local_crops:
+            side = self.local_size
+            shapes["local"] = (*leading, self.local_crops, side, side, 3)
+        return shapes
 
     def compute_output_shape(self, input_shape: Any, *args: Any, **kwargs: Any) -> Any:
         images = input_shape["images"] if isinstance(input_shape, dict) else input_shape
-        shape = (*images[:-3], self.size, self.size, 3)
-        return {**_beside_images(input_shape), **dict.fromkeys(SIDES, shape)}
+        return {**_beside_images(input_shape), **self._shapes(images[:-3])}
 
     def compute_output_spec(
         self, inputs: Any, training: bool = True, seed: Array | None = None
     ) -> Any:
         images = images_of(inputs)
-        shape = (*images.shape[:-3], self.size, self.size, 3)
-        views = {side: keras.KerasTensor(shape, images.dtype) for side in SIDES}
+        views = {
+            name: keras.KerasTensor(shape, images.dtype)
+            for name, shape in self._shapes(images.shape[:-3]).items()
+        }
         return {**_beside_images(inputs), **views}
 
     def get_config(self) -> dict[str, Any]:
@@ -137,6 +171,8 @@ class TwoViews(ImageAugmentation):
             **super().get_config(),
             "recipe": dataclasses.asdict(self.recipe),
             "size": self.size,
+            "local_crops": self.local_crops,
+            "local_size": self.local_size,
             "augment": keras.saving.serialize_keras_object(self.augment),
         }
         for fixed in ("probability", "static_shapes"):
@@ -153,7 +189,8 @@ class TwoViews(ImageAugmentation):
         kinds: dict[str, Any] = {"recipe": dict, "augment": (dict, type(None))}
         sides, augment = fields(config, kinds, "a TwoViews")
         try:
-            recipe = Recipe(**{side: View(**view) for side, view in sides.items()})
+            kind = MultiCropRecipe if "local" in sides else Recipe
+            recipe = kind(**{side: View(**view) for side, view in sides.items()})
         except TypeError as error:  # of dataclasses, for fields that a view does not have
             raise UserError(f"The saved recipe of a TwoViews is damaged: {error}") from error
         augment = keras.saving.deserialize_keras_object(augment)
@@ -181,7 +218,7 @@ def _checked(augment: Any, recipe: Recipe) -> Any:
             f"augment is {augment!r}; expected a SASSLAugmentation, or a layer with its "
             f"{', '.join(needed)}."
         )
-    if not (recipe.left.stylized or recipe.right.stylized):
+    if not any(view.stylized for view in vars(recipe).values()):
         raise UserError(
             "augment is given, but no view of the recipe is stylized. Set View(sassl="
             '"before_jitter") in one, or leave augment out.'

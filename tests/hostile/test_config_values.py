@@ -11,16 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.command import binary
-from training.configs import barlow_twins, byol, moco, moco_v3, simclr, simsiam, vicreg
+from training.configs import barlow_twins, byol, dino, moco, moco_v3, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
-from training.engine.config_checks import FIELDS, METHOD, check_config, fields
+from training.engine.config_checks import FIELDS, METHOD, VIEW, check_config, fields
 from training.engine.loop import pretrain
 
-CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg, moco_v3]
+CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg, moco_v3, dino]
 BAD = {
     "method": ["simcrl", "", "moco"],  # the last is a method, of another config
     "dataset": ["", " "],
     "image_size": [0, -224],
+    "local_crops": [-1],
+    "local_size": [0],
     "batch_size": [0, -1, 1],
     "epochs": [0.0, -1.0, math.nan, math.inf, 1e300],
     "seed": [-1, 2**31, 2**64],
@@ -104,6 +106,8 @@ def test_every_preset_passes_and_has_a_rule_for_every_field(method, preset):
     check_config(config)
     names = {name for name, _ in fields(config)}
     own = {f"{config.method}.{name}" for name in METHOD[config.method]}
+    if method is dino:
+        own |= {f"views.local.{name}" for name in VIEW}
     assert names == FIELDS.keys() | own
 
 
@@ -179,6 +183,17 @@ def test_fields_that_do_not_go_together():
     config = simclr.get_config("imagenet")
     config.optimizer.decay_vectors = False
     with pytest.raises(ValueError, match=r"decay_vectors is False, .* 'sgd' or 'adamw' supports"):
+        check_config(config)
+
+
+def test_small_crops_need_a_method_for_them():
+    config = simclr.get_config("smoke")
+    config.local_crops = 4
+    with pytest.raises(ValueError, match="local_crops is 4, which only method dino has a loss for"):
+        check_config(config)
+    config = dino.get_config("smoke")
+    config.views.local.hue = 2.0
+    with pytest.raises(ValueError, match=r"views.local.hue is 2\.0"):
         check_config(config)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from sassl_tf import files
-from tests.training.test_pretrain import ROOT, assert_same_encoder, start, wait
+from tests.training.test_pretrain import GROWING, ROOT, assert_same_encoder, start, wait
 from training.command import startup
 from training.report import logs, metrics
 
@@ -31,8 +31,8 @@ def finished(tmp_path_factory):
 
 
 def started(workdir, *flags, **options):
-    command = [sys.executable, "-m", "training.pretrain", CONFIG, f"--workdir={workdir}", *flags]
-    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **options)
+    command = [sys.executable, "-m", "training.pretrain", CONFIG, GROWING, f"--workdir={workdir}"]
+    return subprocess.Popen([*command, *flags], cwd=ROOT, start_new_session=True, **options)
 
 
 @pytest.mark.parametrize("how", ["reader_gone", "closed"])

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from evaluation.sgd_probe import RECIPES
 from tests.training.test_simclr import tiny_encoder, views
-from training.configs import barlow_twins, byol, moco, moco_v3, simclr, simsiam, vicreg
+from training.configs import barlow_twins, byol, dino, moco, moco_v3, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
 from training.engine import assembly
 from training.engine.assembly import compiled_method
@@ -16,7 +16,7 @@ from training.engine.config_checks import check_config
 from training.optimizers import peak_learning_rate
 from training.styles import build_augmentation
 
-CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg, moco_v3]
+CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg, moco_v3, dino]
 
 
 @pytest.mark.parametrize("method", CONFIGS)
@@ -25,7 +25,9 @@ def test_presets(method, preset):
     config = method.get_config(preset)
     assert method.__name__.endswith(config.method) and config.method in config
     json.loads(config.to_json())
-    assert config.views.left.sassl == "before_jitter" and config.views.right.sassl == "none"
+    assert config.views.left.sassl == "before_jitter"
+    assert config.views.right.sassl == ("before_jitter" if method is dino else "none")
+    assert method is not dino or config.views.local.sassl == "none"
     augment = build_augmentation(config)
     assert (augment.probability, augment.value_range) == (0.8, (0, 1))
     assert augment.blending_factor == augment.interpolation_factor == (0.1, 0.3)
@@ -43,7 +45,10 @@ def test_the_smoke_preset_takes_a_step(method, monkeypatch):
         config.moco_v3.frozen_projection = False
     trained = compiled_method(config, 12, 4)
     before = trained.encoder.get_weights()
-    scalars = trained.train_step({side: tf.constant(view) for side, view in views(4).items()})
+    batch = {side: tf.constant(view) for side, view in views(4).items()}
+    if config.local_crops:
+        batch["local"] = tf.stack([batch["left"]] * config.local_crops, axis=1)
+    scalars = trained.train_step(batch)
     assert {"spread", "uniformity"} & scalars.keys()
     assert all(np.isfinite(value) for value in scalars.values())
     after = trained.encoder.get_weights()
@@ -118,6 +123,28 @@ def test_the_papers_numbers_of_moco_v3():
     check_config(config)
 
 
+def test_the_papers_numbers_of_dino():
+    config = dino.get_config("imagenet")
+    assert (config.batch_size, config.epochs, config.encoder.name) == (512, 100, "vit_small16")
+    assert (config.local_crops, config.image_size, config.local_size) == (8, 224, 96)
+    assert config.views.left.crop_area == config.views.right.crop_area == (0.4, 1.0)
+    assert config.views.local.crop_area == (0.05, 0.4)
+    blurs = [config.views[name].blur_probability for name in ("left", "right", "local")]
+    assert blurs == [1.0, 0.1, 0.5] and config.views.local.solarize_probability == 0
+    section = config.dino
+    assert (section.prototypes, section.hidden_dim, section.bottleneck_dim) == (65536, 2048, 256)
+    assert (section.base_momentum, section.center_momentum) == (0.996, 0.9)
+    assert (section.student_temperature, section.teacher_temperature) == (0.1, 0.04)
+    optimizer = config.optimizer
+    assert (optimizer.end_weight_decay, optimizer.clip_gradient) == (0.4, 3.0)
+    assert not optimizer.decay_vectors and config.encoder.vit.drop_path == 0.1
+    peak = peak_learning_rate(optimizer.learning_rate, "linear", 512)
+    assert peak * optimizer.end_learning_rate == pytest.approx(1e-6)
+    of_resnet = dino.get_config("imagenet_resnet50")
+    check_config(of_resnet)
+    assert of_resnet.views.local.crop_area == (0.05, 0.14)
+
+
 def test_the_papers_numbers_of_simsiam():
     config = simsiam.get_config("imagenet")
     assert (config.batch_size, config.epochs, config.optimizer.learning_rate) == (512, 100, 0.05)
@@ -148,6 +175,9 @@ def test_the_papers_numbers_of_simsiam():
         # facebookresearch/moco-v3, CONFIG.md: 1.5e-4·4096/256 and 0.6·4096/256.
         (moco_v3, "imagenet", 2.4e-3, 0.1, 40),
         (moco_v3, "imagenet_resnet50", 9.6, 1e-6, 10),
+        # facebookresearch/dino: 5e-4·512/256, and 0.03·512/256 for ResNet-50.
+        (dino, "imagenet", 1e-3, 0.04, 10),
+        (dino, "imagenet_resnet50", 0.06, 1e-4, 10),
     ],
 )
 def test_the_papers_learning_rates(method, preset, peak, weight_decay, warmup):

@@ -10,6 +10,7 @@ from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.shapes import shapes
 from tests.datasets.record_files import encoded_images, example, write_shard
+from training.configs import dino
 from training.configs.simclr import get_config
 from training.input.pipeline import finish_sides, index_in_epoch, shuffled_index, view_batches
 
@@ -87,6 +88,36 @@ def test_shards_give_the_batches_of_a_folder(tmp_path):
     expected = batches(load_dataset(f"folder:{tmp_path / 'folder'}"), count=7)
     assert_equal(expected, batches(shards, count=7))
     assert_equal(expected[4:], batches(shards, start=4, count=3))
+
+
+def multi_crop_config(local_crops):
+    config = dino.get_config("smoke")
+    config.image_size, config.local_size, config.local_crops = 16, 8, local_crops
+    config.batch_size = 8
+    return config
+
+
+def test_small_crops_are_a_function_of_seed_and_position(dataset):
+    """They change nothing about the large crops, nor do more of them about those before."""
+    three = list(view_batches(dataset, multi_crop_config(3)).take(2).as_numpy_iterator())[1]
+    two = next(view_batches(dataset, multi_crop_config(2), start_step=1).as_numpy_iterator())
+    assert two["local"].shape == (8, 2, 8, 8, 3)
+    np.testing.assert_array_equal(two["local"], three["local"][:, :2])
+    assert np.ptp(three["local"], axis=1).max() > 0.1  # three different crops
+    none = next(view_batches(dataset, multi_crop_config(0), start_step=1).as_numpy_iterator())
+    assert "local" not in none
+    for side in ("left", "right"):
+        np.testing.assert_array_equal(two[side], none[side])
+
+
+def test_small_crops_made_on_the_device_are_those_of_the_host(dataset):
+    config = multi_crop_config(2)
+    expected = next(iter(view_batches(dataset, config)))
+    config.augment_on = "device"
+    finish = tf.function(lambda batch: finish_sides(batch, config), autograph=False)
+    views = finish(next(iter(view_batches(dataset, config))))
+    for name in ("left", "right", "local"):
+        np.testing.assert_allclose(views[name], expected[name], atol=1e-4)
 
 
 def test_the_seed_decides(dataset):

@@ -47,8 +47,9 @@ def test_a_step_written_out():
     k = {side: keys.key(batch[side]) for side in batch}
     before = values(method.trainable_variables)
     with tf.GradientTape() as tape:
+        q = {side: method.query(method.encoder(batch[side], training=True)) for side in batch}
         losses = [
-            contrastive_loss(method.query(batch[side]), k[other], 0.2)[0]
+            contrastive_loss(q[side], k[other], 0.2)[0]
             for side, other in (("left", "right"), ("right", "left"))
         ]
         loss = losses[0] + losses[1]

@@ -148,7 +148,7 @@ def test_sigterm_saves_first_and_a_damaged_checkpoint_falls_back(finished, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["byol", "moco", "barlow_twins", "vicreg", "moco_v3"])
+@pytest.mark.parametrize("method", ["byol", "moco", "barlow_twins", "vicreg", "moco_v3", "dino"])
 def test_a_killed_run_of_the_other_methods(method, tmp_path):
     code, output = wait(start(tmp_path / "whole", method=method))
     assert code == 0, output

@@ -62,4 +62,4 @@ def test_unknown_method():
     import ml_collections
 
     with pytest.raises(ValueError, match="simclr"):
-        build_method(ml_collections.ConfigDict({"method": "simmclr"}), tiny_encoder(), 1)
+        build_method(ml_collections.ConfigDict({"method": "simmclr"}), tiny_encoder(), 1, 1)

@@ -17,7 +17,7 @@ from training.engine.preemption import StopRequest, stop_wanted
 from training.engine.strategy import across_workers, check_batch_size, make_strategy
 
 # The others share their parts with these, and are in `make test-all`.
-QUICK, SLOW = "simclr,simsiam,byol,moco", "barlow_twins,vicreg,moco_v3"
+QUICK, SLOW = "simclr,simsiam,byol,moco", "barlow_twins,vicreg,moco_v3,dino"
 
 ROOT = pathlib.Path(__file__).parents[2]
 

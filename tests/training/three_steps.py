@@ -16,8 +16,10 @@ from training.engine.loop import compiled_step
 from training.engine.strategy import across_workers, make_strategy
 from training.methods.barlow_twins import BarlowTwins
 from training.methods.byol import BYOL
+from training.methods.dino import DINO
 from training.methods.moco import MoCo
 from training.methods.moco_v3 import MoCoV3
+from training.methods.online_probe import OnlineProbe
 from training.methods.simclr import SimCLR
 from training.methods.simsiam import SimSiam
 from training.methods.vicreg import VICReg
@@ -45,6 +47,7 @@ METHODS = {
     "barlow_twins": lambda several: BarlowTwins(encoder(several), 16, 8),
     "vicreg": lambda several: VICReg(encoder(several), 16, 8),
     "moco_v3": lambda several: MoCoV3(encoder(several), 100, 16, 8, frozen_projection=False),
+    "dino": lambda several: DINO(encoder(several), 100, 2, 12, 16, 8, base_momentum=0.9),
     # Two groups on one device are the two replicas' shares.
     "moco": lambda several: MoCo(encoder(False), 16, 8, 64, 0.9, 0.2, batch_norm_groups=2),
 }
@@ -56,6 +59,7 @@ OPTIMIZERS = {
     "simsiam": lambda: TorchSGD(0.1, weight_decay=1e-3),
     "barlow_twins": lambda: LARS(0.5, trust_coefficient=0.1, vector_rate=0.024),
     "moco_v3": lambda: AdamW(1e-2, 0.1, clip_gradient=0.1),
+    "dino": lambda: TorchSGD(0.1, weight_decay=1e-3, decay_vectors=False, clip_gradient=0.1),
     "vicreg": lambda: LARS(0.5, trust_coefficient=0.1, vector_rate=0.024),
     "moco": lambda: TorchSGD(0.1, weight_decay=1e-3),
 }
@@ -65,6 +69,7 @@ def batches(context):
     """Each pipeline's replicas get their parts of the global batch, in order."""
     rng = np.random.default_rng(0)
     views = {side: rng.random((3 * BATCH, 16, 16, 3), np.float32) for side in ("left", "right")}
+    views["label"] = np.arange(3 * BATCH) % 4
     part = BATCH // context.num_input_pipelines
     dataset = tf.data.Dataset.from_tensor_slices(views).batch(part, drop_remainder=True)
     dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
@@ -77,10 +82,11 @@ def three_steps(name, strategy):
         method = METHODS[name](strategy.num_replicas_in_sync > 1)
         method.compile(OPTIMIZERS[name]())
         method.optimizer.build(method.trainable_variables)
-    step = compiled_step(method, strategy)
+        probe = OnlineProbe(method.encoder.output_shape[-1], 4)
+    step = compiled_step(method, strategy, probe=probe)
     iterator = iter(strategy.distribute_datasets_from_function(batches))
     found = {f"{name}/loss": [float(step(next(iterator))["loss"]) for _ in range(3)]}
-    for number, variable in enumerate(method.variables):
+    for number, variable in enumerate([*method.variables, *probe.variables]):
         # Moving statistics of groups that are not synchronized follow another order of averaging.
         if name != "moco" or "moving" not in variable.path:
             copies = strategy.experimental_local_results(variable.value)

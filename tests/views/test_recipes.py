@@ -65,7 +65,7 @@ def test_views_that_json_brought_back_are_equal():
     assert view == View(crop_area=(0.2, 1.0), blur_sigma=(1.0, 1.0), brightness=1.0)
     for recipe in (make() for make in RECIPES.values()):
         sides = dataclasses.asdict(recipe)
-        assert recipe == Recipe(**{side: View(**fields) for side, fields in sides.items()})
+        assert recipe == type(recipe)(**{side: View(**fields) for side, fields in sides.items()})
 
 
 def test_recipes_by_name():

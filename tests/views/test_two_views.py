@@ -7,7 +7,15 @@ import tensorflow as tf
 
 import sassl_tf
 from sassl_tf import TwoViews
-from sassl_tf.views import Recipe, View, crop_view, draw_view, finish_views, simclr_recipe
+from sassl_tf.views import (
+    Recipe,
+    View,
+    crop_view,
+    dino_recipe,
+    draw_view,
+    finish_views,
+    simclr_recipe,
+)
 from sassl_tf.views.draws import image_seeds
 from tests.views.helpers import FakeAugment, random_images
 
@@ -100,6 +108,26 @@ def test_inside_a_model_and_a_saved_one(tmp_path):
         np.testing.assert_array_equal(view, again[side])
 
 
+def test_small_crops():
+    images, layer = bytes_(3), TwoViews("dino", 16, local_crops=2, local_size=8)
+    views = layer(images, seed=SEED)
+    assert views["local"].shape == (3, 2, 8, 8, 3) and views["local"].dtype == tf.uint8
+    assert layer.compute_output_shape((40, 48, 3))["local"] == (2, 8, 8, 3)
+    alone = TwoViews("dino", 16)(images, seed=SEED)
+    assert sorted(alone) == ["left", "right"]
+    for side, view in alone.items():
+        np.testing.assert_array_equal(view, views[side])
+    # The second one as the trainers make it.
+    recipe, seeds = dino_recipe(), image_seeds(SEED, 3)
+    draws = draw_view(recipe.local, images[0].shape, tf.random.fold_in(seeds[0], 3))
+    crop = crop_view(images[0], draws, 8)
+    batch = tf.nest.map_structure(lambda x: x[None], (crop, draws))
+    expected = finish_views(*batch, recipe.local)[0]
+    np.testing.assert_allclose(views["local"][0, 1], 255 * expected, atol=0.51)
+    again = TwoViews.from_config(layer.get_config())
+    assert again.recipe == recipe and (again.local_crops, again.local_size) == (2, 8)
+
+
 def test_damaged_configs_are_errors():
     config = TwoViews("simclr", 16).get_config()
     for damage, told in (
@@ -119,6 +147,8 @@ def test_damaged_configs_are_errors():
         (("simclr", "16"), "size is '16'"),
         (("simclr", 16, keras.layers.Identity()), "expected a SASSLAugmentation"),
         ((Recipe(View(), View()), 16, FakeAugment()), "no view of the recipe is stylized"),
+        (("byol", 16, None, (0, 255), None, 2), "the recipe has no view for small crops"),
+        (("dino", 16, None, (0, 255), None, -1), "local_crops is -1"),
     ],
 )
 def test_bad_arguments_are_errors(arguments, told):

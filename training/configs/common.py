@@ -108,13 +108,19 @@ def make_config(
 
 
 def base() -> ml_collections.ConfigDict:
-    """Returns a config of all fields that do not depend on the method."""
+    """Returns a config of all fields that do not depend on the method.
+
+    The default of a new field is what was done before there was it: `training.configs.earlier`
+    gives it to the configs of runs that were begun then.
+    """
     return ml_collections.ConfigDict(
         {
             "method": "",
             "dataset": "folder:imagenet2012",  # a folder of train and val
             "data_dir": "",  # of prepared TFDS datasets; "" for TFDS's default
             "image_size": 224,
+            "local_crops": 0,  # number of small crops beside the two views, for multi-crop
+            "local_size": 96,  # px
             "batch_size": 4096,  # over all replicas
             "epochs": 100.0,
             "seed": 0,

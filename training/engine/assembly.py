@@ -14,6 +14,7 @@ from sassl_tf.image_augmentation import ImageAugmentation
 from training.encoders import build_encoder
 from training.input.pipeline import ORDER, batches_per_epoch, total_steps
 from training.methods import build_method
+from training.methods.online_probe import OnlineProbe
 from training.optimizers import build_optimizer
 from training.styles import build_augmentation
 
@@ -66,12 +67,19 @@ def compiled_method(config: ConfigDict, total_steps: int, steps_per_epoch: int) 
     # The seed is set here, so that the initial weights are the same whatever the style.
     keras.utils.set_random_seed(config.seed)
     encoder = build_encoder(**config.encoder, image_size=config.image_size)
-    method = build_method(config, encoder, total_steps)
+    method = build_method(config, encoder, total_steps, steps_per_epoch)
     optimizer = build_optimizer(config.optimizer, config.batch_size, total_steps, steps_per_epoch)
     optimizer.build(method.trainable_variables)
     method.compile(optimizer)
     method.optimizer.build(method.trainable_variables)
     return method
+
+
+def online_probe(encoder: keras.Model, dataset: ImageDataset) -> OnlineProbe | None:
+    """Returns the probe that is trained beside an encoder; None for images without labels."""
+    if not dataset.class_names:
+        return None
+    return OnlineProbe(encoder.output_shape[-1], len(dataset.class_names))
 
 
 def fingerprints(dataset: ImageDataset, augment: ImageAugmentation | None) -> dict[str, Any]:

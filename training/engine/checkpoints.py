@@ -12,18 +12,26 @@ from sassl_tf.errors import FileError, UserError
 from sassl_tf.files import flush, flush_names, make_folder, short_reason
 from sassl_tf.typing import PathLike
 from training.engine.workdir import CHECKPOINTS_FOLDER, checkpoint_name, checkpoint_steps
+from training.methods.online_probe import OnlineProbe
 from training.report.logs import say
 
+# The names of the state that checkpoints of earlier versions do not have.
+LATER = ("probe", "probe_optimizer")
 
-def state_of(method: keras.Model) -> dict[str, Any]:
+
+def state_of(method: keras.Model, probe: OnlineProbe | None = None) -> dict[str, Any]:
     """Returns the state of a pretraining, {name: object with variables}.
 
     Args:
         method: a built Keras model whose optimizer is built too.
+        probe: what is trained beside it.
     """
     # The seeds of layers such as Dropout, which TensorFlow does not find by itself.
     seeds = [v.value for v in method.variables if "seed_generator_state" in v.path]
-    return {"method": method, "optimizer": method.optimizer, "seeds": seeds}
+    state = {"method": method, "optimizer": method.optimizer, "seeds": seeds}
+    if probe is not None:
+        state.update(probe=probe, probe_optimizer=probe.optimizer)
+    return state
 
 
 class Checkpoints:
@@ -56,6 +64,8 @@ class Checkpoints:
             raise UserError(f"keep_checkpoints is {keep}; expected 1 or more.")
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
         self._checkpoint = tf.train.Checkpoint(step=self.step, **state)
+        earlier = {name: part for name, part in state.items() if name not in LATER}
+        self._earlier = tf.train.Checkpoint(step=self.step, **earlier)
         self._workdir = pathlib.Path(workdir)
         self._folder = self._workdir / CHECKPOINTS_FOLDER
         self._keep, self._keep_every = keep, keep_every
@@ -74,7 +84,7 @@ class Checkpoints:
         for step in reversed(steps):
             path = self._folder / checkpoint_name(step)
             try:
-                status = self._checkpoint.read(str(path), self._options)
+                status = self._checkpoint_for(path).read(str(path), self._options)
                 # A weight without a value in the checkpoint is an error, not a fresh weight.
                 status.assert_existing_objects_matched()
             except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
@@ -88,6 +98,11 @@ class Checkpoints:
                 "the folder, or start again with another workdir."
             )
         return 0
+
+    def _checkpoint_for(self, path):
+        """Returns the checkpoint to read a file with: one without what the file cannot have."""
+        names = (name for name, _ in tf.train.list_variables(str(path)))
+        return self._checkpoint if any(n.startswith(LATER) for n in names) else self._earlier
 
     def save(self, step: int) -> None:
         """Writes the checkpoint of a step, then removes those that are not to be kept.

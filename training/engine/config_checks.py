@@ -20,7 +20,7 @@ from sassl_tf.views.crops import CROP_SAMPLERS
 from sassl_tf.views.recipes import SASSL_POSITIONS
 from sassl_tf.vit import POOLS, POSITIONS
 from training.input.placement import PLACEMENTS
-from training.methods import METHODS
+from training.methods import METHODS, MULTI_CROP
 from training.styles import NONE, STYLES
 
 SEEDS = 2**31  # TensorFlow's seeds are int32, and Keras's are not negative
@@ -187,12 +187,27 @@ METHOD = {
         "temperature": POSITIVE,
         "frozen_projection": SWITCH,
     },
+    "dino": {
+        "prototypes": WIDTH,
+        "hidden_dim": WIDTH,
+        "bottleneck_dim": WIDTH,
+        "norm_last_layer": SWITCH,
+        "freeze_last_layer": AT_LEAST_0,
+        "base_momentum": SHARE,
+        "center_momentum": SHARE,
+        "student_temperature": POSITIVE,
+        "teacher_temperature": POSITIVE,
+        "warmup_teacher_temperature": POSITIVE,
+        "warmup_teacher_temperature_epochs": whole(0),
+    },
 }
 FIELDS = {
     "method": one_of(*METHODS),
     "dataset": NAME,
     "data_dir": TEXT,
     "image_size": whole(1),
+    "local_crops": whole(0),
+    "local_size": whole(1),
     "batch_size": BATCH,
     "epochs": number(0, 1_000_000, above=True),
     "seed": whole(0, SEEDS - 1),
@@ -275,9 +290,11 @@ def _problems(config):
 
 
 def _rules(config):
-    """Returns `FIELDS` and the rules for the methods' sections that the config has."""
+    """Returns `FIELDS` and the rules for the sections of methods and views that a config has."""
     sections = [name for name in METHODS if name in config]
     own = {f"{name}.{field}": rule for name in sections for field, rule in METHOD[name].items()}
+    if "local" in config.get("views", {}):
+        own.update({f"views.local.{field}": rule for field, rule in VIEW.items()})
     return {**FIELDS, **own}
 
 
@@ -311,6 +328,15 @@ def _groups_hold_several_images(config):
     return None
 
 
+def _local_crops_have_a_method(config):
+    if config.local_crops and config.method not in MULTI_CROP:
+        return (
+            f"local_crops is {config.local_crops}, which only method {' or '.join(MULTI_CROP)} "
+            f"has a loss for, not {config.method}. Set --config.local_crops=0."
+        )
+    return None
+
+
 # {field of `optimizer`: (the value that does nothing, the optimizers that have it)}
 OPTIMIZER_OPTIONS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "constant_for": ("", ("sgd",)),
@@ -340,6 +366,7 @@ def _option_is_of_the_optimizer(field):
 # {fields: the rule for them together}, applied if each field follows its own rule.
 TOGETHER: dict[tuple[str, ...], Callable] = {
     ("method",): _method_has_its_section,
+    ("method", "local_crops"): _local_crops_have_a_method,
     ("method", "batch_size", "moco.queue_size"): _queue_holds_whole_batches,
     ("method", "batch_size", "moco.batch_norm_groups"): _groups_hold_several_images,
     **{

@@ -18,7 +18,13 @@ from sassl_tf.datasets.dataset import READS_IN_FLIGHT, naming_damaged
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.typing import PathLike
-from training.engine.assembly import Plan, compiled_method, fingerprints, make_plan
+from training.engine.assembly import (
+    Plan,
+    compiled_method,
+    fingerprints,
+    make_plan,
+    online_probe,
+)
 from training.engine.checkpoints import Checkpoints, state_of
 from training.engine.config_checks import check_config
 from training.engine.lock import locked
@@ -37,6 +43,7 @@ from training.engine.workdir import ENCODER_FILE, VIEWS_FILE, open_workdir, work
 from training.input.data_service import next_within
 from training.input.pipeline import distributed_batches, finish_sides
 from training.input.placement import placement
+from training.methods.online_probe import OnlineProbe
 from training.report import summary
 from training.report.loggers import DEFAULT, check_loggers
 from training.report.logs import say
@@ -115,6 +122,7 @@ class Run:
     Attributes:
         chief: whether this process is the one that writes the run's files.
         method: the Keras model under training, with its optimizer.
+        probe: the `OnlineProbe` of labelled images, else None.
         start: number of the step that this process continues after.
     """
 
@@ -123,9 +131,11 @@ class Run:
         self.chief = is_chief(plan.strategy)
         with plan.strategy.scope():
             self.method = compiled_method(plan.config, plan.total_steps, plan.steps_per_epoch)
+            # After the method, whose weights are drawn as they would be without a probe.
+            self.probe = online_probe(self.method.encoder, plan.dataset)
         self.checkpoints = Checkpoints(
             workdir,
-            state_of(self.method),
+            state_of(self.method, self.probe),
             keep=plan.config.keep_checkpoints,
             keep_every=plan.config.keep_checkpoint_every,
             options=checkpoint_options(plan.strategy),
@@ -147,7 +157,7 @@ class Run:
         strategy, last = self.plan.strategy, self.plan.total_steps
         next_batch = self._input(data_service, reads_in_flight)
         finish = finishing_step(self.plan)
-        train_step = compiled_step(self.method, strategy, finish)
+        train_step = compiled_step(self.method, strategy, finish, self.probe)
         watch = Watch(self, loggers)
         profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
 
@@ -223,6 +233,7 @@ def compiled_step(
     method: keras.Model,
     strategy: tf.distribute.Strategy,
     finish: Callable[[Any], Any] = lambda batch: batch,
+    probe: OnlineProbe | None = None,
 ) -> Callable[[Any], dict[str, tf.Tensor]]:
     """Returns the function `batch -> scalars` that trains for a step on every replica.
 
@@ -230,14 +241,20 @@ def compiled_step(
         method: a compiled Keras model, built in the strategy's scope.
         strategy: a `tf.distribute.Strategy`.
         finish: function of a replica's share of the batch; the method is trained on its result.
+        probe: what is trained beside it, on the share's "label"; None for nothing.
 
     Returns:
         A `tf.function`; its scalars are means over the replicas.
     """
 
+    def on_replica(share):
+        if probe is None:
+            return method.train_step(finish(share))
+        return method.train_step(finish(share), probe.observer(share["label"]))
+
     @tf.function(autograph=False)  # AutoGraph takes seconds to read Keras, and changes nothing
     def train_step(batch):
-        scalars = strategy.run(lambda share: method.train_step(finish(share)), args=(batch,))
+        scalars = strategy.run(on_replica, args=(batch,))
         return {
             name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
             for name, value in scalars.items()

@@ -166,3 +166,11 @@ def global_batch(x: tf.Tensor) -> tf.Tensor:
     rows = context.all_reduce(tf.distribute.ReduceOp.SUM, places)
     n = -1 if x.shape[0] is None else count * x.shape[0]
     return tf.reshape(rows, [n, *x.shape[1:]])
+
+
+def mean_over_replicas(x: tf.Tensor) -> tf.Tensor:
+    """Returns the mean of a tensor over all replicas; for code that a replica runs."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return x
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, x)

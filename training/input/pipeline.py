@@ -1,4 +1,7 @@
-"""The input of pretraining: two views of every image, a pure function of (seed, position).
+"""The input of pretraining: views of every image, a pure function of (seed, position).
+
+There are two views, "left" and "right", and, for multi-crop, `config.local_crops` small crops,
+"local".
 
 An epoch is as many whole batches as the data gives, in an order of its own; which images are left
 over changes from epoch to epoch. Position p of the endless stream lies in epoch p // m, where m is
@@ -17,11 +20,13 @@ from sassl_tf.datasets import ImageDataset
 from sassl_tf.datasets.dataset import READS_IN_FLIGHT
 from sassl_tf.errors import UserError
 from sassl_tf.views import View, crop_view, draw_view, finish_views
+from sassl_tf.views.apply import finish_local_views, stacked
 from training.input.data_service import served
 from training.input.placement import placement
 from training.input.strength import ranges_at
 
 SIDES = ("left", "right")
+LOCAL = "local"
 # Raise it whenever `index_in_epoch` gives another order: a run does not go on with another one.
 ORDER = 2
 # Of index_shuffle's cipher; its own four leave the order of one epoch visible in the next.
@@ -109,8 +114,8 @@ def view_batches(
 
     Args:
         dataset: an `ImageDataset`.
-        config: a pretraining config: `seed`, `batch_size`, `image_size`, `views`; for factors that
-            move, also `epochs` and the section of the style.
+        config: a pretraining config: `seed`, `batch_size`, `image_size`, `views`, `local_crops` and
+            `local_size`; for factors that move, also `epochs` and the section of the style.
         augment: the layer that stylizes the views whose config asks for it, or None.
         start_step: the first batch is that of this step.
         share: (number, count) of the host: of each global batch, cut into `count` parts, it makes
@@ -120,8 +125,9 @@ def view_batches(
 
     Returns:
         A `tf.data.Dataset` of dicts: "left" and "right", float32 [B, image_size, image_size, 3]
-        in [0, 1], and "index", int64 [B]. Where `config.augment_on` is "device", "left" and "right"
-        are what `finish_sides` makes these of there.
+        in [0, 1]; with small crops "local", [B, local_crops, local_size, local_size, 3]; and
+        "index" and "label", int64 [B]. Where `config.augment_on` is "device", the views are what
+        `finish_sides` makes these of there.
 
     Raises:
         ValueError: the batch is larger than the dataset.
@@ -149,13 +155,17 @@ def view_batches(
         seed = tf.random.fold_in(tf.constant([config.seed, 0]), position // 2**31)
         seed = tf.random.fold_in(seed, position % 2**31)
         ranges = ranges_at(config, position // batch_size, last_step)
-        element = {"index": index}
-        for salt, side in enumerate(SIDES):
+
+        def crop(view, side, salt):
             view_seed = tf.random.fold_in(seed, salt)
-            draws = draw_view(views[side], tf.shape(image), view_seed, augment, ranges)
-            view = crop_view(image, draws, size)
-            element[side] = {"image": view, "draws": draws}
-        return element
+            draws = draw_view(view, tf.shape(image), view_seed, augment, ranges)
+            return {"image": crop_view(image, draws, side), "draws": draws}
+
+        element = {side: crop(views[side], size, salt) for salt, side in enumerate(SIDES)}
+        if LOCAL in views:
+            salts = range(len(SIDES), len(SIDES) + config.local_crops)
+            element[LOCAL] = stacked([crop(views[LOCAL], config.local_size, s) for s in salts])
+        return {"index": index, "label": dataset.label(index), **element}
 
     @tf.autograph.experimental.do_not_convert
     def finish(element):
@@ -173,17 +183,19 @@ def view_batches(
 
 
 def views_of(config: ConfigDict) -> dict[str, View]:
-    """Returns the `View` of each side that a config describes."""
-    return {side: View(**config.views[side]) for side in SIDES}
+    """Returns the `View`s that a config describes, by their names in a batch."""
+    names = (*SIDES, LOCAL) if config.local_crops else SIDES
+    return {name: View(**config.views[name]) for name in names}
 
 
 def finish_sides(
     batch: dict[str, Any], config: ConfigDict, augment: keras.layers.Layer | None = None
 ) -> dict[str, Any]:
-    """Finishes both views of a batch of crops and draws; see `sassl_tf.views.finish_views`."""
+    """Finishes all views of a batch of crops and draws; see `sassl_tf.views.finish_views`."""
     static_shapes = placement(config).static_shapes
-    finished = {
-        side: finish_views(batch[side]["image"], batch[side]["draws"], view, augment, static_shapes)
-        for side, view in views_of(config).items()
-    }
+    finished = {}
+    for name, view in views_of(config).items():
+        finish = finish_local_views if name == LOCAL else finish_views
+        crops, draws = batch[name]["image"], batch[name]["draws"]
+        finished[name] = finish(crops, draws, view, augment, static_shapes)
     return {**batch, **finished}

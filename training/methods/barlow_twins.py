@@ -10,6 +10,7 @@ from training.engine.strategy import global_batch
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
 from training.methods.heads import mlp
+from training.methods.online_probe import Observe, unobserved
 
 _EPSILON = 1e-5  # of the source's batch normalisation, which standardises the projections
 
@@ -68,12 +69,15 @@ class BarlowTwins(keras.Model):
         """Computes the representation f(x), which evaluations use."""
         return self.encoder(images, training=training)
 
-    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(
+        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+    ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         with tf.GradientTape() as tape:
             # One view at a time, as in the source: batch norm is over images of one view.
             z_left = self.projector(self.encoder(views["left"], training=True), training=True)
-            z_right = self.projector(self.encoder(views["right"], training=True), training=True)
+            h_right = self.encoder(views["right"], training=True)
+            z_right = self.projector(h_right, training=True)
             correlation = cross_correlation(global_batch(z_left), global_batch(z_right))
             invariance, redundancy = terms(correlation)
             loss = invariance + self.redundancy_weight * redundancy
@@ -85,4 +89,5 @@ class BarlowTwins(keras.Model):
             "redundancy": redundancy,
             "alignment": alignment(z_left, z_right),
             "spread": spread(z_left),
+            **observe(h_right),
         }

@@ -10,6 +10,7 @@ from training.engine.strategy import several_replicas
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
 from training.methods.momentum import follow, target_momentum, twin
+from training.methods.online_probe import Observe, unobserved
 
 
 def head(name: str, input_dim: int, hidden_dim: int, output_dim: int) -> keras.Sequential:
@@ -77,14 +78,17 @@ class BYOL(keras.Model):
         """Computes z' = g_ξ(f_ξ(x')), [B, projection_dim]; batch norm is over this view alone."""
         return self.target_projector(self.target_encoder(images, training=True), training=True)
 
-    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(
+        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+    ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         # One view at a time, as in the source: batch norm is over images of one view. (The two
         # views differ in distribution, so that one pass for both would not be the same.)
         target_left, target_right = self.target(views["left"]), self.target(views["right"])
         with tf.GradientTape() as tape:
             z_left = self.projector(self.encoder(views["left"], training=True), training=True)
-            z_right = self.projector(self.encoder(views["right"], training=True), training=True)
+            h_right = self.encoder(views["right"], training=True)
+            z_right = self.projector(h_right, training=True)
             loss = regression_loss(self.predictor(z_left, training=True), target_right)
             loss += regression_loss(self.predictor(z_right, training=True), target_left)
             loss = ops.mean(loss)
@@ -98,4 +102,5 @@ class BYOL(keras.Model):
             "alignment": alignment(normalize(z_left), normalize(z_right)),
             "spread": spread(normalize(z_left)),
             "target_momentum": tau,
+            **observe(h_right),
         }

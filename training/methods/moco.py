@@ -11,6 +11,7 @@ from training.engine.strategy import global_batch, replicas
 from training.methods.contrastive import normalize, spread
 from training.methods.descent import descend
 from training.methods.momentum import follow, twin
+from training.methods.online_probe import Observe, unobserved
 
 
 def info_nce(
@@ -91,18 +92,25 @@ class MoCo(keras.Model):
         """Computes the representation f_q(x), which evaluations use."""
         return self.encoder(images, training=training)
 
-    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(
+        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+    ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         self._check_batch(views["left"])
         follow(self.key_encoder, self.encoder, self.momentum)
         follow(self.key_projector, self.projector, self.momentum)
         k = ops.stop_gradient(self._keys(views["right"]))  # n x C
         with tf.GradientTape() as tape:
-            q = self._encode_in_groups(self.encoder, self.projector, views["left"])  # n x C
+            h, q = self._encode_in_groups(self.encoder, self.projector, views["left"])
             loss, accuracy = info_nce(q, k, self.queue, self.temperature)
         descend(self, tape, loss)
         self._enqueue(global_batch(k))
-        return {"loss": loss, "contrastive_accuracy": accuracy, "spread": spread(q)}
+        return {
+            "loss": loss,
+            "contrastive_accuracy": accuracy,
+            "spread": spread(q),
+            **observe(h),  # of the left view: the encoder sees no other
+        }
 
     def _keys(self, images):
         """Computes unit keys of this replica's images, encoded in a shuffled global batch."""
@@ -119,16 +127,17 @@ class MoCo(keras.Model):
         )
         replica, _ = replicas()
         share = tf.gather(everything, tf.gather(order, replica * n + tf.range(n)))
-        k = self._encode_in_groups(self.key_encoder, self.key_projector, share)
+        _, k = self._encode_in_groups(self.key_encoder, self.key_projector, share)
         back = tf.gather(tf.argsort(order), replica * n + tf.range(n))
         return tf.gather(global_batch(k), back)
 
     def _encode_in_groups(self, encoder, projector, images):
-        """Computes unit projections; batch normalisation is over one group at a time."""
+        """Computes features, and unit projections; batch norm is over one group at a time."""
         _, count = replicas()
         groups = max(1, self.batch_norm_groups // count)
-        h = [encoder(part, training=True) for part in ops.split(images, groups)]
-        return normalize(projector(ops.concatenate(h), training=True))
+        parts = [encoder(part, training=True) for part in ops.split(images, groups)]
+        h = ops.concatenate(parts)
+        return h, normalize(projector(h, training=True))
 
     def _enqueue(self, k):
         """Replaces the oldest keys of the queue by those of the global batch."""

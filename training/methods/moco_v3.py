@@ -13,6 +13,7 @@ from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
 from training.methods.heads import mlp
 from training.methods.momentum import follow, target_momentum, twin
+from training.methods.online_probe import Observe, unobserved
 
 
 def contrastive_loss(q: tf.Tensor, k: tf.Tensor, temperature: float) -> tuple[tf.Tensor, tf.Tensor]:
@@ -114,12 +115,14 @@ class MoCoV3(keras.Model):
         """Computes unit keys [B, C] by the momentum encoder."""
         return normalize(self.key_projector(self.key_encoder(images, training=True), training=True))
 
-    def query(self, images: tf.Tensor) -> tf.Tensor:
-        """Computes unit queries [B, C]."""
-        z = self.projector(self.encoder(images, training=True), training=True)
+    def query(self, h: tf.Tensor) -> tf.Tensor:
+        """Computes unit queries [B, C] of features [B, D]."""
+        z = self.projector(h, training=True)
         return normalize(self.predictor(z, training=True))
 
-    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(
+        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+    ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         m = target_momentum(self.base_momentum, self.optimizer.iterations, self.total_steps)
         follow(self.key_encoder, self.encoder, m)
@@ -127,7 +130,8 @@ class MoCoV3(keras.Model):
         # One view at a time, as in the source: batch norm is over images of one view.
         k_left, k_right = self.key(views["left"]), self.key(views["right"])
         with tf.GradientTape() as tape:
-            q_left, q_right = self.query(views["left"]), self.query(views["right"])
+            h_left, h_right = (self.encoder(views[s], training=True) for s in ("left", "right"))
+            q_left, q_right = self.query(h_left), self.query(h_right)
             loss_left, accuracy_left = contrastive_loss(q_left, k_right, self.temperature)
             loss_right, accuracy_right = contrastive_loss(q_right, k_left, self.temperature)
             loss = loss_left + loss_right
@@ -138,4 +142,5 @@ class MoCoV3(keras.Model):
             "alignment": alignment(q_left, k_right),
             "spread": spread(q_left),
             "target_momentum": m,
+            **observe(h_right),
         }

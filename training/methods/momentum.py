@@ -7,9 +7,23 @@ import tensorflow as tf
 from keras import ops
 
 
-def twin(network: keras.Model) -> keras.Model:
-    """Returns a network of the same layers and weights, with variables of its own."""
-    copy = keras.models.clone_model(network)
+def twin(network: keras.Model, dropout: bool = True) -> keras.Model:
+    """Returns a network of the same layers and weights, with variables of its own.
+
+    Args:
+        network: a Keras model.
+        dropout: False for a copy without dropout and drop path.
+    """
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return twin(layer, dropout)
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Dropout):
+            config["rate"] = 0.0
+        return layer.__class__.from_config(config)
+
+    copy = keras.models.clone_model(network, clone_function=None if dropout else clone)
     copy.set_weights(network.get_weights())
     return copy
 

@@ -9,6 +9,7 @@ from keras import layers, ops
 from training.engine.strategy import several_replicas
 from training.methods.contrastive import alignment, normalize, nt_xent, uniformity
 from training.methods.descent import descend
+from training.methods.online_probe import Observe, unobserved
 
 
 class SimCLR(keras.Model):
@@ -54,7 +55,9 @@ class SimCLR(keras.Model):
         """Computes the representation h = f(x), which evaluations use."""
         return self.encoder(images, training=training)
 
-    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(
+        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+    ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         n = ops.shape(views["left"])[0]
         with tf.GradientTape() as tape:
@@ -69,4 +72,5 @@ class SimCLR(keras.Model):
             "contrastive_accuracy": accuracy,
             "alignment": alignment(z_left, z_right),
             "uniformity": uniformity(z_left),
+            **observe(h[n:]),
         }

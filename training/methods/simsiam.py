@@ -9,6 +9,7 @@ from keras import layers, ops
 from training.engine.strategy import several_replicas
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
+from training.methods.online_probe import Observe, unobserved
 
 
 class SimSiam(keras.Model):
@@ -63,12 +64,15 @@ class SimSiam(keras.Model):
         """Computes the representation, which evaluations use."""
         return self.encoder(images, training=training)
 
-    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(
+        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+    ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         with tf.GradientTape() as tape:
             # One view at a time, as in the source: batch norm is over images of one view.
             z_left = self.projector(self.encoder(views["left"], training=True), training=True)
-            z_right = self.projector(self.encoder(views["right"], training=True), training=True)
+            h_right = self.encoder(views["right"], training=True)
+            z_right = self.projector(h_right, training=True)
             p_left, p_right = (self.predictor(z, training=True) for z in (z_left, z_right))
             loss = distance(p_left, z_right) / 2 + distance(p_right, z_left) / 2
         descend(self, tape, loss)
@@ -77,6 +81,7 @@ class SimSiam(keras.Model):
             "loss": loss,
             "alignment": alignment(z_left, z_right),
             "spread": spread(z_left),
+            **observe(h_right),
         }
 
 

@@ -10,6 +10,7 @@ from training.engine.strategy import global_batch
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
 from training.methods.heads import mlp
+from training.methods.online_probe import Observe, unobserved
 
 _EPSILON = 1e-4  # under the root of the standard deviation
 
@@ -84,16 +85,15 @@ class VICReg(keras.Model):
         """Computes the representation f(x), which evaluations use."""
         return self.encoder(images, training=training)
 
-    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(
+        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+    ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         with tf.GradientTape() as tape:
             # One view at a time, as in the source: batch norm is over images of one view.
+            h_left, h_right = (self.encoder(views[s], training=True) for s in ("left", "right"))
             left, right = (
-                ops.cast(
-                    self.projector(self.encoder(views[side], training=True), training=True),
-                    "float32",
-                )
-                for side in ("left", "right")
+                ops.cast(self.projector(h, training=True), "float32") for h in (h_left, h_right)
             )
             all_left, all_right = global_batch(left), global_batch(right)
             parts = {
@@ -112,4 +112,5 @@ class VICReg(keras.Model):
             **parts,
             "alignment": alignment(z_left, z_right),
             "spread": spread(z_left),
+            **observe(h_right),
         }

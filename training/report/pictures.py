@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 
 from sassl_tf import plot
 from sassl_tf.datasets import ImageDataset
-from training.input.pipeline import SIDES
+from training.input.pipeline import LOCAL, SIDES
+
+PICTURED_LOCAL_CROPS = 4
 
 
 def draw_views(columns: Mapping[str, np.ndarray], name: str) -> Figure:
@@ -39,13 +41,18 @@ def first_views(
 
     Args:
         dataset: the `ImageDataset` of the batch.
-        batch: dict of "left", "right" and "index".
+        batch: dict of "left", "right" and "index", and of "local" with small crops.
         count: number of images.
 
     Returns:
-        {"original", "left", "right"}, float32 [count, size, size, 3] in [0, 1].
+        {"original", "left", "right"}, float32 [count, size, size, 3] in [0, 1], and "local 1" and
+        so on for the first small crops.
     """
     views = {side: batch[side][:count].numpy() for side in SIDES}
+    if LOCAL in batch:
+        for number, crops in enumerate(np.moveaxis(batch[LOCAL][:count].numpy(), 1, 0), start=1):
+            if number <= PICTURED_LOCAL_CROPS:
+                views[f"local {number}"] = crops
     sides = views["left"].shape[1:3]
     originals = [
         tf.image.resize(dataset.image(index), sides, antialias=True) / 255.0

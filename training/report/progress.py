@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from training.report.logs import say
 
-SHOWN = ("loss", "knn_accuracy")
+SHOWN = ("loss", "probe_accuracy", "knn_accuracy")
 
 
 def clock(seconds: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from sassl_tf.augmentation import SASSLAugmentation
 from sassl_tf.image_augmentation import ImageAugmentation
@@ -40,7 +41,7 @@ def before(run: Run, data_service: str) -> str:
     continuing = f"; continuing at step {run.start}" if run.start else ""
     weights = run.method.encoder.count_params() / 1e6
     lines = {
-        "images": f"{len(plan.dataset):,} of {config.dataset}, views of {config.image_size} px",
+        "images": f"{len(plan.dataset):,} of {config.dataset}, {views(config)}",
         "encoder": f"{config.encoder.name}, {weights:.1f} M parameters, {config.precision}",
         "style": style(plan.augment, ends_of(config)),
         "devices": devices(plan.strategy),
@@ -52,6 +53,14 @@ def before(run: Run, data_service: str) -> str:
     }
     listed = "\n".join(f"  {name:<8} {line}" for name, line in lines.items())
     return f"Pretraining by {config.method}\n{listed}"
+
+
+def views(config: ConfigDict) -> str:
+    """Returns a line about the number and the size of the views of an image."""
+    line = f"views of {config.image_size} px"
+    if config.local_crops:
+        line += f" and {config.local_crops} small crops of {config.local_size} px"
+    return line
 
 
 def after(run: Run, seconds: float) -> str:

@@ -1,0 +1,144 @@
+r"""Other domains: a linear probe trained on one domain and tested on others.
+
+    python -m evaluation.domains --encoder=runs/simclr --train=folder:photo \
+        --test=folder:art,folder:cartoon,folder:sketch
+
+As with PACS (Li et al. 2017, arXiv 1710.03077), the classes are the same, and the images are of
+another kind: photographs, paintings, sketches. The probe is that of evaluation.linear_probe, with
+L2 chosen within the train domain: no image of another domain decides anything. It is tested on all
+images of each other domain, whatever their splits, and on the test split of its own. Classes are
+matched by their names. Images of a class that the train domain lacks are left out and counted.
+
+Results go to `domains-DATASET.json` in the workdir.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from evaluation.classes import every_split, shared_classes
+from evaluation.flags import (
+    define_crop_flag,
+    define_encoder_flags,
+    define_result_flags,
+    settings_from_flags,
+    tell_next,
+)
+from evaluation.linear_probe import probe_of
+from evaluation.results import accuracies, write_result
+from evaluation.settings import REQUIRED, EvaluationSettings, option
+from evaluation.subject import Subject, load_subject
+from training.command import binary
+
+METRIC = "accuracy"  # the key of the result that counts
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(EvaluationSettings):
+    """The settings of an evaluation on other domains.
+
+    Attributes:
+        test: the other domains, datasets for `load_dataset`.
+        data_dir: the folder of prepared TFDS datasets.
+    """
+
+    name = "domains"
+    UNRECORDED = ("data_dir",)
+    test: tuple[str, ...] = option(
+        flags.DEFINE_list,
+        REQUIRED,
+        "The datasets of the other domains, with commas.",
+        read=tuple,
+    )
+    data_dir: str | None = None
+
+    def recorded(self, subject: Subject) -> dict[str, Any]:
+        # With the listings: other images under the same path are another evaluation.
+        listings = [every_split(spec, self.data_dir).listing for spec in self.test]
+        return {"test": list(self.test), "listings": listings}
+
+    def check(self) -> None:
+        """Raises a UserError if a domain is missing."""
+        for spec in self.test:
+            every_split(spec, self.data_dir)
+
+
+def run(subject: Subject, settings: Settings) -> dict[str, Any]:
+    """Trains the probe on the subject's train split and tests it on the other domains.
+
+    Args:
+        subject: the `Subject`, whose dataset is the train domain.
+        settings: `Settings`.
+
+    Returns:
+        The content of `domains-DATASET.json`, a dict: "accuracy" and "mean_per_class_accuracy", the
+        means over the other domains; "by_domain" with each one's, the number of its images and of
+        those left out; "home_accuracy" on the subject's test split.
+
+    Raises:
+        UserError: a domain is missing or has no class in common with the train domain.
+    """
+    domains = {spec: every_split(spec, settings.data_dir) for spec in settings.test}
+    shared = {spec: shared_classes(domains[spec], subject.class_names) for spec in settings.test}
+    classifier, l2 = probe_of(subject)
+    by_domain = {}
+    for spec, images in shared.items():
+        found = accuracies(images.labels, classifier.predict(subject.features(images)))
+        del found["quadratic_kappa"]  # not for classes that are no grades
+        by_domain[spec] = {
+            **found,
+            "images": len(images),
+            "left_out": len(domains[spec]) - len(images),
+        }
+    home = accuracies(subject.test.labels, classifier.predict(subject.test_features))
+    outcome = {
+        **{
+            metric: float(np.mean([one[metric] for one in by_domain.values()]))
+            for metric in ("accuracy", "mean_per_class_accuracy")
+        },
+        "by_domain": by_domain,
+        "home_accuracy": home["accuracy"],
+        "l2": l2,
+    }
+    return write_result(subject, settings, outcome)
+
+
+def _report(result: dict[str, Any]) -> None:
+    print(
+        f"Trained on {result['dataset']}: accuracy {result['accuracy']:.2%} on other domains, "
+        f"{result['home_accuracy']:.2%} on its own test images"
+    )
+    for spec, found in result["by_domain"].items():
+        left_out = f", {found['left_out']} of other classes left out" if found["left_out"] else ""
+        print(f"  {spec}: {found['accuracy']:.2%} of {found['images']} images{left_out}")
+
+
+def main(_: list[str]) -> None:
+    values = flags.FLAGS
+    settings = settings_from_flags(Settings, data_dir=values.data_dir)
+    subject = load_subject(
+        values.encoder,
+        values.train,
+        data_dir=values.data_dir,
+        workdir=values.workdir,
+        image_size=values.image_size,
+        crop_proportion=values.crop_proportion,
+        extract_batch_size=values.extract_batch_size,
+    )
+    _report(run(subject, settings))
+    tell_next()
+
+
+if __name__ == "__main__":
+    define_encoder_flags()
+    define_result_flags()
+    define_crop_flag()
+    flags.DEFINE_string(
+        "train", None, "The dataset of the domain to train on: folder:PATH, ...", required=True
+    )
+    flags.DEFINE_list(
+        "test", None, "The datasets of the other domains, with commas.", required=True
+    )
+    binary.run(main)
