@@ -38,7 +38,7 @@ SMALL = {
         "IMAGES": "{folder}/photos",
         "LABELLED": "{folder}/labelled",
         "PRESET": "smoke",
-        "EPOCHS": 0.3,
+        "EPOCHS": 2.0,
         "RUNS": "{folder}/runs",
     },
 }
