@@ -12,6 +12,8 @@ from absl import flags
 
 from training.command import binary
 
+PACKAGES = ("training.", "evaluation.", "benchmarks.")
+
 
 @dataclasses.dataclass(frozen=True)
 class Done:
@@ -21,7 +23,13 @@ class Done:
 
 
 def run_here(module, *arguments):
-    """As `python -m MODULE ARGUMENTS`, with the flags that it defines taken away again."""
+    """As `python -m MODULE ARGUMENTS`, with the flags that it defines taken away again.
+
+    Flags of other commands, which tests have imported, are put aside meanwhile.
+    """
+    aside = flags_of_other_commands()
+    for _, flag in aside:
+        delattr(flags.FLAGS, flag.name)
     before = {*flags.FLAGS}
     stdout, stderr, status = io.StringIO(), io.StringIO(), 0
     with contextlib.ExitStack() as stack:
@@ -38,5 +46,18 @@ def run_here(module, *arguments):
         finally:
             for name in {*flags.FLAGS} - before:
                 delattr(flags.FLAGS, name)
+            for module, flag in aside:
+                flags.FLAGS[flag.name] = flag
+                flags.FLAGS.register_flag_by_module(module, flag)
             flags.FLAGS.unparse_flags()
     return Done(status, stdout.getvalue(), stderr.getvalue())
+
+
+def flags_of_other_commands():
+    """[(module, flag)] of all flags that an imported module with a `main` has defined."""
+    return [
+        (module, flag)
+        for module, own in flags.FLAGS.flags_by_module_dict().items()
+        if module.startswith(PACKAGES) and hasattr(sys.modules.get(module), "main")
+        for flag in own
+    ]
