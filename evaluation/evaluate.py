@@ -25,7 +25,11 @@ from absl import flags
 
 from evaluation import domains, robustness, shape_bias
 from evaluation.encoders import default_image_size, load_encoder
-from evaluation.flags import define_encoder_flags, settings_from_arguments
+from evaluation.flags import (
+    define_encoder_flags,
+    define_result_flags,
+    settings_from_arguments,
+)
 from evaluation.results import earlier_result, result_name
 from evaluation.settings import EvaluationSettings
 from evaluation.subject import (
@@ -257,6 +261,7 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     define_encoder_flags()
+    define_result_flags()
     flags.DEFINE_multi_string(
         "evaluation", None, f"An evaluation, {SHAPE}; may be given again.", required=True
     )
