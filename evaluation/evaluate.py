@@ -65,6 +65,7 @@ class Evaluation:
         settings: its settings.
         target: the dataset, its preprocessing and its metrics.
         metric: the key of the result that counts.
+        line: the text that it was read from.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Evaluation:
     settings: EvaluationSettings
     target: Target
     metric: str
+    line: str
 
     @property
     def file(self) -> str:
@@ -97,16 +99,18 @@ def parse_evaluation(text: str) -> Evaluation:
         targets = targets_of([dataset])
         if len(targets) != 1 or not targets[0].spec:
             raise UserError(f"{dataset!r} names no images; give TARGET=SPEC or a spec.")
-        return _evaluation(name, protocol, targets[0], arguments)
+        return _evaluation(text, name, protocol, targets[0], arguments)
     except ValueError as error:  # a UserError, or one of shlex about quotes
         raise UserError(f"The evaluation {name!r}: {error}") from None
 
 
-def _evaluation(name: str, protocol: str, target: Target, arguments: Sequence[str]) -> Evaluation:
+def _evaluation(
+    line: str, name: str, protocol: str, target: Target, arguments: Sequence[str]
+) -> Evaluation:
     if protocol in OTHERS:
         module = OTHERS[protocol]
         settings = settings_from_arguments(module.Settings, arguments)
-        return Evaluation(name, protocol, module.run, settings, target, module.METRIC)
+        return Evaluation(name, protocol, module.run, settings, target, module.METRIC, line)
     if protocol.rpartition("_")[0] not in ("few_shot", "finetune"):
         known = (*PROTOCOLS, *OTHERS)
         if protocol not in known:
@@ -119,7 +123,7 @@ def _evaluation(name: str, protocol: str, target: Target, arguments: Sequence[st
     if "metric" in fields:
         fields["metric"] = target.metrics[0]
     settings = settings_from_arguments(type(defaults), arguments, **fields)
-    return Evaluation(name, protocol, run, settings, target, target.metrics[0])
+    return Evaluation(name, protocol, run, settings, target, target.metrics[0], line)
 
 
 def parse_evaluations(texts: Sequence[str]) -> list[Evaluation]:
@@ -227,7 +231,9 @@ def evaluate(
         except DATA_ERRORS as error:
             failures[evaluation.name] = str(error)
             say(f"{evaluation.name} failed: {error}")
-        write_json(workdir / EVALUATIONS_FILE, {"results": results, "failures": failures})
+        lines = {e.name: e.line for e in evaluations}
+        found = {"lines": lines, "results": results, "failures": failures}
+        write_json(workdir / EVALUATIONS_FILE, found)
     return results, failures
 
 

@@ -104,7 +104,8 @@ class Study:
                 *(f"--config.{name}={_as_flag(value)}" for name, value in changes.items()),
                 f"--workdir={folder}",
             ]
-        lines = [self.plan.lines[name] for name in missing(run, self.plan, self.results)]
+        wanted = missing(run, self.plan, self.results)
+        lines = [e.line for e in self.plan.evaluations if e.name in wanted]
         more = [f"--data_dir={run.config.data_dir}"] if run.config.data_dir else []
         yield [
             "-m",
@@ -168,7 +169,7 @@ class Study:
         lines = [
             f"{len(plan.runs)} runs ({len(plan.arms)} arms, {len(plan.seeds)} seeds), "
             f"{len(waiting)} of this task's {len(self.share)} to do: "
-            f"{time_left(seconds, counts, 1) if waiting else 'nothing left'}."
+            f"{time_left(seconds, counts) if waiting else 'nothing left'}."
         ]
         if not_part := others(plan, self.results):
             lines.append(f"Not part of the study, and kept: {', '.join(not_part)}.")
@@ -209,17 +210,18 @@ class Study:
     def _write_record(self, run: Run, folder: pathlib.Path, seconds: float) -> None:
         """Writes the record of a run, with the evaluations that are done."""
         try:
-            new = read_json(folder / EVALUATIONS_FILE)["results"]
+            found = read_json(folder / EVALUATIONS_FILE)
             config = read_json(folder / CONFIG_FILE)
         except (FileNotFoundError, Damaged):
             return  # the evaluation failed before it had a result
         file, record = record_of(run, self.plan, self.results)
-        known = {e.name for e in self.plan.evaluations}
+        # A command that failed at once leaves the file of the one before it, for other lines.
+        asked = {e.name for e in self.plan.evaluations if found["lines"].get(e.name) == e.line}
         made = make_record(
             run,
             self.plan,
             config,
-            {name: result for name, result in new.items() if name in known},
+            {name: result for name, result in found["results"].items() if name in asked},
             {
                 "training": round(training_seconds(folder), 1),
                 "evaluation": round(seconds + record.get("seconds", {}).get("evaluation", 0.0), 1),

@@ -60,8 +60,7 @@ class Plan:
         arms: the names of the arms; the first is the baseline.
         seeds: the seeds.
         runs: all runs, seed by seed.
-        lines: {name: `NAME=PROTOCOL on DATASET`}.
-        evaluations: the same, read.
+        evaluations: what each run is evaluated by.
         dataset: the images that all runs are trained on.
         listings: {name of an evaluation: {split: `ImageDataset.listing`}}.
     """
@@ -70,7 +69,6 @@ class Plan:
     arms: Sequence[str]
     seeds: Sequence[int]
     runs: Sequence[Run]
-    lines: Mapping[str, str]
     evaluations: Sequence[Evaluation]
     dataset: ImageDataset
     listings: Mapping[str, Mapping[str, str]]
@@ -116,8 +114,7 @@ def make_plan(study: Mapping[str, Any], file: str = "") -> Plan:
         if key not in study:
             raise UserError(f"The study has no {key!r}; expected {_listed(KEYS)}.")
     arms, seeds = _checked_arms(study["arms"]), _checked_seeds(study["seeds"])
-    lines = [*study["evaluations"]]
-    evaluations = parse_evaluations(lines)
+    evaluations = parse_evaluations(study["evaluations"])
     if not evaluations:
         raise UserError("The study has no evaluations; give one or more.")
     config_file = config_path(study["config"])
@@ -140,7 +137,6 @@ def make_plan(study: Mapping[str, Any], file: str = "") -> Plan:
         arms=[*arms],
         seeds=seeds,
         runs=runs,
-        lines={e.name: line for e, line in zip(evaluations, lines, strict=True)},
         evaluations=evaluations,
         dataset=load_dataset(first.dataset, "train", data_dir),
         listings=check_data(evaluations, data_dir),

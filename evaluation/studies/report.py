@@ -155,7 +155,7 @@ def _markdown(
     for evaluation in plan.evaluations:
         own = [row for row in rows if row["evaluation"] == evaluation.name]
         if own:
-            line = plan.lines[evaluation.name].partition("=")[2]
+            line = evaluation.line.partition("=")[2]
             lines += ["", f"## {evaluation.name}", "", f"`{_short(line)}`: {_words(own[0])}.", ""]
             lines += _table(own)
     lines += _failures(failures)
@@ -220,18 +220,15 @@ def _failures(failures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines + [f"- {name}, {f['stage']}: {f['reason']}" for name, f in failures.items()]
 
 
-def time_left(
-    seconds: Mapping[str, Sequence[float]], waiting: Mapping[str, int], tasks: int
-) -> str:
+def time_left(seconds: Mapping[str, Sequence[float]], waiting: Mapping[str, int]) -> str:
     """Estimates how long the runs that are left take, from those that are done.
 
     Args:
         seconds: {arm: how long each of its finished runs took}.
         waiting: {arm: how many runs are left}.
-        tasks: how many tasks share them.
     """
     every = [value for values in seconds.values() for value in values]
     if not every:
         return "unknown until the first run is done"
     total = sum(count * float(np.mean(seconds.get(arm) or every)) for arm, count in waiting.items())
-    return f"about {clock(total / tasks)}"
+    return f"about {clock(total)}"

@@ -140,7 +140,8 @@ def test_evaluations_by_name(tmp_path, monkeypatch):
     assert results["near"] == read_json(tmp_path / "run" / evaluations[0].file)
     assert "10 train images" in failures["ten"]
     kept = read_json(tmp_path / "run" / evaluate_module.EVALUATIONS_FILE)
-    assert kept == json.loads(json.dumps({"results": results, "failures": failures}))
+    found = {"lines": kept["lines"], "results": results, "failures": failures}
+    assert kept == json.loads(json.dumps(found)) and [*kept["lines"].values()] == lines
     monkeypatch.setattr(evaluate_module, "say", lines.append)
     again, _ = evaluate(tmp_path / "run", evaluations[:1])
     assert again == {"near": results["near"]} and lines[-1] == "near: done before"
@@ -164,8 +165,8 @@ def test_verdicts_and_times():
     assert verdict({"low": -2.0, "high": -0.1}) == "**loss**"
     assert verdict({"low": -1.26, "high": 2.0}).endswith("more than +2.0 and less than -1.3")
     # Three of arm a at 10 s each, one of b, which has none yet, at the mean of all.
-    assert time_left({"a": [8.0, 12.0]}, {"a": 3, "b": 1}, 1) == "about 0:40"
-    assert "unknown" in time_left({}, {"a": 3}, 1)
+    assert time_left({"a": [8.0, 12.0]}, {"a": 3, "b": 1}) == "about 0:40"
+    assert "unknown" in time_left({}, {"a": 3})
 
 
 class Commands:
@@ -207,7 +208,8 @@ class Commands:
         accuracy = (seed + 1) / 10 + (0.05 + seed / 100 if arm != "baseline" else 0)
         one = {"accuracy": accuracy, "revision": 1, "versions": {"tensorflow": "2"}}
         results = {e.name: one for e in self.plan.evaluations}
-        write_json(folder / "evaluations.json", {"results": results, "failures": {}})
+        found = {"lines": {e.name: e.line for e in self.plan.evaluations}, "results": results}
+        write_json(folder / "evaluations.json", {**found, "failures": {}})
 
 
 def test_the_picture_shows_each_difference_with_its_interval():
@@ -319,6 +321,17 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(commands, tmp_path):
     commands.failing = None
     whole = commands.go(STUDY, tmp_path)
     assert not whole.failures() and commands.trained()[4:] == [("half", "0")]
+
+
+def test_results_of_another_evaluation_do_not_count_where_a_new_one_fails(commands, tmp_path):
+    commands.go(STUDY, tmp_path)
+    commands.failing = ("evaluate", "baseline", "0")
+    whole = commands.go(changed(evaluations=[f"{KNN} --k=3"]), tmp_path)
+    assert whole.failures()["baseline, seed 0"]["stage"] == "evaluation"
+    first, second = whole.plan.runs[:2]
+    for run, found in ((first, []), (second, ["kNN"])):
+        _, record = records.record_of(run, whole.plan, whole.results)
+        assert [*records.valid_results(record, whole.plan)] == found
 
 
 def test_tasks_share_the_runs_and_a_run_in_use_is_left_alone(commands, tmp_path):

@@ -11,6 +11,7 @@ from training.engine.strategy import mean_over_replicas
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
 from training.methods.momentum import follow, target_momentum, twin
+from training.methods.online_probe import Observe, unobserved
 
 
 class WeightNormDense(layers.Layer):
@@ -181,9 +182,9 @@ class DINO(keras.Model):
         last = len(self.teacher_temperatures) - 1
         return ops.take(self.teacher_temperatures, ops.minimum(epoch, last))
 
-    def teach(self, images: tf.Tensor) -> tf.Tensor:
-        """Computes the teacher's logits, float32 [B, K]."""
-        z = self.teacher_projector(self.encoder(images, training=True), training=True)
+    def teach(self, h: tf.Tensor) -> tf.Tensor:
+        """Computes the teacher's logits, float32 [B, K], of its features [B, D]."""
+        z = self.teacher_projector(h, training=True)
         return ops.cast(self.teacher_last_layer(z), "float32")
 
     def project(self, views: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor | None]:
@@ -199,12 +200,16 @@ class DINO(keras.Model):
         z_local = self.projector(features, training=True)
         return z, ops.reshape(z_local, (-1 if n is None else n, count, z_local.shape[-1]))
 
-    def train_step(self, views: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(
+        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+    ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}, and "local" [n, L, ...]; returns {name: scalar}."""
         step, n = self.optimizer.iterations, ops.shape(views["left"])[0]
         momentum = target_momentum(self.base_momentum, step, self.total_steps)
         temperature = self.teacher_temperature()
-        logits = self.teach(ops.concatenate([views["left"], views["right"]], axis=0))
+        both = ops.concatenate([views["left"], views["right"]], axis=0)
+        h = self.encoder(both, training=True)  # 2n x D
+        logits = self.teach(h)
         targets = teacher_probabilities(logits, self.center, temperature)
         targets = ops.reshape(targets, (2, n, targets.shape[-1]))
         with tf.GradientTape() as tape:
@@ -231,6 +236,7 @@ class DINO(keras.Model):
             "teacher_entropy": ops.mean(entropy),
             "teacher_temperature": temperature,
             "target_momentum": momentum,
+            **observe(h[n:]),
         }
 
     def _descend(self, tape, loss, frozen):
