@@ -1,4 +1,4 @@
-"""Linear probe by SGD on crops, as SimCLR, MoCo and BYOL each train theirs.
+"""Linear probe by SGD on crops, as the methods' authors each train theirs.
 
     python -m evaluation.sgd_probe --encoder=runs/simclr --dataset=folder:pets
 
@@ -10,11 +10,18 @@ recipe is that of the method that pretrained the encoder, unless --recipe names 
     simclr        90   4096    0.1 · B/256  cosine           Nesterov  zeros
     moco         100    256     30 · B/256  ÷10 at 60, 80    plain     N(0, 0.01²)
     byol          80   1024    0.2 · B/256  cosine           Nesterov  truncated N(0, 1/D)
+    barlow_twins 100    256    0.3 · B/256  cosine           plain     N(0, 0.01²)
+    vicreg       100    256   0.02 · B/256  cosine           plain     N(0, 0.01²)
+    moco_v3       90   1024      3 · B/256  cosine           plain     N(0, 0.01²)
+    dino         100   1024  0.001 · B/256  cosine           plain     N(0, 0.01²)
 
-all with momentum 0.9 and without weight decay. Sources: SimCLR (arXiv 2002.05709, appendix B.6)
-with google-research/simclr; facebookresearch/moco, main_lincls.py; BYOL (arXiv 2006.07733) with
-google-deepmind/deepmind-research, byol/configs/eval.py. SimSiam's has MoCo's numbers, which its
-paper (arXiv 2011.10566) tried too.
+all with momentum 0.9 and without weight decay (Barlow Twins and VICReg have 1e-6). Sources: SimCLR
+(arXiv 2002.05709, appendix B.6) with google-research/simclr; facebookresearch/moco, main_lincls.py;
+BYOL (arXiv 2006.07733) with google-deepmind/deepmind-research, byol/configs/eval.py;
+facebookresearch/barlowtwins, evaluate.py; facebookresearch/vicreg, README.md;
+facebookresearch/moco-v3, CONFIG.md (for vision transformers; ResNet-50 has 0.1);
+facebookresearch/dino, eval_linear.py, which takes the class tokens of the last four blocks; ours
+takes that of the last. SimSiam's has MoCo's numbers, which its paper (arXiv 2011.10566) tried too.
 
 A dataset with fewer than ten such batches gets smaller ones. Nothing is chosen: the classifier is
 trained on train and validation data together, as in BYOL. Five trials differ in the order of the
@@ -64,7 +71,8 @@ class Recipe:
         epochs: how many times the train data is gone through.
         batch_size: B, the number of images in a step.
         learning_rate: the learning rate at the start for B = 256; it is multiplied by B / 256.
-        schedule: "cosine" (to 0, with Nesterov momentum) or "steps" (`DROPS`, plain momentum).
+        schedule: "cosine" (to 0, with Nesterov momentum), "plain_cosine" (with plain momentum) or
+            "steps" (`DROPS`, plain momentum).
         initial: the initial weights: "zeros", "normal" or "fan_in".
         crop_sampler: the law of the crops, one of `sassl_tf.views.crops.CROP_SAMPLERS`.
     """
@@ -83,6 +91,10 @@ RECIPES = {
     "moco": MOCO,
     "byol": Recipe(80, 1024, 0.2, initial="fan_in", crop_sampler="byol"),
     "simsiam": MOCO,
+    "barlow_twins": Recipe(100, 256, 0.3, "plain_cosine", "normal", "torchvision"),
+    "vicreg": Recipe(100, 256, 0.02, "plain_cosine", "normal", "torchvision"),
+    "moco_v3": Recipe(90, 1024, 3.0, "plain_cosine", "normal", "torchvision"),
+    "dino": Recipe(100, 1024, 0.001, "plain_cosine", "normal", "torchvision"),
 }
 
 
@@ -316,6 +328,9 @@ def _optimizer(schedule, peak, steps):
     if schedule == "cosine":
         rate = schedules.CosineDecay(peak, steps)
         return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    if schedule == "plain_cosine":
+        rate = schedules.CosineDecay(peak, steps)
+        return TorchSGD(rate, momentum=0.9, weight_decay=0.0)
     # Keras takes a boundary for the last step of what comes before it.
     boundaries = [round(share * steps) - 1 for share in DROPS]
     rate = schedules.PiecewiseConstantDecay(boundaries, [peak, peak / 10, peak / 100])

@@ -23,6 +23,7 @@ from evaluation.training_batches import training_batches
 from sassl_tf.checked import read_json
 from sassl_tf.datasets import load_dataset
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
+from training.methods import METHODS
 
 FEW = {"epochs": 4, "batch_size": 8, "initial": "normal"}
 
@@ -49,7 +50,12 @@ def test_the_sources_numbers():
         "moco": (100, 256, 30.0, "steps", "normal"),
         "byol": (80, 1024, 0.2, "cosine", "fan_in"),
         "simsiam": (100, 256, 30.0, "steps", "normal"),
+        "barlow_twins": (100, 256, 0.3, "plain_cosine", "normal"),
+        "vicreg": (100, 256, 0.02, "plain_cosine", "normal"),
+        "moco_v3": (90, 1024, 3.0, "plain_cosine", "normal"),
+        "dino": (100, 1024, 0.001, "plain_cosine", "normal"),
     }
+    assert numbers.keys() == set(METHODS)  # each method has one
 
 
 def test_the_batch_fits_the_dataset():
@@ -65,7 +71,7 @@ def test_the_recipe_is_that_of_the_method(run):
         recipe_of(run / "data" / "alone.keras")
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "steps"])
+@pytest.mark.parametrize("schedule", ["cosine", "plain_cosine", "steps"])
 def test_the_descent_is_that_of_the_sources_by_hand(run, schedule):
     recipe = Recipe(learning_rate=3.0, schedule=schedule, **FEW)
     dataset, encoder = load_dataset(f"folder:{run / 'data'}"), tiny_encoder()
@@ -86,8 +92,10 @@ def test_the_descent_is_that_of_the_sources_by_hand(run, schedule):
             now = rate * (1 + np.cos(np.pi * step / steps)) / 2
             velocity = 0.9 * velocity - now * gradient
             weights += 0.9 * velocity - now * gradient
-        else:  # PyTorch's, a tenth from 60 % and from 80 % on
+        else:  # PyTorch's; with steps, a tenth from 60 % and from 80 % on
             now = rate / (1 if step < 9 else 10 if step < 12 else 100)
+            if schedule == "plain_cosine":
+                now = rate * (1 + np.cos(np.pi * step / steps)) / 2
             velocity = 0.9 * velocity + gradient
             weights -= now * velocity
     np.testing.assert_allclose(head.kernel, weights[:-1], atol=1e-4)
@@ -133,8 +141,8 @@ def test_test_images_choose_nothing(run, monkeypatch):
 
 
 def test_bad_input(run):
-    with pytest.raises(ValueError, match="no recipe 'dino'"):
-        evaluate(run, recipe="dino")
+    with pytest.raises(ValueError, match="no recipe 'swav'"):
+        evaluate(run, recipe="swav")
     with pytest.raises(ValueError, match=r"diverged at learning rate inf.*--learning_rate"):
         evaluate(run, trials=1, epochs=3, learning_rate=float("inf"))
     with pytest.raises(TypeError, match="epoch"):
