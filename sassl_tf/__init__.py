@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sassl_tf import samples as samples
     from sassl_tf import stylizers as stylizers
     from sassl_tf import views as views
+    from sassl_tf import vit as vit
     from sassl_tf.augmentation import SASSLAugmentation
     from sassl_tf.backbones import PyramidBackbone, load_backbone
     from sassl_tf.datasets import load_dataset
@@ -48,7 +49,7 @@ _HOMES = {
     "stylizer_from_variables": "sassl_tf.stylizers",
     "upload_preset": "sassl_tf.presets",
 }
-_MODULES = ("datasets", "plot", "samples", "stylizers", "views")
+_MODULES = ("datasets", "plot", "samples", "stylizers", "views", "vit")
 
 __all__ = [
     "ColorStatistics",

@@ -15,10 +15,18 @@ from sassl_tf.plot.charts import (
     scatter,
     style_map,
 )
-from sassl_tf.plot.grids import alpha_beta_grid, image_grid, show_image, style_grid, view_grid
+from sassl_tf.plot.grids import (
+    alpha_beta_grid,
+    attention_grid,
+    image_grid,
+    show_image,
+    style_grid,
+    view_grid,
+)
 
 __all__ = [
     "alpha_beta_grid",
+    "attention_grid",
     "bars",
     "bars_of_values",
     "curves",

@@ -45,6 +45,32 @@ def image_grid(columns: Mapping[str, Array], title: str | None = None) -> Figure
     return grid
 
 
+def attention_grid(images: Array, attention: Array, heads: int = 6) -> Figure:
+    """Draws images beside the attention of a vision transformer's class token to their patches.
+
+    Args:
+        images: uint8 [N, H, W, 3], or float in [0, 1].
+        attention: float [N, heads, h, w], as `sassl_tf.representation.attention.class_attention`
+            returns it.
+        heads: number of heads to draw, after their mean.
+    """
+    images, attention = np.asarray(images), np.asarray(attention)
+    maps = {"mean of heads": attention.mean(axis=1)}
+    for number in range(min(heads, attention.shape[1])):
+        maps[f"head {number + 1}"] = attention[:, number]
+    grid = figure(1.3 * (len(maps) + 1) + 0.2, 1.3 * len(images) + 0.5)
+    axes = grid.subplots(len(images), len(maps) + 1, squeeze=False)
+    axes[0, 0].set_title("image", fontsize=9)
+    for row, image in zip(axes, images, strict=True):
+        show_image(row[0], image)
+    for column, (name, values) in enumerate(maps.items(), start=1):
+        axes[0, column].set_title(name, fontsize=9)
+        for axis, value in zip(axes[:, column], values, strict=True):
+            axis.imshow(value, cmap="viridis", vmin=0)
+            axis.set_axis_off()
+    return grid
+
+
 def view_grid(images: Array, augment: SASSLAugmentation, count: int = 5, seed: int = 0) -> Figure:
     """Draws images and views of them by the layer: a row for each image, with `count` views.
 

@@ -24,6 +24,7 @@ BAD = {
     "local_crops": [-1],
     "local_size": [0],
     "batch_size": [0, -1, 1],
+    "accumulate": [0, -2],
     "epochs": [0.0, -1.0, math.nan, math.inf, 1e300],
     "seed": [-1, 2**31, 2**64],
     "encoder.name": [""],
@@ -171,6 +172,13 @@ def test_fields_that_do_not_go_together():
         check_config(config)
     config.moco.queue_size, config.moco.batch_norm_groups = 96, 7
     with pytest.raises(ValueError, match="batch_norm_groups is 7; expected a divisor"):
+        check_config(config)
+    config = moco.get_config("smoke")
+    config.accumulate = 3
+    with pytest.raises(ValueError, match=r"accumulate is 3; expected a divisor of batch_size, 32"):
+        check_config(config)
+    config.accumulate, config.moco.queue_size = 4, 100
+    with pytest.raises(ValueError, match=r"queue_size is 100; .* of batch_size / accumulate, 8"):
         check_config(config)
     config = simsiam.get_config("imagenet")
     config.optimizer.name = "lars"

@@ -15,6 +15,8 @@ from tests.training.test_moco_v3 import moco_v3
 from tests.training.test_simclr import views
 from tests.training.test_xla import METHODS, MORE_METHODS
 from training.methods.descent import descend
+from training.methods.online_probe import unobserved
+from training.methods.parts import WHOLE, Sums, parts_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -61,10 +63,10 @@ class Line(keras.Model):
         self.w = self.add_weight((1,), "ones", name="w")
         self.built = True
 
-    def train_step(self, x):
+    def train_step(self, x, observe=unobserved, part=WHOLE):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(self.w * x)
-        descend(self, tape, loss)
+        descend(self, tape, loss, part)
         return {"loss": loss}
 
 
@@ -78,6 +80,25 @@ def test_an_overflow_leaves_out_the_step_and_halves_the_scale(policy):
     assert float(line.w[0]) == 1 - 0.5 * 0.25 and float(line.optimizer.dynamic_scale) == scale
     line.train_step(tf.constant([float("inf")]))
     assert float(line.w[0]) == 1 - 0.5 * 0.25 and float(line.optimizer.dynamic_scale) == scale / 2
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
+def test_an_overflow_in_a_part_leaves_out_the_step_of_all_parts(policy):
+    line = Line()
+    line.compile(keras.optimizers.SGD(0.5))
+    line.optimizer.build(line.trainable_variables)
+    line.gradient_sums = Sums(line.trainable_variables)
+    scale = float(line.optimizer.dynamic_scale)
+    for values, expected in [
+        ((0.25, 0.75), 0.75),  # the mean of both
+        ((float("inf"), 0.25), 0.75),
+        ((0.25, float("inf")), 0.75),
+        ((0.5, 0.5), 0.5),  # nothing is left of them
+    ]:
+        for value, part in zip(values, parts_of(2), strict=True):
+            line.train_step(tf.constant([value]), part=part)
+        assert float(line.w[0]) == expected
+    assert float(line.optimizer.dynamic_scale) == scale / 4
 
 
 TWO_REPLICAS = """

@@ -113,6 +113,8 @@ def test_a_batch_that_does_not_part():
     check_batch_size(FourReplicas, 8)
     with pytest.raises(ValueError, match="batch_size is 6; expected a multiple of the 4 replicas"):
         check_batch_size(FourReplicas, 6)
+    with pytest.raises(ValueError, match="the 4 replicas, in 2 parts"):
+        check_batch_size(FourReplicas, 12, accumulate=2)
 
 
 def test_unknown_strategy():

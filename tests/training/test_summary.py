@@ -31,6 +31,7 @@ def test_what_decides_a_run_is_told():
     assert moving.endswith("α 0.1–0.3 to 0.4–1, β 0.1–0.3")
     assert [summary.style(layer) for layer in others.values()] == list(others)
     assert [summary.batch(64, 1), summary.batch(64, 4)] == ["64", "64, 16 on each of 4"]
+    assert summary.batch(64, 2, 4) == "64, in 4 parts of 16, 8 on each of 2"
     crops = ConfigDict({"image_size": 224, "local_crops": 8, "local_size": 96})
     assert summary.views(crops) == "views of 224 px and 8 small crops of 96 px"
     crops.local_crops = 0

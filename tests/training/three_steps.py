@@ -20,6 +20,7 @@ from training.methods.dino import DINO
 from training.methods.moco import MoCo
 from training.methods.moco_v3 import MoCoV3
 from training.methods.online_probe import OnlineProbe
+from training.methods.parts import WHOLE, Sums, parts_of
 from training.methods.simclr import SimCLR
 from training.methods.simsiam import SimSiam
 from training.methods.vicreg import VICReg
@@ -65,6 +66,10 @@ OPTIMIZERS = {
 }
 
 
+# A step in two parts, and the first part of the next.
+IN_PARTS = {name: [*parts_of(2), parts_of(2)[0]] for name in ("simsiam", "dino")}
+
+
 def batches(context):
     """Each pipeline's replicas get their parts of the global batch, in order."""
     rng = np.random.default_rng(0)
@@ -82,10 +87,13 @@ def three_steps(name, strategy):
         method = METHODS[name](strategy.num_replicas_in_sync > 1)
         method.compile(OPTIMIZERS[name]())
         method.optimizer.build(method.trainable_variables)
+        if name in IN_PARTS:
+            method.gradient_sums = Sums(method.trainable_variables)
         probe = OnlineProbe(method.encoder.output_shape[-1], 4)
     step = compiled_step(method, strategy, probe=probe)
     iterator = iter(strategy.distribute_datasets_from_function(batches))
-    found = {f"{name}/loss": [float(step(next(iterator))["loss"]) for _ in range(3)]}
+    parts = IN_PARTS.get(name, [WHOLE] * 3)
+    found = {f"{name}/loss": [float(step(next(iterator), part)["loss"]) for part in parts]}
     for number, variable in enumerate([*method.variables, *probe.variables]):
         # Moving statistics of groups that are not synchronized follow another order of averaging.
         if name != "moco" or "moving" not in variable.path:

@@ -121,7 +121,8 @@ def base() -> ml_collections.ConfigDict:
             "image_size": 224,
             "local_crops": 0,  # number of small crops beside the two views, for multi-crop
             "local_size": 96,  # px
-            "batch_size": 4096,  # over all replicas
+            "batch_size": 4096,  # of a step, over all replicas
+            "accumulate": 1,  # number of parts that the batch of a step is taken in
             "epochs": 100.0,
             "seed": 0,
             "encoder": {
@@ -131,6 +132,8 @@ def base() -> ml_collections.ConfigDict:
                 "zero_init_residual": False,
                 "synchronized_batch_norm": True,
                 "arguments": {},  # for the function
+                # A workdir, a .keras file or a preset whose weights to start from; "" for none.
+                "init_from": "",
                 "vit": {  # for vision transformers
                     "positions": "learned",  # or "sincos", fixed ones
                     "pool": "token",  # or "mean", of the patches

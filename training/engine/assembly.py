@@ -12,9 +12,11 @@ from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of
 from sassl_tf.image_augmentation import ImageAugmentation
 from training.encoders import build_encoder
+from training.initial_weights import initialize
 from training.input.pipeline import ORDER, batches_per_epoch, total_steps
 from training.methods import build_method
 from training.methods.online_probe import OnlineProbe
+from training.methods.parts import Sums
 from training.optimizers import build_optimizer
 from training.styles import build_augmentation
 
@@ -55,7 +57,9 @@ def make_plan(config: ConfigDict, strategy: tf.distribute.Strategy) -> Plan:
     return Plan(config, strategy, dataset, build_augmentation(config), steps_per_epoch)
 
 
-def compiled_method(config: ConfigDict, total_steps: int, steps_per_epoch: int) -> keras.Model:
+def compiled_method(
+    config: ConfigDict, total_steps: int, steps_per_epoch: int, begun: bool = False
+) -> keras.Model:
     """Builds the method of a config with its optimizer; both have all their variables.
 
     Under mixed_float16, Keras's `compile` also makes the optimizer scale the loss.
@@ -63,15 +67,23 @@ def compiled_method(config: ConfigDict, total_steps: int, steps_per_epoch: int) 
     Args:
         config: see `training/configs`.
         total_steps, steps_per_epoch: length of the run and of an epoch, for the schedules.
+        begun: True for a run whose checkpoint has the weights: `encoder.init_from` need not be
+            there any more.
     """
     # The seed is set here, so that the initial weights are the same whatever the style.
     keras.utils.set_random_seed(config.seed)
-    encoder = build_encoder(**config.encoder, image_size=config.image_size)
+    options = dict(config.encoder)
+    init_from = options.pop("init_from")
+    encoder = build_encoder(**options, image_size=config.image_size)
+    if init_from and not begun:
+        initialize(encoder, init_from)
     method = build_method(config, encoder, total_steps, steps_per_epoch)
     optimizer = build_optimizer(config.optimizer, config.batch_size, total_steps, steps_per_epoch)
     optimizer.build(method.trainable_variables)
     method.compile(optimizer)
     method.optimizer.build(method.trainable_variables)
+    if config.accumulate > 1:
+        method.gradient_sums = Sums(method.trainable_variables)
     return method
 
 

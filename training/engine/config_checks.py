@@ -209,6 +209,7 @@ FIELDS = {
     "local_crops": whole(0),
     "local_size": whole(1),
     "batch_size": BATCH,
+    "accumulate": whole(1),
     "epochs": number(0, 1_000_000, above=True),
     "seed": whole(0, SEEDS - 1),
     "encoder.name": NAME,
@@ -218,6 +219,7 @@ FIELDS = {
     "encoder.synchronized_batch_norm": SWITCH,
     "style": one_of(*STYLES, NONE),
     **{f"{style}.{name}": rule for style, rules in STYLE.items() for name, rule in rules.items()},
+    "encoder.init_from": TEXT,
     "encoder.vit.positions": one_of(*POSITIONS),
     "encoder.vit.pool": one_of(*POOLS),
     "encoder.vit.heads": whole(0),
@@ -311,18 +313,35 @@ def _method_has_its_section(config):
     )
 
 
+def _parts_hold_several_images(config):
+    batch, parts = config.batch_size, config.accumulate
+    if batch % parts or batch == parts:
+        return (
+            f"accumulate is {parts}; expected a divisor of batch_size, {batch}, that leaves "
+            "several images a part."
+        )
+    return None
+
+
+def _part(config):
+    """Returns the size of a part of a step's batch, and its name."""
+    if config.accumulate == 1:
+        return config.batch_size, "batch_size"
+    return config.batch_size // config.accumulate, "batch_size / accumulate"
+
+
 def _queue_holds_whole_batches(config):
-    size, batch = config.moco.queue_size, config.batch_size
+    size, (batch, name) = config.moco.queue_size, _part(config)
     if config.method == "moco" and size % batch:
-        return f"moco.queue_size is {size}; expected a multiple of batch_size, {batch}."
+        return f"moco.queue_size is {size}; expected a multiple of {name}, {batch}."
     return None
 
 
 def _groups_hold_several_images(config):
-    groups, batch = config.moco.batch_norm_groups, config.batch_size
+    groups, (batch, name) = config.moco.batch_norm_groups, _part(config)
     if config.method == "moco" and groups > 1 and (batch % groups or batch == groups):
         return (
-            f"moco.batch_norm_groups is {groups}; expected a divisor of batch_size, {batch}, that "
+            f"moco.batch_norm_groups is {groups}; expected a divisor of {name}, {batch}, that "
             "leaves several images a group."
         )
     return None
@@ -367,8 +386,9 @@ def _option_is_of_the_optimizer(field):
 TOGETHER: dict[tuple[str, ...], Callable] = {
     ("method",): _method_has_its_section,
     ("method", "local_crops"): _local_crops_have_a_method,
-    ("method", "batch_size", "moco.queue_size"): _queue_holds_whole_batches,
-    ("method", "batch_size", "moco.batch_norm_groups"): _groups_hold_several_images,
+    ("batch_size", "accumulate"): _parts_hold_several_images,
+    ("method", "batch_size", "accumulate", "moco.queue_size"): _queue_holds_whole_batches,
+    ("method", "batch_size", "accumulate", "moco.batch_norm_groups"): _groups_hold_several_images,
     **{
         ("optimizer.name", f"optimizer.{field}"): _option_is_of_the_optimizer(field)
         for field in OPTIMIZER_OPTIONS

@@ -39,11 +39,18 @@ from training.engine.strategy import (
     is_chief,
     make_strategy,
 )
-from training.engine.workdir import ENCODER_FILE, VIEWS_FILE, open_workdir, workdir_path
+from training.engine.workdir import (
+    ENCODER_FILE,
+    VIEWS_FILE,
+    checkpoint_steps,
+    open_workdir,
+    workdir_path,
+)
 from training.input.data_service import next_within
 from training.input.pipeline import distributed_batches, finish_sides
 from training.input.placement import placement
-from training.methods.online_probe import OnlineProbe
+from training.methods.online_probe import OnlineProbe, unobserved
+from training.methods.parts import WHOLE, parts_of
 from training.report import summary
 from training.report.loggers import DEFAULT, check_loggers
 from training.report.logs import say
@@ -89,7 +96,7 @@ def pretrain(
     check_config(config)
     check_loggers(loggers)
     strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
-    check_batch_size(strategy, config.batch_size)
+    check_batch_size(strategy, config.batch_size, config.accumulate)
     set_numerics(config)
     chief = is_chief(strategy)
     with locked(workdir_path(workdir), chief):
@@ -130,7 +137,12 @@ class Run:
         self.plan, self.workdir, self.start = plan, workdir, 0
         self.chief = is_chief(plan.strategy)
         with plan.strategy.scope():
-            self.method = compiled_method(plan.config, plan.total_steps, plan.steps_per_epoch)
+            self.method = compiled_method(
+                plan.config,
+                plan.total_steps,
+                plan.steps_per_epoch,
+                begun=bool(checkpoint_steps(workdir)),
+            )
             # After the method, whose weights are drawn as they would be without a probe.
             self.probe = online_probe(self.method.encoder, plan.dataset)
         self.checkpoints = Checkpoints(
@@ -166,15 +178,27 @@ class Run:
         with stop_requests() as stop, contextlib.closing(profiler):
             for step in range(self.start + 1, last + 1):
                 with profiler.step(step):
-                    scalars = train_step(batch)
+                    scalars = self._take(train_step, batch, next_batch, watch)
                 self._after_step(step, scalars, watch, stop_wanted(strategy, stop, step))
                 if step < last:
                     with watch.progress.waiting():
                         batch = next_batch()
         watch.close()
 
+    def _take(self, train_step, batch, next_batch, watch):
+        """Takes a step, whose batch comes in parts; returns the means of the parts' scalars."""
+        found = []
+        for part in parts_of(self.plan.config.accumulate):
+            if not part.first:
+                with watch.progress.waiting():
+                    batch = next_batch()
+            found.append(train_step(batch, part))
+        if len(found) == 1:
+            return found[0]
+        return {name: sum(part[name] for part in found) / len(found) for name in found[0]}
+
     def _input(self, data_service, reads_in_flight):
-        """Returns a function that gives the batches of the steps that are left, one a call."""
+        """Returns a function that gives the batches of the steps that are left, part by part."""
         plan = self.plan
         batches = distributed_batches(
             plan.strategy,
@@ -234,8 +258,8 @@ def compiled_step(
     strategy: tf.distribute.Strategy,
     finish: Callable[[Any], Any] = lambda batch: batch,
     probe: OnlineProbe | None = None,
-) -> Callable[[Any], dict[str, tf.Tensor]]:
-    """Returns the function `batch -> scalars` that trains for a step on every replica.
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """Returns the function of a batch that trains on every replica.
 
     Args:
         method: a compiled Keras model, built in the strategy's scope.
@@ -244,23 +268,27 @@ def compiled_step(
         probe: what is trained beside it, on the share's "label"; None for nothing.
 
     Returns:
-        A `tf.function`; its scalars are means over the replicas.
+        A function `train_step(batch, part)` to {name: mean over the replicas}. `part` is the `Part`
+        of the step that the batch is, and need not be given where it is the whole.
     """
 
-    def on_replica(share):
-        if probe is None:
-            return method.train_step(finish(share))
-        return method.train_step(finish(share), probe.observer(share["label"]))
+    @functools.cache
+    def compiled(part):
+        def on_replica(share):
+            observe = unobserved if probe is None else probe.observer(share["label"])
+            return method.train_step(finish(share), observe, part)
 
-    @tf.function(autograph=False)  # AutoGraph takes seconds to read Keras, and changes nothing
-    def train_step(batch):
-        scalars = strategy.run(on_replica, args=(batch,))
-        return {
-            name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
-            for name, value in scalars.items()
-        }
+        @tf.function(autograph=False)  # AutoGraph takes seconds to read Keras, and changes nothing
+        def train_step(batch):
+            scalars = strategy.run(on_replica, args=(batch,))
+            return {
+                name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
+                for name, value in scalars.items()
+            }
 
-    return train_step
+        return train_step
+
+    return lambda batch, part=WHOLE: compiled(part)(batch)
 
 
 def first_share(strategy: tf.distribute.Strategy, batch: Any) -> Any:

@@ -78,11 +78,22 @@ def _tpu(name):
     return tf.distribute.TPUStrategy(resolver)
 
 
-def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
-    """Raises a ValueError if a global batch cannot be divided equally among the replicas."""
+def check_batch_size(
+    strategy: tf.distribute.Strategy, batch_size: int, accumulate: int = 1
+) -> None:
+    """Raises a ValueError if a batch cannot be divided equally among the replicas and parts.
+
+    Args:
+        strategy: a `tf.distribute.Strategy`.
+        batch_size: over all replicas and parts.
+        accumulate: number of parts that a step's batch is taken in.
+    """
     count = strategy.num_replicas_in_sync
-    if batch_size % count:
-        raise UserError(f"batch_size is {batch_size}; expected a multiple of the {count} replicas.")
+    if batch_size % (count * accumulate):
+        parts = f", in {accumulate} parts (accumulate) for each" if accumulate > 1 else ""
+        raise UserError(
+            f"batch_size is {batch_size}; expected a multiple of the {count} replicas{parts}."
+        )
 
 
 def checkpoint_options(strategy: tf.distribute.Strategy) -> tf.train.CheckpointOptions:

@@ -22,6 +22,7 @@ from training.report.logs import say
 COMMANDS_FILE = "commands.txt"
 METRICS_FILE = "metrics.jsonl"
 VIEWS_FILE = "views.png"
+ATTENTION_FILE = "attention.png"
 CHECKPOINTS_FOLDER = "checkpoints"
 LOCK_FILE = ".lock"
 STYLIZER_FILE = "compact.safetensors"  # the result of a distillation

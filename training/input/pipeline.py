@@ -93,7 +93,9 @@ def distributed_batches(
             augment,
             start_step,
             share=(context.input_pipeline_id, context.num_input_pipelines),
-            replica_batch_size=context.get_per_replica_batch_size(config.batch_size),
+            replica_batch_size=context.get_per_replica_batch_size(
+                config.batch_size // config.accumulate
+            ),
             reads=reads,
         )
         return served(own, data_service) if data_service else own
@@ -110,17 +112,18 @@ def view_batches(
     replica_batch_size: int | None = None,
     reads: int = READS_IN_FLIGHT,
 ) -> tf.data.Dataset:
-    """An endless dataset of batches of views.
+    """An endless dataset of batches of views; with `config.accumulate`, of the parts of them.
 
     Args:
         dataset: an `ImageDataset`.
-        config: a pretraining config: `seed`, `batch_size`, `image_size`, `views`, `local_crops` and
-            `local_size`; for factors that move, also `epochs` and the section of the style.
+        config: a pretraining config: `seed`, `batch_size`, `accumulate`, `image_size`, `views`,
+            `local_crops` and `local_size`; for factors that move, also `epochs` and the section of
+            the style.
         augment: the layer that stylizes the views whose config asks for it, or None.
         start_step: the first batch is that of this step.
         share: (number, count) of the host: of each global batch, cut into `count` parts, it makes
             the part of this number.
-        replica_batch_size: how many images a batch has; None: the host's part.
+        replica_batch_size: how many images a replica gets at a time; None: the host's part.
         reads: how many images (or windows, with `config.shuffle_window`) are read at a time.
 
     Returns:
@@ -134,7 +137,9 @@ def view_batches(
     """
     number, hosts = share
     count, size, batch_size = len(dataset), config.image_size, config.batch_size
-    part = batch_size // hosts
+    # What is trained on at a time, and this host's share of it.
+    chunk = batch_size // config.accumulate
+    part = chunk // hosts
     steps_per_epoch = batches_per_epoch(dataset, config)
     epoch_length = steps_per_epoch * batch_size
     last_step = total_steps(config, steps_per_epoch)
@@ -144,7 +149,7 @@ def view_batches(
     @tf.autograph.experimental.do_not_convert
     def fetch(place):
         # The host's images come one after the other; its part of a batch lies among the others'.
-        position = place // part * batch_size + number * part + place % part
+        position = place // part * chunk + number * part + place % part
         _, index = shuffled_index(position, count, epoch_length, config.seed)
         return position, index, dataset.fetch(index)
 
@@ -171,9 +176,9 @@ def view_batches(
     def finish(element):
         return finish_sides(element, config, augment)
 
-    # The source is numbers of steps, so that a data service deals out whole batches.
-    steps = tf.data.Dataset.range(start_step, tf.int64.max)
-    places = steps.flat_map(lambda step: tf.data.Dataset.range(step * part, (step + 1) * part))
+    # The source is numbers of batches, so that a data service deals out whole ones.
+    chunks = tf.data.Dataset.range(start_step * config.accumulate, tf.int64.max)
+    places = chunks.flat_map(lambda at: tf.data.Dataset.range(at * part, (at + 1) * part))
     # Reading waits and decoding computes, so each has a parallelism of its own.
     fetched = places.map(fetch, num_parallel_calls=reads, deterministic=True)
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}

@@ -11,6 +11,7 @@ from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
 from training.methods.heads import mlp
 from training.methods.online_probe import Observe, unobserved
+from training.methods.parts import WHOLE, Part
 
 _EPSILON = 1e-5  # of the source's batch normalisation, which standardises the projections
 
@@ -70,7 +71,10 @@ class BarlowTwins(keras.Model):
         return self.encoder(images, training=training)
 
     def train_step(
-        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+        self,
+        views: dict[str, tf.Tensor],
+        observe: Observe = unobserved,
+        part: Part = WHOLE,
     ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         with tf.GradientTape() as tape:
@@ -81,7 +85,7 @@ class BarlowTwins(keras.Model):
             correlation = cross_correlation(global_batch(z_left), global_batch(z_right))
             invariance, redundancy = terms(correlation)
             loss = invariance + self.redundancy_weight * redundancy
-        descend(self, tape, loss)
+        descend(self, tape, loss, part)
         z_left, z_right = normalize(z_left), normalize(z_right)
         return {
             "loss": loss,

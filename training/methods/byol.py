@@ -11,6 +11,7 @@ from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
 from training.methods.momentum import follow, target_momentum, twin
 from training.methods.online_probe import Observe, unobserved
+from training.methods.parts import WHOLE, Part
 
 
 def head(name: str, input_dim: int, hidden_dim: int, output_dim: int) -> keras.Sequential:
@@ -79,7 +80,10 @@ class BYOL(keras.Model):
         return self.target_projector(self.target_encoder(images, training=True), training=True)
 
     def train_step(
-        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+        self,
+        views: dict[str, tf.Tensor],
+        observe: Observe = unobserved,
+        part: Part = WHOLE,
     ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         # One view at a time, as in the source: batch norm is over images of one view. (The two
@@ -94,9 +98,10 @@ class BYOL(keras.Model):
             loss = ops.mean(loss)
         # τ of this step, before the optimizer counts it.
         tau = target_momentum(self.base_momentum, self.optimizer.iterations, self.total_steps)
-        descend(self, tape, loss)
-        follow(self.target_encoder, self.encoder, tau)
-        follow(self.target_projector, self.projector, tau)
+        descend(self, tape, loss, part)
+        if part.last:
+            follow(self.target_encoder, self.encoder, tau)
+            follow(self.target_projector, self.projector, tau)
         return {
             "loss": loss,
             "alignment": alignment(normalize(z_left), normalize(z_right)),

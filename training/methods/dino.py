@@ -12,6 +12,7 @@ from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
 from training.methods.momentum import follow, target_momentum, twin
 from training.methods.online_probe import Observe, unobserved
+from training.methods.parts import WHOLE, Part, Sums
 
 
 class WeightNormDense(layers.Layer):
@@ -154,6 +155,7 @@ class DINO(keras.Model):
             aggregation="only_first_replica",  # every replica computes the same
             autocast=False,
         )
+        self.logit_sums = Sums([self.center])
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
         self.frozen_steps = round(freeze_last_layer * steps_per_epoch)
         self.base_momentum = base_momentum
@@ -201,7 +203,10 @@ class DINO(keras.Model):
         return z, ops.reshape(z_local, (-1 if n is None else n, count, z_local.shape[-1]))
 
     def train_step(
-        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+        self,
+        views: dict[str, tf.Tensor],
+        observe: Observe = unobserved,
+        part: Part = WHOLE,
     ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}, and "local" [n, L, ...]; returns {name: scalar}."""
         step, n = self.optimizer.iterations, ops.shape(views["left"])[0]
@@ -218,15 +223,11 @@ class DINO(keras.Model):
             student = ops.reshape(student, (2, n, student.shape[-1]))
             local = None if z_local is None else self.last_layer(z_local)
             loss = dino_loss(targets, student, local, self.student_temperature)
-        self._descend(tape, loss, frozen=step < self.frozen_steps)
-        for teacher, learner in (
-            (self.encoder, self.student),
-            (self.teacher_projector, self.projector),
-            (self.teacher_last_layer, self.last_layer),
-        ):
-            follow(teacher, learner, momentum)
-        mean = mean_over_replicas(ops.mean(logits, axis=0))
-        self.center.assign(self.center_momentum * self.center + (1 - self.center_momentum) * mean)
+        self._descend(tape, loss, part, frozen=step < self.frozen_steps)
+        mean = mean_over_replicas(ops.mean(logits, axis=0)) / part.count
+        (mean,) = self.logit_sums.add([mean], part)
+        if part.last:
+            self._follow(momentum, mean)
         z_left, z_right = normalize(z[:n]), normalize(z[n:])
         entropy = -ops.sum(targets * ops.log(ops.maximum(targets, 1e-30)), axis=-1)
         return {
@@ -239,14 +240,25 @@ class DINO(keras.Model):
             **observe(h[n:]),
         }
 
-    def _descend(self, tape, loss, frozen):
+    def _follow(self, momentum, mean):
+        """Moves the teacher after the student, and the centre after the mean of its logits."""
+        for teacher, student in (
+            (self.encoder, self.student),
+            (self.teacher_projector, self.projector),
+            (self.teacher_last_layer, self.last_layer),
+        ):
+            follow(teacher, student, momentum)
+        self.center.assign(self.center_momentum * self.center + (1 - self.center_momentum) * mean)
+
+    def _descend(self, tape, loss, part, frozen):
         """Takes a step, and puts the last layer back as it was while it is frozen.
 
         The source leaves it out of the optimizer's step. Here its moments follow the gradient from
         the start: Adam's correction of their zero beginning counts the steps of all weights.
         """
-        before = [(v, ops.copy(v)) for v in self.last_layer.trainable_variables]
-        descend(self, tape, loss)
+        held = self.last_layer.trainable_variables if part.last else []
+        before = [(v, ops.copy(v)) for v in held]
+        descend(self, tape, loss, part)
         for variable, value in before:
             variable.assign(ops.where(frozen, value, variable))
 

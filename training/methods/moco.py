@@ -12,6 +12,7 @@ from training.methods.contrastive import normalize, spread
 from training.methods.descent import descend
 from training.methods.momentum import follow, twin
 from training.methods.online_probe import Observe, unobserved
+from training.methods.parts import WHOLE, Part
 
 
 def info_nce(
@@ -93,17 +94,21 @@ class MoCo(keras.Model):
         return self.encoder(images, training=training)
 
     def train_step(
-        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+        self,
+        views: dict[str, tf.Tensor],
+        observe: Observe = unobserved,
+        part: Part = WHOLE,
     ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         self._check_batch(views["left"])
-        follow(self.key_encoder, self.encoder, self.momentum)
-        follow(self.key_projector, self.projector, self.momentum)
+        if part.first:
+            follow(self.key_encoder, self.encoder, self.momentum)
+            follow(self.key_projector, self.projector, self.momentum)
         k = ops.stop_gradient(self._keys(views["right"]))  # n x C
         with tf.GradientTape() as tape:
             h, q = self._encode_in_groups(self.encoder, self.projector, views["left"])
             loss, accuracy = info_nce(q, k, self.queue, self.temperature)
-        descend(self, tape, loss)
+        descend(self, tape, loss, part)
         self._enqueue(global_batch(k))
         return {
             "loss": loss,

@@ -14,6 +14,7 @@ from training.methods.descent import descend
 from training.methods.heads import mlp
 from training.methods.momentum import follow, target_momentum, twin
 from training.methods.online_probe import Observe, unobserved
+from training.methods.parts import WHOLE, Part
 
 
 def contrastive_loss(q: tf.Tensor, k: tf.Tensor, temperature: float) -> tuple[tf.Tensor, tf.Tensor]:
@@ -121,12 +122,16 @@ class MoCoV3(keras.Model):
         return normalize(self.predictor(z, training=True))
 
     def train_step(
-        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+        self,
+        views: dict[str, tf.Tensor],
+        observe: Observe = unobserved,
+        part: Part = WHOLE,
     ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         m = target_momentum(self.base_momentum, self.optimizer.iterations, self.total_steps)
-        follow(self.key_encoder, self.encoder, m)
-        follow(self.key_projector, self.projector, m)
+        if part.first:
+            follow(self.key_encoder, self.encoder, m)
+            follow(self.key_projector, self.projector, m)
         # One view at a time, as in the source: batch norm is over images of one view.
         k_left, k_right = self.key(views["left"]), self.key(views["right"])
         with tf.GradientTape() as tape:
@@ -135,7 +140,7 @@ class MoCoV3(keras.Model):
             loss_left, accuracy_left = contrastive_loss(q_left, k_right, self.temperature)
             loss_right, accuracy_right = contrastive_loss(q_right, k_left, self.temperature)
             loss = loss_left + loss_right
-        descend(self, tape, loss)
+        descend(self, tape, loss, part)
         return {
             "loss": loss,
             "contrastive_accuracy": (accuracy_left + accuracy_right) / 2,

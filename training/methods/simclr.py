@@ -10,6 +10,7 @@ from training.engine.strategy import several_replicas
 from training.methods.contrastive import alignment, normalize, nt_xent, uniformity
 from training.methods.descent import descend
 from training.methods.online_probe import Observe, unobserved
+from training.methods.parts import WHOLE, Part
 
 
 class SimCLR(keras.Model):
@@ -56,7 +57,10 @@ class SimCLR(keras.Model):
         return self.encoder(images, training=training)
 
     def train_step(
-        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+        self,
+        views: dict[str, tf.Tensor],
+        observe: Observe = unobserved,
+        part: Part = WHOLE,
     ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         n = ops.shape(views["left"])[0]
@@ -66,7 +70,7 @@ class SimCLR(keras.Model):
             z = normalize(self.projector(h, training=True))  # 2n x projection_dim
             z_left, z_right = z[:n], z[n:]
             loss, accuracy = nt_xent(z_left, z_right, self.temperature)
-        descend(self, tape, loss)
+        descend(self, tape, loss, part)
         return {
             "loss": loss,
             "contrastive_accuracy": accuracy,

@@ -10,6 +10,7 @@ from training.engine.strategy import several_replicas
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
 from training.methods.online_probe import Observe, unobserved
+from training.methods.parts import WHOLE, Part
 
 
 class SimSiam(keras.Model):
@@ -65,7 +66,10 @@ class SimSiam(keras.Model):
         return self.encoder(images, training=training)
 
     def train_step(
-        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+        self,
+        views: dict[str, tf.Tensor],
+        observe: Observe = unobserved,
+        part: Part = WHOLE,
     ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         with tf.GradientTape() as tape:
@@ -75,7 +79,7 @@ class SimSiam(keras.Model):
             z_right = self.projector(h_right, training=True)
             p_left, p_right = (self.predictor(z, training=True) for z in (z_left, z_right))
             loss = distance(p_left, z_right) / 2 + distance(p_right, z_left) / 2
-        descend(self, tape, loss)
+        descend(self, tape, loss, part)
         z_left, z_right = normalize(z_left), normalize(z_right)
         return {
             "loss": loss,

@@ -11,6 +11,7 @@ from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
 from training.methods.heads import mlp
 from training.methods.online_probe import Observe, unobserved
+from training.methods.parts import WHOLE, Part
 
 _EPSILON = 1e-4  # under the root of the standard deviation
 
@@ -86,7 +87,10 @@ class VICReg(keras.Model):
         return self.encoder(images, training=training)
 
     def train_step(
-        self, views: dict[str, tf.Tensor], observe: Observe = unobserved
+        self,
+        views: dict[str, tf.Tensor],
+        observe: Observe = unobserved,
+        part: Part = WHOLE,
     ) -> dict[str, tf.Tensor]:
         """Trains on a batch {"left", "right"}; returns {name: scalar}."""
         with tf.GradientTape() as tape:
@@ -96,20 +100,20 @@ class VICReg(keras.Model):
                 ops.cast(self.projector(h, training=True), "float32") for h in (h_left, h_right)
             )
             all_left, all_right = global_batch(left), global_batch(right)
-            parts = {
+            terms = {
                 "invariance": invariance(left, right),
                 "variance": (variance(all_left) + variance(all_right)) / 2,
                 "covariance": covariance(all_left) + covariance(all_right),
             }
             loss = sum(
-                weight * part
-                for weight, part in zip(self.weights_of_terms, parts.values(), strict=True)
+                weight * term
+                for weight, term in zip(self.weights_of_terms, terms.values(), strict=True)
             )
-        descend(self, tape, loss)
+        descend(self, tape, loss, part)
         z_left, z_right = normalize(left), normalize(right)
         return {
             "loss": loss,
-            **parts,
+            **terms,
             "alignment": alignment(z_left, z_right),
             "spread": spread(z_left),
             **observe(h_right),

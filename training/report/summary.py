@@ -45,7 +45,7 @@ def before(run: Run, data_service: str) -> str:
         "encoder": f"{config.encoder.name}, {weights:.1f} M parameters, {config.precision}",
         "style": style(plan.augment, ends_of(config)),
         "devices": devices(plan.strategy),
-        "batch": batch(config.batch_size, plan.strategy.num_replicas_in_sync),
+        "batch": batch(config.batch_size, plan.strategy.num_replicas_in_sync, config.accumulate),
         "steps": f"{plan.total_steps:,}, {epochs}{continuing}",
         "input": source(config.augment_on, data_service),
         "workdir": run.workdir,
@@ -156,9 +156,10 @@ def devices(strategy: tf.distribute.Strategy) -> str:
     return f"{count} CPU{among}, {os.cpu_count()} cores here; {gpus}"
 
 
-def batch(size: int, replicas: int) -> str:
-    """Returns the size of the global batch, and of each replica's share of it."""
-    return f"{size}" if replicas == 1 else f"{size}, {size // replicas} on each of {replicas}"
+def batch(size: int, replicas: int, parts: int = 1) -> str:
+    """Returns the size of a step's batch, and of what each replica trains on at a time."""
+    line = f"{size}" if parts == 1 else f"{size}, in {parts} parts of {size // parts}"
+    return line if replicas == 1 else f"{line}, {size // parts // replicas} on each of {replicas}"
 
 
 def source(augment_on: str, data_service: str) -> str:

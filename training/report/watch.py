@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from sassl_tf import plot
-from training.engine.workdir import VIEWS_FILE
+from sassl_tf.representation.attention import class_attention, has_class_attention
+from training.engine.workdir import ATTENTION_FILE, VIEWS_FILE
 from training.report.loggers import DEFAULT
 from training.report.metrics import MetricsWriter
 from training.report.pictures import draw_views, first_views
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from training.engine.loop import Run
 
 PICTURED_IMAGES = 8
+PICTURED_ATTENTION = 4  # images
 
 
 class Watch:
@@ -52,6 +54,7 @@ class Watch:
             return
         plan = self._run.plan
         columns = first_views(plan.dataset, batch, PICTURED_IMAGES)
+        self._pictured = columns["original"][:PICTURED_ATTENTION]
         views = draw_views(columns, plan.config.dataset)
         plot.save(views, self._run.workdir / VIEWS_FILE)
         self._metrics.write_picture(step, "views", plot.pixels(views))
@@ -70,8 +73,18 @@ class Watch:
         row.update(self.progress.measure(step))
         if representation:
             row.update(self._representation.measure())
+            self._picture_attention(step)
         self.progress.show(step, row)
         self._metrics.write(step, row)
+
+    def _picture_attention(self, step):
+        """Draws the class token's attention in the first images, if the encoder has one."""
+        encoder = self._run.method.encoder
+        if not has_class_attention(encoder):
+            return
+        drawn = plot.attention_grid(self._pictured, class_attention(encoder, self._pictured))
+        plot.save(drawn, self._run.workdir / ATTENTION_FILE)
+        self._metrics.write_picture(step, "attention", plot.pixels(drawn))
 
     def estimate(self, step: int) -> None:
         """Prints how long the run will take."""
