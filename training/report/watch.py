@@ -73,6 +73,11 @@ class Watch:
         self.progress.show(step, row)
         self._metrics.write(step, row)
 
+    def flush(self) -> None:
+        """Writes the rows that are not written yet; call it before a checkpoint is saved."""
+        if self._run.chief:
+            self._metrics.flush()
+
     def estimate(self, step: int) -> None:
         """Prints how long the run will take."""
         if self._run.chief:
