@@ -75,6 +75,7 @@ bench: $(READY)
 	$(BENCH).evaluation --images=$(IMAGES) --solver=lbfgs --repeats=3 --output=$(FRESH)/evaluation.json
 	$(BENCH).data_service --workers=1 --workers=4 --batches=20 --elements=90 \
 		--output=$(FRESH)/data_service.json
+	$(BENCH).latency --images=1024 --seconds=2 --output=$(FRESH)/latency.json
 	$(BENCH).compare --fresh=$(FRESH)
 
 # All of it, into the committed results; an hour, on an idle machine. PyTorch, albumentations,
@@ -92,6 +93,8 @@ bench-all: $(READY) $(HUB)/saved_model.pb
 		--contents=photographs=$(IMAGES)/val --output=$(RESULTS)/domains.json
 	$(BENCH).evaluation --images=$(IMAGES) --output=$(RESULTS)/evaluation.json
 	$(BENCH).data_service --output=$(RESULTS)/data_service.json
+	$(BENCH).latency --output=$(RESULTS)/latency.json
+	$(BENCH).at_size --output=$(RESULTS)/at_size.json
 
 build/hub_module/saved_model.pb: $(READY)
 	$(BIN)/python -m tests.stylizers.hub_module build/hub_module

@@ -98,6 +98,28 @@ def of_domains(report):
     }
 
 
+def of_latency(report):
+    """More reads in flight and windows of neighbours, against the fewest single reads."""
+    ratios = {}
+    for ms in sorted({row["ms"] for row in report["rows"]}):
+        rows = [row for row in report["rows"] if row["ms"] == ms]
+        base = rows[0]["images_per_second"]["records"]
+        for row in rows:
+            for form, speed in row["images_per_second"].items():
+                name = f"{form}, {row['reads']} reads of {ms:g} ms in flight"
+                ratios[f"{name}/records, {rows[0]['reads']}"] = speed / base
+    return ratios
+
+
+def of_at_size(report):
+    """The first look at a dataset, and its load afterwards."""
+    return {
+        f"{row['dataset']}: first look/later load, seconds": row["first_look_seconds"]
+        / row["load_seconds"]
+        for row in report["rows"]
+    }
+
+
 RATIOS = {
     "views.json": of_views,
     "view_pipelines.json": of_view_pipelines,
@@ -106,6 +128,8 @@ RATIOS = {
     "domains.json": of_domains,
     "evaluation.json": of_evaluation,
     "data_service.json": of_data_service,
+    "latency.json": of_latency,
+    "at_size.json": of_at_size,
 }
 
 

@@ -1,10 +1,10 @@
 """Encoders on disk: a `.keras` file, the workdir of a pretraining that wrote one, or a preset."""
 
-import pathlib
-
 import keras
 
 from sassl_tf.checked import read_json
+from sassl_tf.paths import AnyPath, as_path
+from sassl_tf.presets import HUGGING_FACE, KAGGLE
 from sassl_tf.presets import encoder_file as encoder_file
 from sassl_tf.presets import load_encoder as load_encoder
 from sassl_tf.typing import PathLike
@@ -13,13 +13,15 @@ from training.engine.workdir import CONFIG_FILE
 DEFAULT_IMAGE_SIZE = 224
 
 
-def workdir_of(path: PathLike) -> pathlib.Path | None:
+def workdir_of(path: PathLike) -> AnyPath | None:
     """Returns the pretraining workdir that `path` is, or lies in, as a Path; None if there is none.
 
     Args:
         path: as for `load_encoder`.
     """
-    path = pathlib.Path(path).expanduser()
+    if str(path).startswith((HUGGING_FACE, KAGGLE)):
+        return None
+    path = as_path(path)
     if path.is_dir():
         return path
     return path.parent if (path.parent / CONFIG_FILE).is_file() else None
@@ -45,6 +47,7 @@ def default_image_size(path: PathLike, encoder: keras.Model) -> int:
 def _configured_image_size(path):
     # A download is in a cache by now, and a file that is gone since the encoder was loaded has no
     # config either.
-    file = encoder_file(path) if "://" in str(path) else pathlib.Path(path).expanduser()
+    is_preset = str(path).startswith((HUGGING_FACE, KAGGLE))
+    file = encoder_file(path) if is_preset else as_path(path)
     config = (file if file.is_dir() else file.parent) / CONFIG_FILE
     return read_json(config).get("image_size") if config.is_file() else None

@@ -16,7 +16,6 @@ not done again. One that fails is told at the end, and the others go on.
 
 import dataclasses
 import functools
-import pathlib
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -204,7 +203,7 @@ def evaluate(
     Raises:
         UserError: no such encoder.
     """
-    workdir = pathlib.Path(result_workdir(encoder_path, workdir))
+    workdir = result_workdir(encoder_path, workdir)
     encoder = load_encoder(encoder_path)
     shared = {
         "data_dir": data_dir,

@@ -10,7 +10,6 @@ are taken from all subfolders, in sorted order, and prepared as the evaluations 
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from sassl_tf.datasets.dataset import os_bytes
 from sassl_tf.datasets.folder import every_image
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
+from sassl_tf.paths import AnyPath, as_path
 from sassl_tf.representation.features import (
     CROP_PROPORTION,
     PREPARATION,
@@ -121,13 +121,13 @@ def frozen_encoder_from_flags() -> FrozenEncoder:
     )
 
 
-def check_output(output: PathLike) -> pathlib.Path:
+def check_output(output: PathLike) -> AnyPath:
     """Returns the output's Path.
 
     Raises:
         ValueError: its name says no known format.
     """
-    output = pathlib.Path(output).expanduser()
+    output = as_path(output)
     if output.suffix not in FORMATS:
         raise UserError(
             f"The output is {str(output)!r}; give a name that ends with {' or '.join(FORMATS)}, "

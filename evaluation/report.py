@@ -11,7 +11,6 @@ stylizer, or with another precision of it, are a variant of their own. The outpu
 
 import collections
 import json
-import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from sassl_tf import plot
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
+from sassl_tf.paths import as_path
 from sassl_tf.typing import PathLike
 from training.command import binary
 from training.configs.earlier import up_to_date
@@ -74,7 +74,7 @@ def read_run(workdir: PathLike) -> dict[str, Any]:
     Raises:
         ValueError: the folder is no workdir, it has no results yet, or one of its files is damaged.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = as_path(workdir)
     config_file = workdir / CONFIG_FILE
     if not config_file.is_file():
         raise UserError(f"{workdir} is no pretraining workdir: there is no {CONFIG_FILE} in it.")
@@ -270,7 +270,7 @@ def write_report(workdirs: Iterable[PathLike], output: PathLike, metric: str = "
     if not rows:
         raise UserError(f"None of the {len(runs)} workdirs has a result with {metric}.")
     text = markdown(rows, runs, metric)
-    output = pathlib.Path(output)
+    output = as_path(output)
     with replacing(output / "report.json") as beside:
         facts = [{k: run[k] for k in ("workdir", "config", "commands")} for run in runs]
         content = {"metric": metric, "rows": rows, "runs": facts}

@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from sassl_tf.checked import cached, read_json, write_json
 from sassl_tf.datasets.dataset import fingerprint_of
+from sassl_tf.paths import as_path
 from sassl_tf.typing import PathLike
 from training.engine.workdir import this_command
 
@@ -158,7 +159,8 @@ def read_results(workdir: PathLike) -> list[dict[str, Any]]:
         Damaged: a ValueError; a file is damaged.
     """
     # A hidden file was being written.
-    contents = map(read_json, sorted(pathlib.Path(workdir).glob("[!.]*-*.json")))
+    files = sorted(as_path(workdir).glob("[!.]*-*.json"), key=str)
+    contents = map(read_json, files)
     return [content for content in contents if "evaluation" in content]
 
 

@@ -21,6 +21,7 @@ from evaluation.encoders import load_encoder
 from evaluation.results import METRICS, read_results
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
+from sassl_tf.paths import as_path
 from sassl_tf.presets import save_to_preset, upload_preset
 from sassl_tf.representation.features import encoder_fingerprint
 from sassl_tf.typing import PathLike
@@ -71,7 +72,7 @@ def save_preset(workdir: PathLike, output: PathLike, license: str = "") -> None:
     Raises:
         ValueError: there is no such workdir or encoder, or the output exists.
     """
-    workdir = pathlib.Path(workdir).expanduser()
+    workdir = as_path(workdir)
     encoder = load_encoder(workdir)
     if not (workdir / CONFIG_FILE).is_file():
         raise UserError(

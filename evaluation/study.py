@@ -46,7 +46,7 @@ from sassl_tf.files import make_folder
 from training.command import binary
 from training.engine.lock import InUse, locked
 from training.engine.preemption import StopRequest, stop_requests
-from training.engine.workdir import CHECKPOINTS_FOLDER, CONFIG_FILE, workdir_path, writable
+from training.engine.workdir import CHECKPOINTS_FOLDER, CONFIG_FILE, local_workdir_path, writable
 from training.report.logs import say
 
 FAILURES = "failures"
@@ -79,8 +79,8 @@ class Study:
             raise UserError(
                 f"The task is {task} of {tasks}; expected a number from 0 to tasks - 1."
             )
-        self.plan, self.workdir = plan, workdir_path(workdir)
-        self.results = workdir_path(results) if results else self.workdir / "results"
+        self.plan, self.workdir = plan, local_workdir_path(workdir)
+        self.results = local_workdir_path(results) if results else self.workdir / "results"
         self.task, self.tasks, self.remove_checkpoints = task, tasks, remove_checkpoints
 
     @property

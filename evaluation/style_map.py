@@ -14,7 +14,6 @@ Writes `style_map.png`, `style_map.md` and `style_map.json` into the output fold
 """
 
 import json
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from sassl_tf import StyleBank, Stylizer, load_stylizer, plot
 from sassl_tf.datasets import load_dataset
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
+from sassl_tf.paths import as_path
 from sassl_tf.typing import PathLike
 from training.command import binary
 from training.report.logs import say
@@ -149,7 +149,7 @@ def style_map(
         "images": {spec: len(own) for spec, own in codes.items()},
         "distances": rows,
     }
-    output = pathlib.Path(output)
+    output = as_path(output)
     plot.save(plot.style_map(_planes_by_dataset(codes)), output / "style_map.png")
     with replacing(output / "style_map.json") as beside:
         beside.write_text(json.dumps(content, indent=2) + "\n")

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import pathlib
 from typing import Any
 
 import keras
@@ -13,6 +12,7 @@ import numpy as np
 from evaluation.encoders import default_image_size, encoder_file, load_encoder, workdir_of
 from sassl_tf.datasets import ImageDataset, MissingSplit, load_dataset
 from sassl_tf.errors import UserError
+from sassl_tf.paths import AnyPath, as_path
 from sassl_tf.representation.features import (
     CROP_PROPORTION,
     PREPARATION,
@@ -50,7 +50,7 @@ class Subject:
     train: ImageDataset
     test: ImageDataset
     validation: ImageDataset | None
-    workdir: pathlib.Path
+    workdir: AnyPath
     image_size: int
     crop_proportion: float = CROP_PROPORTION
     extract_batch_size: int = EXTRACT_BATCH_SIZE
@@ -205,7 +205,7 @@ def labelled_splits(dataset: str, data_dir: PathLike | None = None) -> list[Imag
     return splits
 
 
-def result_workdir(encoder_path: PathLike, workdir: PathLike | None = None) -> pathlib.Path:
+def result_workdir(encoder_path: PathLike, workdir: PathLike | None = None) -> AnyPath:
     """Returns the folder for results as a Path: `workdir` if given, else the encoder's own.
 
     Raises:
@@ -218,7 +218,7 @@ def result_workdir(encoder_path: PathLike, workdir: PathLike | None = None) -> p
             f"The encoder {encoder_path} lies in no pretraining workdir, so the results have no "
             "place to go to: give a folder as --workdir."
         )
-    return pathlib.Path(folder).expanduser()
+    return as_path(folder)
 
 
 def _labelled(dataset):

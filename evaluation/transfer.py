@@ -16,7 +16,6 @@ and `transfer.png`.
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -34,6 +33,7 @@ from sassl_tf import plot
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.nearest import nearest
+from sassl_tf.paths import as_path
 from sassl_tf.typing import PathLike
 from training.command import binary
 from training.engine.workdir import this_command
@@ -205,7 +205,7 @@ def write_report(workdir: PathLike, targets: Sequence[Target], results: Results)
     Returns:
         The Markdown.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = as_path(workdir)
     shown = [target for target in targets if any(name == target.name for name, _ in results)]
     text = _markdown(shown, results)
     plot.save(_picture(shown, results), workdir / "transfer.png")

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import json
 import os
-import pathlib
 import warnings
 import zipfile
 import zlib
@@ -18,8 +17,9 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from sassl_tf.errors import UserError
-from sassl_tf.files import replacing
+from sassl_tf.errors import FileError, UserError
+from sassl_tf.files import local_file, replacing
+from sassl_tf.paths import as_path
 from sassl_tf.typing import PathLike
 
 CHECKSUM = "checksum"
@@ -72,7 +72,9 @@ def read_json(path: PathLike) -> Any:
         FileNotFoundError: it is not there.
     """
     try:
-        content = json.loads(pathlib.Path(path).read_text("utf-8"))
+        content = json.loads(as_path(path).read_text("utf-8"))
+    except FileError:  # a bucket that does not answer
+        raise
     except ValueError as error:
         raise Damaged(path, f"it is no JSON: {error}") from error
     if isinstance(content, dict) and CHECKSUM in content:
@@ -119,11 +121,12 @@ def read_array(path: PathLike) -> np.ndarray:
         Damaged: it has another content than was written.
         FileNotFoundError: it is not there.
     """
-    with open(path, "rb") as file:
-        size = max(0, os.fstat(file.fileno()).st_size - DIGEST_BYTES)
-        if _digest(file, size) != file.read():
-            raise Damaged(path, "its checksum is not that of its content")
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    with local_file(path) as local:  # the map holds a copy that is removed after this
+        with open(local, "rb") as file:
+            size = max(0, os.fstat(file.fileno()).st_size - DIGEST_BYTES)
+            if _digest(file, size) != file.read():
+                raise Damaged(path, "its checksum is not that of its content")
+        return np.load(local, mmap_mode="r", allow_pickle=False)
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:
@@ -151,11 +154,12 @@ def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
         FileNotFoundError: it is not there.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        with np.load(path, allow_pickle=False) as file:
-            return {name.removesuffix(".npy"): file[name] for name in names}
-    except (FileNotFoundError, NotADirectoryError):
+        with local_file(path) as local:
+            with zipfile.ZipFile(local) as archive:
+                names = archive.namelist()
+            with np.load(local, allow_pickle=False) as file:
+                return {name.removesuffix(".npy"): file[name] for name in names}
+    except (FileNotFoundError, NotADirectoryError, FileError):
         raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise Damaged(path, "its checksums are not those of its content") from error

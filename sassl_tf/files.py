@@ -8,9 +8,13 @@ import pathlib
 import platform
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 
+import tensorflow as tf
+
 from sassl_tf.errors import FileError
+from sassl_tf.paths import AnyPath, RemotePath, as_path, is_url, reading
 from sassl_tf.typing import PathLike
 
 MANY_FILES = 1000  # from here on, flushing all files of the system at once is faster
@@ -25,10 +29,19 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
     A reader never meets half a file, and a run that dies leaves the old file as it was. The content
     is on the disk before the file gets its name, and the name is on the disk when this returns.
 
+    For a URL the path is that of a local file, which is uploaded at the end under another name and
+    then gets its own; in buckets, where a rename is a copy, an object appears when it is whole.
+
     Raises:
-        OSError: the disk is full; names `path`.
+        OSError: the disk is full, or the URL cannot be written; names `path`.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
+    if isinstance(path, RemotePath):
+        with tempfile.TemporaryDirectory(prefix="sassl_tf-") as folder:
+            here = pathlib.Path(folder, path.name)
+            yield here
+            _upload(here, path)
+        return
     with writing(path):
         make_folder(path.parent)
         _remove_leftovers(path)
@@ -40,6 +53,43 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
             flush_names(path.parent)
         finally:
             _remove(beside)
+
+
+def _upload(here: pathlib.Path, path: RemotePath) -> None:
+    check_holds_no_folders(path, here.is_dir())
+    beside = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}")
+    with reading(path):
+        path.parent.mkdir()
+        tf.io.gfile.copy(str(here), str(beside), overwrite=True)
+        tf.io.gfile.rename(str(beside), str(path), overwrite=True)
+
+
+def check_holds_no_folders(path: PathLike, is_folder: bool = True) -> None:
+    """Raises an OSError if `path` is a URL, where a whole folder cannot appear in one step."""
+    if is_folder and is_url(path):
+        raise FileError(
+            f"{path} is in a bucket, where a folder cannot appear in one step. Write it to a local "
+            "folder, and copy that (gcloud storage cp -r, aws s3 cp --recursive)."
+        )
+
+
+@contextlib.contextmanager
+def local_file(path: PathLike) -> Iterator[pathlib.Path]:
+    """Yields the path of a local file with the content of `path`: of a URL, a copy for this block.
+
+    Raises:
+        FileNotFoundError: there is no such URL.
+    """
+    path = as_path(path)
+    if not isinstance(path, RemotePath):
+        yield path
+        return
+    path.stat()  # a missing file is an error of its own
+    with tempfile.TemporaryDirectory(prefix="sassl_tf-") as folder:
+        here = pathlib.Path(folder, path.name)
+        with reading(path):
+            tf.io.gfile.copy(str(path), str(here))
+        yield here
 
 
 @contextlib.contextmanager
@@ -82,13 +132,40 @@ def short_reason(error: BaseException) -> str:
     return line if len(line) <= 300 else f"{line[:100]} ... {line[-190:]}"
 
 
+def append(path: PathLike, text: str) -> None:
+    """Adds text at the end of a file, and makes the file if it is not there.
+
+    A file of a URL is read and written anew, as objects in buckets cannot be appended to.
+    """
+    path = as_path(path)
+    if isinstance(path, RemotePath):
+        before = path.read_text() if path.exists() else ""
+        with replacing(path) as here:
+            here.write_text(before + text, "utf-8")
+        return
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(text)
+
+
 def make_folder(path: PathLike) -> None:
     """Makes a folder and those above it, and waits until their names are on the disk."""
-    path = pathlib.Path(path)
+    path = as_path(path)
+    if isinstance(path, RemotePath):
+        path.mkdir()
+        return
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
         flush_names(folder.parent)
+
+
+def remove_folder(path: AnyPath) -> None:
+    """Removes a folder with all that is in it, as far as that is possible."""
+    if isinstance(path, RemotePath):
+        with contextlib.suppress(tf.errors.OpError):
+            tf.io.gfile.rmtree(str(path))
+        return
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def flush(path: PathLike) -> None:

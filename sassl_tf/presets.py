@@ -15,9 +15,10 @@ from typing import Any
 import keras
 
 from sassl_tf.checked import write_json
-from sassl_tf.errors import NetworkError, UserError
+from sassl_tf.errors import FileError, NetworkError, UserError
 from sassl_tf.extras import import_extra
-from sassl_tf.files import replacing
+from sassl_tf.files import check_holds_no_folders, local_file, replacing
+from sassl_tf.paths import AnyPath, as_path
 from sassl_tf.refusals import reason
 from sassl_tf.typing import PathLike
 
@@ -34,9 +35,10 @@ def load_encoder(source: PathLike) -> keras.Model:
 
     Args:
         source: a folder that holds an `encoder.keras`, such as a preset or the workdir of a
-            pretraining; a `.keras` file; `hf://owner/name`, with `@revision` at its end if it is
-            not the newest; or `kaggle://owner/model/keras/variation`, with `/version` likewise.
-            What is downloaded stays in the cache of `huggingface_hub` or `kagglehub`.
+            pretraining, or a `.keras` file, also as a URL (`gs://...`); `hf://owner/name`, with
+            `@revision` at its end if it is not the newest; or
+            `kaggle://owner/model/keras/variation`, with `/version` likewise. What is downloaded
+            from these two stays in the cache of `huggingface_hub` or `kagglehub`.
 
     Raises:
         ValueError: nothing is there, the pretraining is not finished, or the file holds no encoder.
@@ -45,7 +47,10 @@ def load_encoder(source: PathLike) -> keras.Model:
     """
     file = encoder_file(source)
     try:
-        encoder = keras.saving.load_model(file, compile=False)
+        with local_file(file) as local:
+            encoder = keras.saving.load_model(local, compile=False)
+    except FileError:  # a bucket does not answer
+        raise
     except Exception as error:  # whatever zipfile, h5py and Keras raise for damaged files
         raise UserError(
             f"{file} could not be loaded as a Keras model ({reason(error)}). Expected a .keras "
@@ -55,7 +60,7 @@ def load_encoder(source: PathLike) -> keras.Model:
     return encoder
 
 
-def encoder_file(source: PathLike) -> pathlib.Path:
+def encoder_file(source: PathLike) -> AnyPath:
     """Finds the `.keras` file of an encoder, after a download if it is elsewhere.
 
     Args:
@@ -68,9 +73,9 @@ def encoder_file(source: PathLike) -> pathlib.Path:
         ValueError: nothing is there, or the pretraining has not written one yet.
         ConnectionError, ImportError: as for `load_encoder`.
     """
-    if "://" in str(source):
+    if str(source).startswith((HUGGING_FACE, KAGGLE)):
         return _file_in_preset(source, _fetched(str(source)))
-    path = pathlib.Path(source).expanduser()
+    path = as_path(source)
     if path.is_file():
         return path
     if not path.exists():
@@ -109,6 +114,7 @@ def save_to_preset(
     Raises:
         ValueError: the folder exists, or there is no such encoder.
     """
+    check_holds_no_folders(folder)
     folder = pathlib.Path(folder).expanduser()
     if folder.exists():
         raise UserError(f"{folder} is there already; give the name of a new folder.")
@@ -116,7 +122,8 @@ def save_to_preset(
         beside.mkdir()
         if isinstance(encoder, (str, os.PathLike)):
             load_encoder(encoder)  # a file that is no encoder is no preset
-            shutil.copyfile(encoder_file(encoder), beside / ENCODER_FILE)
+            with local_file(encoder_file(encoder)) as file:
+                shutil.copyfile(file, beside / ENCODER_FILE)
         else:
             _check_shapes(encoder, pathlib.Path(encoder.name))
             encoder.save(beside / ENCODER_FILE)
@@ -219,7 +226,7 @@ def _file_in_preset(source: PathLike, folder: pathlib.Path) -> pathlib.Path:
     return folder / ENCODER_FILE
 
 
-def _check_shapes(encoder: keras.Model, file: pathlib.Path) -> None:
+def _check_shapes(encoder: keras.Model, file: AnyPath) -> None:
     inputs, outputs = encoder.inputs or [], encoder.outputs or []
     is_encoder = (
         [len(tensor.shape) for tensor in inputs] == [4]

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from sassl_tf.datasets.dataset import ImageDataset, naming_damaged
 from sassl_tf.datasets.folder import every_image
 from sassl_tf.errors import UserError
-from sassl_tf.files import replacing
+from sassl_tf.files import local_file, replacing
 from sassl_tf.refusals import reason
 from sassl_tf.saved_config import fields
 from sassl_tf.stylizers.stylizer import Stylizer
@@ -130,7 +130,10 @@ class StyleBank:
             ValueError: there is no such file, or it holds no style bank.
         """
         try:
-            with _arrays(np.load(path, allow_pickle=False)) as file:
+            with (
+                local_file(path) as local,
+                _arrays(np.load(local, allow_pickle=False)) as file,
+            ):
                 return cls(file["codes"], str(file["fingerprint"]))
         except FileNotFoundError:
             raise UserError(

@@ -145,7 +145,7 @@ def test_a_missing_package_is_named(monkeypatch):
         sassl_tf.load_encoder("hf://owner/name")
 
 
-@pytest.mark.parametrize("uri", ["hf://owner", "kaggle://a/b", "s3://bucket/name", "hf://a/"])
+@pytest.mark.parametrize("uri", ["hf://owner", "kaggle://a/b", "hf://a/"])
 def test_other_names_are_refused(uri, preset):
     with pytest.raises(ValueError, match=r"expected a folder, hf://owner/name or kaggle://"):
         sassl_tf.load_encoder(uri)

@@ -19,6 +19,7 @@ from sassl_tf.checked import cached, read_array, write_array
 from sassl_tf.datasets import ImageDataset, load_dataset
 from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.datasets.folder import every_image
+from sassl_tf.files import check_holds_no_folders
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import Stylizer, load_stylizer
 from sassl_tf.typing import PathLike
@@ -50,6 +51,7 @@ def build_style_bank(
         ValueError: a code is not finite.
         InUse: another process computes the same bank.
     """
+    check_holds_no_folders(output)  # of finished parts
     output = pathlib.Path(output)
     key = fingerprint_of(dataset.fingerprint, dataset.split, stylizer.fingerprint, part)
     parts = output.with_name(f".{output.name}.{key}")

@@ -49,6 +49,13 @@ _READS = flags.DEFINE_integer(
     "takes long, as from a bucket.",
     lower_bound=1,
 )
+_MEASURE_INPUT = flags.DEFINE_float(
+    "measure_input",
+    0.0,
+    "The number of seconds for which the speed of the input is measured before the first step. A "
+    "line then says whether the input or the step limits the run, and what to change.",
+    lower_bound=0.0,
+)
 
 
 def main(_: list[str]) -> None:
@@ -65,6 +72,7 @@ def main(_: list[str]) -> None:
         _DATA_SERVICE.value,
         _LOGGERS.value,
         _READS.value,
+        _MEASURE_INPUT.value,
     )
     if run.chief:
         print(summary.after(run, time.monotonic() - start))

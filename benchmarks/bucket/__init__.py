@@ -15,17 +15,18 @@ import tempfile
 import tensorflow as tf
 
 from sassl_tf.errors import PackageError, UserError
+from sassl_tf.typing import PathLike
 
 SOURCE = pathlib.Path(__file__).parent / "bucket.cc"
 
 
-def can_be_compiled():
+def can_be_compiled() -> bool:
     """Returns whether there is a C++ compiler."""
     return shutil.which("g++") is not None
 
 
 @functools.cache
-def library():
+def library() -> ctypes.CDLL:
     """Compiles the file system and registers it with this process's TensorFlow.
 
     Returns:
@@ -45,11 +46,11 @@ def library():
             raise UserError(f"{SOURCE} could not be compiled: {done.stderr}")
         tf.experimental.register_filesystem_plugin(file)
         loaded = ctypes.CDLL(file)
-    loaded.bucket_reads.restype = ctypes.c_int64
+    loaded.bucket_reads.restype = loaded.bucket_most_at_once.restype = ctypes.c_int64
     return loaded
 
 
-def mount(root, read_ms=0):
+def mount(root: PathLike, read_ms: float = 0) -> None:
     """Makes `bucket://NAME/...` stand for `root/NAME/...`, in this process.
 
     Args:
@@ -61,6 +62,11 @@ def mount(root, read_ms=0):
     os.environ["BUCKET_READ_MS"] = str(read_ms)
 
 
-def reads():
+def reads() -> int:
     """Returns the number of reads since the last call."""
-    return library().bucket_reads()
+    return int(library().bucket_reads())
+
+
+def most_at_once() -> int:
+    """Returns the largest number of reads that waited at the same time since the last call."""
+    return int(library().bucket_most_at_once())

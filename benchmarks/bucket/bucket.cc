@@ -25,7 +25,7 @@
 
 namespace {
 
-std::atomic<int64_t> reads{0};
+std::atomic<int64_t> reads{0}, now_reading{0}, most_at_once{0};
 void* (*allocate)(size_t);
 void (*release)(void*);
 
@@ -58,11 +58,15 @@ void Fail(TF_Status* status, const char* path) { TF_SetStatusFromIOError(status,
 
 void RoundTrip() {
   reads++;
+  int64_t now = ++now_reading, most = most_at_once;
+  while (most < now && !most_at_once.compare_exchange_weak(most, now)) {
+  }
   double ms = atof(Variable("BUCKET_READ_MS"));
   timespec left{static_cast<time_t>(ms / 1000),
                 static_cast<long>(1e6 * (ms - 1000 * static_cast<long>(ms / 1000)))};
   while (nanosleep(&left, &left) && errno == EINTR) {
   }
+  now_reading--;
 }
 
 void MakeParents(const std::string& path) {
@@ -257,6 +261,7 @@ int Children(const TF_Filesystem* filesystem, const char* path, char*** entries,
 }  // namespace
 
 extern "C" int64_t bucket_reads() { return reads.exchange(0); }
+extern "C" int64_t bucket_most_at_once() { return most_at_once.exchange(0); }
 
 extern "C" void TF_InitPlugin(TF_FilesystemPluginInfo* info) {
   allocate = info->plugin_memory_allocate = [](size_t size) { return calloc(1, size); };

@@ -12,7 +12,9 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from sassl_tf.datasets.decoding import decode_image
-from sassl_tf.errors import UserError
+from sassl_tf.errors import FileError, UserError
+from sassl_tf.files import short_reason
+from sassl_tf.paths import UNREACHABLE
 from sassl_tf.typing import Array
 
 SPLITS = ("train", "test", "validation")
@@ -174,12 +176,19 @@ def naming_damaged(*datasets: ImageDataset) -> Iterator[None]:
 
     Raises:
         DamagedImages: files of the datasets are gone or damaged.
+        OSError: they are in a bucket that does not answer.
     """
     try:
         yield
     except Exception as error:
-        if not _is_from_tensorflow(error):
+        cause = error if isinstance(error, tf.errors.OpError) else error.__cause__
+        if not isinstance(cause, tf.errors.OpError):
             raise
+        if isinstance(cause, UNREACHABLE):
+            raise FileError(
+                f"The images cannot be read now: {short_reason(cause)}. The same command continues "
+                "when they can be."
+            ) from error
         paths = sorted({path for dataset in datasets for path in dataset.damaged()})
         if not paths:
             raise
@@ -189,11 +198,6 @@ def naming_damaged(*datasets: ImageDataset) -> Iterator[None]:
             "the same command continues. Without them the dataset is another: a training needs a "
             "new --workdir."
         ) from error
-
-
-def _is_from_tensorflow(error: Exception) -> bool:
-    """Returns whether an error is, or was raised from, the error of an operation."""
-    return isinstance(error, tf.errors.OpError) or isinstance(error.__cause__, tf.errors.OpError)
 
 
 def joined(first: ImageDataset, second: ImageDataset) -> ImageDataset:

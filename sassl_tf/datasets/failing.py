@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from sassl_tf.datasets.dataset import READS_IN_FLIGHT
+
 PROGRESS_FROM = 20_000  # images: from here on, checking them takes long enough for a progress bar
 
 
@@ -23,7 +25,7 @@ def failing(compute: Callable[[tf.Tensor], tf.Tensor], indices: ArrayLike) -> ND
         # The shape is returned so that the computation is not optimised away.
         .map(
             lambda index: (index, tf.shape(compute(index))),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=READS_IN_FLIGHT,
             deterministic=False,
         )
         .ignore_errors()

@@ -1,5 +1,6 @@
 """Folders of image files as datasets."""
 
+import concurrent.futures
 import contextlib
 import functools
 import hashlib
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from sassl_tf.checked import cached, read_json, write_json
 from sassl_tf.datasets.cache import cache_folder
 from sassl_tf.datasets.dataset import (
+    READS_IN_FLIGHT,
     UNLABELLED,
     ImageDataset,
     check_split,
@@ -27,6 +29,7 @@ from sassl_tf.datasets.failing import failing
 from sassl_tf.datasets.left_out import leave_out
 from sassl_tf.datasets.listing import files_under, listing
 from sassl_tf.errors import UserError
+from sassl_tf.paths import AnyPath, as_path, is_url
 from sassl_tf.typing import PathLike
 
 
@@ -104,8 +107,8 @@ def image_files(paths: Sequence[PathLike]) -> ImageDataset:
     )
 
 
-def _existing(path: PathLike) -> pathlib.Path:
-    root = pathlib.Path(path).expanduser().absolute()
+def _existing(path: PathLike) -> AnyPath:
+    root = as_path(path).absolute()
     if not root.is_dir():
         raise UserError(f"The dataset folder {root} does not exist (or is no folder).")
     return root
@@ -113,22 +116,19 @@ def _existing(path: PathLike) -> pathlib.Path:
 
 def _dataset(
     path: PathLike,
-    root: pathlib.Path,
+    root: AnyPath,
     split: str,
     files: Sequence[str],
     labels: NDArray[np.integer],
     class_names: list[str],
 ) -> ImageDataset:
     names = [file[len(str(root)) + 1 :] for file in files]
-    stats = [_size_and_time(file) for file in files]
+    stats = _sizes_and_times(files)
     bad = _bad_files(root, split, names, _paths(files), stats)
 
     good = np.setdiff1d(np.arange(len(files)), bad)
     paths = _paths([files[i] for i in good])
-    sizes = on_host(np.array([stats[i][0] for i in good], np.int64))
-
-    def encoded(index: tf.Tensor) -> tf.Tensor:
-        return file_content(tf.gather(paths, index), tf.gather(sizes, index))
+    encoded = _reader(paths, [stats[i] for i in good])
 
     def read(index: tf.Tensor) -> tf.Tensor:
         return decode_image(encoded(index))
@@ -166,10 +166,16 @@ def damaged_files(
             it as they do.
     """
     files = [os.fsdecode(path) for path in paths.numpy()]
-    now = np.array([_size_and_time(file) for file in files], np.int64)
+    now = np.array(_sizes_and_times(files), np.int64)
     changed = np.flatnonzero((now != stats).any(axis=1))
     bad = failing(read or functools.partial(_read, paths), changed) if changed.size else changed
     return [files[i] for i in bad]
+
+
+def _reader(paths: tf.Tensor, stats: Sequence[tuple[int, int]]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the operations from an index to the content of a file; see `file_content`."""
+    sizes = on_host(np.array([max(size, 1) for size, _ in stats], np.int64))
+    return lambda index: file_content(tf.gather(paths, index), tf.gather(sizes, index))
 
 
 def _paths(files: Sequence[str]) -> tf.Tensor:
@@ -209,7 +215,7 @@ def _read(paths: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
 
 
 def _bad_files(
-    root: pathlib.Path,
+    root: AnyPath,
     split: str,
     names: Sequence[str],
     paths: tf.Tensor,
@@ -218,7 +224,14 @@ def _bad_files(
     """Returns the positions of unreadable files, after a warning; ValueError if too many."""
     key = _cache_key(root, names, stats)
     remembered = _load_cache(key)
-    bad = undecodable(paths) if remembered is None else remembered
+    if remembered is not None:
+        bad = remembered
+    elif is_url(root):
+        encoded = _reader(paths, stats)
+        everything = np.arange(len(names))
+        bad = failing(lambda index: decode_image(encoded(index)), everything).tolist()
+    else:
+        bad = undecodable(paths)
     leave_out([names[i] for i in bad], len(names), f"files of the {split} split of {root}")
     if remembered is None:
         _save_cache(key, bad)
@@ -230,15 +243,22 @@ def undecodable(paths: tf.Tensor) -> list[int]:
     return failing(lambda index: _read(paths, index), np.arange(len(paths))).tolist()
 
 
+def _sizes_and_times(files: Sequence[str]) -> list[tuple[int, int]]:
+    if not any(map(is_url, files)):
+        return [_size_and_time(file) for file in files]
+    with concurrent.futures.ThreadPoolExecutor(READS_IN_FLIGHT) as pool:  # each is a request
+        return list(pool.map(_size_and_time, files))
+
+
 def _size_and_time(file: str) -> tuple[int, int]:
     try:
-        stat = os.stat(file)
+        stat = as_path(file).stat() if is_url(file) else os.stat(file)
     except OSError:  # a dangling link, which cannot be read later on
         return 0, 0
     return stat.st_size, stat.st_mtime_ns
 
 
-def _cache_key(root: pathlib.Path, names: Sequence[str], stats: Sequence[tuple[int, int]]) -> str:
+def _cache_key(root: AnyPath, names: Sequence[str], stats: Sequence[tuple[int, int]]) -> str:
     # Another TensorFlow may read more, or fewer, formats.
     digest = hashlib.sha256(os_bytes(f"{tf.__version__}\0{root.resolve()}\0"))
     for name, (size, time) in zip(names, stats, strict=True):

@@ -1,16 +1,19 @@
 """Lists of the files of a folder of images, by split and class."""
 
+import dataclasses
 import itertools
 import os
 import pathlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sassl_tf.datasets.dataset import UNLABELLED, MissingSplit
 from sassl_tf.errors import UserError
+from sassl_tf.paths import AnyPath, RemotePath, is_url
 from sassl_tf.typing import PathLike
 
 # Names of a split's folder, in any case.
@@ -24,7 +27,7 @@ TEST_EVERY = 5
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 
 
-def listing(root: pathlib.Path, split: str) -> tuple[list[str], NDArray[np.int64], list[str]]:
+def listing(root: AnyPath, split: str) -> tuple[list[str], NDArray[np.int64], list[str]]:
     """Returns the split's files (str, sorted by class and name), labels [N] and class names.
 
     Warns of images and folders that lie where they are not used.
@@ -68,7 +71,7 @@ def listing(root: pathlib.Path, split: str) -> tuple[list[str], NDArray[np.int64
 # Splits.
 
 
-def split_folders(root: pathlib.Path) -> dict[str, str]:
+def split_folders(root: AnyPath) -> dict[str, str]:
     """Returns {"train", "val" or "test": name of its folder}; {} where the folders are classes.
 
     Raises:
@@ -98,7 +101,7 @@ def _split_of(name: str) -> str | None:
     return next((kind for kind, names in SPLIT_NAMES.items() if folded in names), None)
 
 
-def _check_is_class(root: pathlib.Path, names: Sequence[str], others: Sequence[str]) -> None:
+def _check_is_class(root: AnyPath, names: Sequence[str], others: Sequence[str]) -> None:
     """Raises a ValueError where a folder of a split's name holds class folders, as a split does."""
     for name in names:
         if _class_names(root / name) and not _loose_images(root / name):
@@ -109,7 +112,7 @@ def _check_is_class(root: pathlib.Path, names: Sequence[str], others: Sequence[s
             )
 
 
-def _split_folder(root: pathlib.Path, split: str, folders: Mapping[str, str]) -> str:
+def _split_folder(root: AnyPath, split: str, folders: Mapping[str, str]) -> str:
     for kind in SPLIT_FOLDERS[split]:
         if kind in folders:
             return folders[kind]
@@ -130,7 +133,7 @@ def _every_fifth(files: list[str], split: str | None) -> list[str]:
 # Contents of folders.
 
 
-def _unlabelled_files(home: pathlib.Path, split: str | None) -> list[str]:
+def _unlabelled_files(home: AnyPath, split: str | None) -> list[str]:
     if split == "test":
         raise MissingSplit(
             f"{home} holds no class folders and no split folders, so all of it is train; "
@@ -145,7 +148,7 @@ def _unlabelled_files(home: pathlib.Path, split: str | None) -> list[str]:
     return files
 
 
-def _warn_of_unused(home: pathlib.Path, beside: str, names: Sequence[str], what: str) -> None:
+def _warn_of_unused(home: AnyPath, beside: str, names: Sequence[str], what: str) -> None:
     if names:
         warnings.warn(
             f"Not used, as they lie beside the {beside} of {home}: {len(names)} {what}: "
@@ -158,7 +161,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(sorted(names)[:5]) + ", ..." * (len(names) > 5)
 
 
-def _loose_images(home: pathlib.Path) -> list[str]:
+def _loose_images(home: AnyPath) -> list[str]:
     return [entry.name for entry in _visible(home) if _is_image(entry.name) and _is_file(entry)]
 
 
@@ -166,7 +169,7 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def _folders(home: pathlib.Path) -> list[str]:
+def _folders(home: AnyPath) -> list[str]:
     """Returns the names of the folders in `home`, sorted.
 
     Raises:
@@ -182,12 +185,12 @@ def _folders(home: pathlib.Path) -> list[str]:
     return sorted(entry.name for entry in entries if _is_folder(entry))
 
 
-def _class_names(home: pathlib.Path) -> list[str]:
+def _class_names(home: AnyPath) -> list[str]:
     """Returns the names of the folders in `home` that hold a file, at whatever depth."""
     return [name for name in _folders(home) if _holds_files(home / name)]
 
 
-def _holds_files(folder: pathlib.Path) -> bool:
+def _holds_files(folder: AnyPath) -> bool:
     return next(files_under(folder), None) is not None
 
 
@@ -200,7 +203,7 @@ def files_under(folder: PathLike) -> Iterator[str]:
     Raises:
         ValueError: a folder cannot be read.
     """
-    yield from _walk(str(folder), [os.path.realpath(folder)])
+    yield from _walk(str(folder), [_real(folder)])
 
 
 def _walk(folder: str, path: list[str]) -> Iterator[str]:
@@ -212,7 +215,7 @@ def _walk(folder: str, path: list[str]) -> Iterator[str]:
     """
     for entry in _visible(folder):
         if _is_folder(entry):
-            real = os.path.realpath(entry.path)
+            real = _real(entry.path)
             if not any(_is_inside(passed, real) for passed in path):
                 yield from _walk(entry.path, [*path, real])
         elif _is_file(entry):
@@ -223,7 +226,37 @@ def _is_inside(path: str, folder: str) -> bool:
     return pathlib.PurePath(path).is_relative_to(folder)
 
 
-def _visible(folder: PathLike) -> list[os.DirEntry[str]]:
+def _real(path: PathLike) -> str:
+    return os.fspath(path) if is_url(path) else os.path.realpath(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteEntry:
+    """An entry of a folder under a URL, with the interface of `os.DirEntry`."""
+
+    name: str
+    path: str
+
+    def is_dir(self) -> bool:
+        """Returns whether it is a folder; of an image's name, without asking the bucket."""
+        return not _is_image(self.name) and RemotePath(self.path).is_dir()
+
+    def is_file(self) -> bool:
+        """Returns whether it is a file."""
+        return not self.is_dir()
+
+    def is_symlink(self) -> bool:
+        """Returns False: buckets have no links."""
+        return False
+
+
+Entry: TypeAlias = os.DirEntry[str] | RemoteEntry
+
+
+def _visible(folder: PathLike) -> list[Entry]:
+    if is_url(folder):
+        paths = RemotePath(os.fspath(folder)).iterdir()
+        return [RemoteEntry(p.name, str(p)) for p in paths if not p.name.startswith(".")]
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
@@ -234,17 +267,17 @@ def _visible(folder: PathLike) -> list[os.DirEntry[str]]:
         ) from error
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(entry: Entry) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _is_file(entry: Entry) -> bool:
     """Returns whether it is a file, or a link that leads nowhere: reading finds that out later."""
     return _leads_nowhere(entry) or (not _is_folder(entry) and entry.is_file())
 
 
-def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+def _leads_nowhere(entry: Entry) -> bool:
     return entry.is_symlink() and not os.path.exists(entry.path)

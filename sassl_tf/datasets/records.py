@@ -21,9 +21,10 @@ from sassl_tf.datasets.dataset import (
 from sassl_tf.datasets.decoding import decode_image
 from sassl_tf.datasets.failing import failing
 from sassl_tf.datasets.left_out import FORMATS, leave_out
-from sassl_tf.datasets.shards import Places, Shard, absolute, look_at, matching, places_of, reading
+from sassl_tf.datasets.shards import Places, Shard, absolute, look_at, matching, places_of
 from sassl_tf.datasets.tfrecord import Records, first_records, scan
 from sassl_tf.errors import FileError, UserError
+from sassl_tf.paths import reading
 
 SPLIT = "{split}"
 CLASS_NAMES_FILE = "label.labels.txt"  # as TFDS calls it: a name on each line

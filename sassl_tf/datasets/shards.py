@@ -11,9 +11,8 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import os
-import pathlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +22,7 @@ from sassl_tf.checked import cached, read_arrays, write_arrays
 from sassl_tf.datasets.cache import cache_folder
 from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.errors import FileError
-from sassl_tf.files import short_reason
+from sassl_tf.paths import AnyPath, as_path, is_url, reading
 
 AT_ONCE = 32  # requests for the sizes of files
 FORMAT = 1  # of the places on disk; raise it whenever `Places` changes
@@ -69,7 +68,7 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Places))
 
 def absolute(path: str) -> str:
     """Returns a path with its home and current folder written out; URLs as they are."""
-    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
+    return path if is_url(path) else os.path.abspath(os.path.expanduser(path))
 
 
 def matching(pattern: str) -> list[str]:
@@ -79,7 +78,10 @@ def matching(pattern: str) -> list[str]:
         OSError: the place cannot be listed, such as a bucket without credentials.
     """
     with reading(pattern):
-        return sorted(path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path))
+        found = [path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path)]
+        if not found:  # a place that cannot be listed may look like an empty one
+            tf.io.gfile.exists(os.path.dirname(pattern))
+    return sorted(found)
 
 
 def look_at(paths: Sequence[str]) -> list[Shard]:
@@ -93,9 +95,11 @@ def look_at(paths: Sequence[str]) -> list[Shard]:
 
 
 def _look_at(path: str) -> Shard:
-    with reading(path):
-        found = tf.io.gfile.stat(path)
-    return Shard(path, found.length, found.mtime_nsec)
+    try:
+        found = as_path(path).stat()  # of a local file: TensorFlow's times are whole seconds
+    except OSError as error:
+        raise FileError(f"{path} cannot be read ({error.strerror}). Put it back.") from error
+    return Shard(path, found.st_size, found.st_mtime_ns)
 
 
 def check_can_be_opened(paths: Sequence[str]) -> None:
@@ -107,29 +111,6 @@ def check_can_be_opened(paths: Sequence[str]) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(read_a_byte, paths))
-
-
-@contextlib.contextmanager
-def reading(path: str) -> Iterator[None]:
-    """Turns the errors of TensorFlow's file systems, in a block that reads `path`, into one.
-
-    Raises:
-        OSError: names `path`, the reason, and what to do.
-    """
-    try:
-        yield
-    except tf.errors.OpError as error:
-        raise FileError(f"{path} cannot be read: {short_reason(error)}.{_advice(path)}") from error
-
-
-def _advice(path: str) -> str:
-    if "://" not in path:
-        return " See that it is there, and that this user may read it."
-    return (
-        " See that the bucket's name is right, that this machine reaches it, and that it has "
-        "credentials (for gs://: gcloud auth application-default login, or "
-        "GOOGLE_APPLICATION_CREDENTIALS; s3:// needs the package tensorflow-io)."
-    )
 
 
 def places_of(
@@ -162,7 +143,7 @@ def places_of(
     return [known[shard] for shard in shards]
 
 
-def _remembered(file: pathlib.Path) -> dict[Shard, Places]:
+def _remembered(file: AnyPath) -> dict[Shard, Places]:
     try:
         stored = cached(read_arrays, file)
     except OSError:
@@ -178,7 +159,7 @@ def _remembered(file: pathlib.Path) -> dict[Shard, Places]:
     }
 
 
-def _remember(file: pathlib.Path, known: dict[Shard, Places]) -> None:
+def _remember(file: AnyPath, known: dict[Shard, Places]) -> None:
     columns = {
         name: np.concatenate([getattr(places, name) for places in known.values()])
         for name in COLUMNS

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from sassl_tf.datasets.dataset import for_each, on_host, os_bytes
 from sassl_tf.datasets.left_out import MOST, too_many
-from sassl_tf.datasets.shards import Places, Shard, check_can_be_opened, reading
+from sassl_tf.datasets.shards import Places, Shard, check_can_be_opened
 from sassl_tf.errors import FileError, UserError
+from sassl_tf.paths import reading
 
 HEADER, FOOTER = 12, 4  # bytes around the content of a record
 FRAME = HEADER + FOOTER

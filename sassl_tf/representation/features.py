@@ -1,7 +1,6 @@
 """Frozen features: every image of a dataset through an encoder, once."""
 
 import functools
-import pathlib
 from collections.abc import Callable
 
 import keras
@@ -18,6 +17,7 @@ from sassl_tf.datasets.dataset import (
     naming_damaged,
 )
 from sassl_tf.errors import UserError
+from sassl_tf.paths import as_path
 from sassl_tf.typing import PathLike
 
 PREPARATION = 3  # part of the cache's key: raise it where the output of `prepare_image` changes
@@ -92,7 +92,7 @@ def extract_features(
     key = fingerprint_of(
         encoder_fingerprint(encoder), dataset.fingerprint, dataset.split, *preparation
     )
-    file = pathlib.Path(cache_dir) / f"{key}.npy"
+    file = as_path(cache_dir) / f"{key}.npy"
     stored = cached(read_array, file)
     if stored is not None:
         return stored

@@ -12,7 +12,8 @@ COMMITTED = pathlib.Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 def test_every_committed_result_is_compared_with_itself():
-    assert {path.name for path in COMMITTED.glob("*.json")} == set(compare.RATIOS)
+    # Results of a benchmark that is new may not be there yet.
+    assert {path.name for path in COMMITTED.glob("*.json")} <= set(compare.RATIOS)
     rows = compare.compared(COMMITTED, COMMITTED)
     assert len(rows) > 30
     assert all(before == after > 0 for _, before, after in rows)

@@ -312,7 +312,7 @@ def test_shards_that_change_after_the_start_are_named(root):
 def test_a_shard_that_cannot_be_opened_is_an_error_before_it_is_scanned(root):
     shards = module.look_at([str(path) for path in sorted(root.glob("pets-train-*"))])
     (root / "pets-train-2").unlink()
-    with pytest.raises(OSError, match=r"pets-train-2 cannot be read: .* See that it is there"):
+    with pytest.raises(OSError, match=r"pets-train-2 cannot be read .* See that it is there"):
         module.scan(shards, lambda record: record)
 
 
@@ -325,5 +325,7 @@ def test_an_error_of_the_network_is_not_taken_for_damage(root, monkeypatch):
 
     shards = module.look_at([str(root / "pets-train-0")])
     monkeypatch.setattr(tfrecord, "records_from", failing)
-    with pytest.raises(OSError, match=r"pets-train-0 cannot be read: the server does not answer"):
+    with pytest.raises(
+        OSError, match=r"pets-train-0 cannot be read .*: the server does not answer"
+    ):
         tfrecord._bad_record(shards[0], 0, lambda record: record)

@@ -177,7 +177,10 @@ def test_fields_that_do_not_go_together():
     config.accumulate = 3
     with pytest.raises(ValueError, match=r"accumulate is 3; expected a divisor of batch_size, 32"):
         check_config(config)
-    config.accumulate, config.moco.queue_size = 4, 100
+    config.accumulate, config.shuffle_window = 4, 16
+    with pytest.raises(ValueError, match=r"shuffle_window is 16; .* of batch_size / accumulate, 8"):
+        check_config(config)
+    config.shuffle_window, config.moco.queue_size = 1, 100
     with pytest.raises(ValueError, match=r"queue_size is 100; .* of batch_size / accumulate, 8"):
         check_config(config)
     config = simsiam.get_config("imagenet")

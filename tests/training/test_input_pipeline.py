@@ -1,18 +1,26 @@
 """The input as a pure function of (seed, position)."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks import bucket
 from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.shapes import shapes
 from tests.datasets.record_files import encoded_images, example, write_shard
 from training.configs import dino
 from training.configs.simclr import get_config
-from training.input.pipeline import finish_sides, index_in_epoch, shuffled_index, view_batches
+from training.input.pipeline import (
+    finish_sides,
+    index_in_epoch,
+    shuffled_index,
+    shuffled_window,
+    view_batches,
+)
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +185,69 @@ def test_orders_are_independent(count):
     assert np.mean(labels[:-1] == labels[1:]) == pytest.approx(
         share, abs=5 * (share / count) ** 0.5
     )
+
+
+@pytest.mark.parametrize(("count", "window", "batch"), [(43, 4, 8), (40, 8, 8), (4099, 16, 64)])
+def test_windows_are_shuffled_and_hold_neighbours(count, window, batch):
+    length = count // batch * batch
+    at = tf.function(lambda p, seed: shuffled_window(p, count, length, seed, window))
+    places = np.arange(0, length, window)
+    epochs = [
+        np.stack([at(tf.constant(e * length + p, tf.int64), seed) for p in places])
+        for e, seed in ((0, 0), (1, 0), (0, 1))
+    ]
+    for indices in epochs:
+        assert len(np.unique(indices)) == length and indices.min() >= 0 and indices.max() < count
+        np.testing.assert_array_equal(np.diff(indices, axis=1) % count, 1)
+    borders = [set(indices[:, 0] % window) for indices in epochs]
+    assert all((a[:, 0] != b[:, 0]).any() for a, b in itertools.combinations(epochs, 2))
+    assert len({tuple(sorted(b)) for b in borders}) > 1  # the windows of each epoch are others
+
+
+def test_windows_are_read_alike_from_any_step_on_any_host(tmp_path):
+    images = encoded_images(40)
+    write_shard(tmp_path / "0.tfrecord", [example(image) for image in images[:13]])
+    write_shard(tmp_path / "1.tfrecord", [example(image) for image in images[13:]])
+    shards = load_dataset(f"records:{tmp_path}/*.tfrecord")
+    config = make_config()
+    config.shuffle_window = 4
+
+    def stream(dataset, start, count, **share):
+        made = view_batches(dataset, config, start_step=start, **share)
+        return list(made.take(count).as_numpy_iterator())
+
+    whole = stream(dataclasses.replace(shards, encoded_run=None), 0, 11)  # two epochs
+    halves = [stream(shards, 7, 4, share=(number, 2)) for number in range(2)]
+    for step, expected in enumerate(whole[7:]):
+        for name, values in expected.items():
+            both = np.concatenate([half[step][name] for half in halves])
+            np.testing.assert_array_equal(both, values)
+    with pytest.raises(ValueError, match=r"shuffle_window is 4, and each of 4 hosts makes 2 im"):
+        view_batches(shards, config, share=(0, 4))
+
+
+@pytest.mark.skipif(not bucket.can_be_compiled(), reason="needs the compiler g++")
+def test_reads_wait_together_and_windows_take_fewer(tmp_path):
+    """In a stand-in for a bucket whose reads take 20 ms; nothing here measures time."""
+    bucket.mount(tmp_path, read_ms=20)
+    (tmp_path / "b").mkdir()
+    write_shard(tmp_path / "b" / "0", [example(image) for image in encoded_images(64)])
+    dataset = load_dataset("records:bucket://b/0")
+    config = make_config()
+    counted = {}
+    for reads, window in ((4, 1), (4, 8)):
+        config.shuffle_window = window
+        batches = iter(view_batches(dataset, config, reads=reads))
+        bucket.reads(), bucket.most_at_once()
+        for _ in range(8):
+            next(batches)
+        counted[window] = bucket.reads()
+        assert 2 <= bucket.most_at_once() <= 4
+        del batches
+    # A record takes two reads, of which the first asks for one byte; and so does a window.
+    assert counted[1] >= 2 * 64 - 1 and counted[8] < counted[1] / 2
+    fetched = tf.data.Dataset.range(64).map(dataset.fetch, num_parallel_calls=32)
+    assert len(list(fetched)) == 64 and bucket.most_at_once() > 8  # of two threads for operations
 
 
 def test_positions_beyond_32_bits():

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -44,7 +45,8 @@ def wait(process):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished")
-    code, output = wait(start(workdir))
+    # Measuring the input changes nothing: other tests compare this run with those that do not.
+    code, output = wait(start(workdir, "--measure_input=0.2"))
     assert code == 0, output
     return workdir, output
 
@@ -84,6 +86,7 @@ def test_what_a_run_leaves_behind(finished):
     for name in ("config.json", "views.png", "encoder.keras", "checkpoints/ckpt-12.index"):
         assert (workdir / name).is_file()
     assert list(workdir.glob("events.out.tfevents.*"))
+    assert re.search(r"input +[\d,]+ images/s by itself; the step takes [\d,]+ images/s\.", output)
     assert "left" in output and "evaluation.linear_probe" in output
     assert not list(workdir.glob(".*"))  # nothing half-written
 

@@ -189,6 +189,9 @@ def base() -> ml_collections.ConfigDict:
                 # For "sgd": weights whose path contains this keep the peak learning rate.
                 "constant_for": "",
             },
+            # Images that are read together and stay together: neighbours in the dataset. 1 shuffles
+            # single images; more make fewer and longer reads of shards.
+            "shuffle_window": 1,
             # The place where crops become views, style included: "host" for the input pipeline,
             # "device" for the train step.
             "augment_on": "host",

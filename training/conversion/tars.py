@@ -14,8 +14,9 @@ from tqdm.auto import tqdm
 from sassl_tf.datasets.dataset import SPLIT_NAMES, UNLABELLED
 from sassl_tf.datasets.listing import SUFFIXES
 from sassl_tf.datasets.records import SPLIT
-from sassl_tf.datasets.shards import absolute, matching, reading
+from sassl_tf.datasets.shards import absolute, matching
 from sassl_tf.errors import UserError
+from sassl_tf.paths import reading
 from training.conversion.source import Source
 
 LABEL = ".cls"

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from sassl_tf.datasets.records import CLASS_NAMES_FILE
 from sassl_tf.errors import UserError
-from sassl_tf.files import replacing, writing
+from sassl_tf.files import check_holds_no_folders, replacing, writing
 from sassl_tf.typing import PathLike
 from training.conversion.source import Source
 
@@ -76,7 +76,7 @@ def write_shards(source: Source, output: PathLike, shard_bytes: int = SHARD_BYTE
             _suffix(data, count, split, label)
             if split not in shards:
                 shards[split] = _Shards(beside, split, shard_bytes)
-            shards[split].write(_example(data, label))
+            shards[split].write(example(data, label))
             count += 1
         for shard in shards.values():
             shard.close()
@@ -112,7 +112,8 @@ class _Shards:
             self._number, self._size, self._writer = self._number + 1, 0, None
 
 
-def _example(data, label):
+def example(data: bytes, label: int) -> bytes:
+    """Returns the record of an encoded image; a label below 0 is left out."""
     features = {"image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[data]))}
     if label >= 0:
         features["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
@@ -120,6 +121,7 @@ def _example(data, label):
 
 
 def _new_folder(output):
+    check_holds_no_folders(output)
     output = pathlib.Path(output)
     if output.exists():
         raise UserError(f"{output} exists already; give another --output, or remove it.")

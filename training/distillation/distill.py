@@ -27,7 +27,7 @@ from training.engine.checkpoints import Checkpoints
 from training.engine.lock import locked
 from training.engine.preemption import Preempted, stop_requests
 from training.engine.steps import due
-from training.engine.workdir import STYLIZER_FILE, open_workdir, workdir_path
+from training.engine.workdir import STYLIZER_FILE, local_workdir_path, open_workdir
 from training.report.logs import say
 from training.report.metrics import MetricsWriter
 
@@ -77,8 +77,9 @@ def distill(teacher: Stylizer, settings: Settings, workdir: PathLike) -> pathlib
         Preempted: a signal told the run to stop; the step under way is saved.
     """
     config = ml_collections.ConfigDict(dataclasses.asdict(settings))
-    with locked(workdir_path(workdir)):
-        workdir = open_workdir(workdir, config, {"teacher": teacher.fingerprint})
+    workdir = local_workdir_path(workdir)
+    with locked(workdir):
+        open_workdir(workdir, config, {"teacher": teacher.fingerprint})
         keras.utils.set_random_seed(settings.seed)  # for the layers that begin at random
         images = DistillationImages.from_folders(settings.content, settings.styles)
         distillation = Distillation(teacher, settings)

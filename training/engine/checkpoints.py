@@ -1,5 +1,6 @@
 """Checkpoints: the state of a run, in its workdir."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -9,11 +10,16 @@ import keras
 import tensorflow as tf
 
 from sassl_tf.errors import FileError, UserError
-from sassl_tf.files import flush, flush_names, make_folder, short_reason
+from sassl_tf.files import flush, flush_names, make_folder, remove_folder, short_reason
+from sassl_tf.paths import UNREACHABLE, RemotePath, as_path
 from sassl_tf.typing import PathLike
 from training.engine.workdir import CHECKPOINTS_FOLDER, checkpoint_name, checkpoint_steps
 from training.methods.online_probe import OnlineProbe
 from training.report.logs import say
+
+# Names of folders that a run leaves behind that is killed while it writes; in buckets they are
+# TensorFlow's.
+LEFTOVERS = {False: "." + checkpoint_name("*"), True: checkpoint_name("*_temp")}
 
 # The names of the state that checkpoints of earlier versions do not have.
 LATER = ("probe", "probe_optimizer")
@@ -40,6 +46,8 @@ class Checkpoints:
     The input has no state: it is a function of the step. A checkpoint is written under another
     name, and renamed when it is whole and on the disk; older ones are removed after that. So a
     power loss at any moment leaves the last checkpoint whose `save` had ended, or the next one.
+    In a bucket it is written under its own name, its index last, and read back before older ones
+    are removed.
 
     Args:
         workdir: the run's folder.
@@ -66,7 +74,7 @@ class Checkpoints:
         self._checkpoint = tf.train.Checkpoint(step=self.step, **state)
         earlier = {name: part for name, part in state.items() if name not in LATER}
         self._earlier = tf.train.Checkpoint(step=self.step, **earlier)
-        self._workdir = pathlib.Path(workdir)
+        self._workdir = as_path(workdir)
         self._folder = self._workdir / CHECKPOINTS_FOLDER
         self._keep, self._keep_every = keep, keep_every
         self._options = options
@@ -79,6 +87,7 @@ class Checkpoints:
 
         Raises:
             ValueError: there are checkpoints, and none of them can be read.
+            OSError: the last one is not damaged, but its bucket does not answer.
         """
         steps = checkpoint_steps(self._workdir)
         for step in reversed(steps):
@@ -87,7 +96,13 @@ class Checkpoints:
                 status = self._checkpoint_for(path).read(str(path), self._options)
                 # A weight without a value in the checkpoint is an error, not a fresh weight.
                 status.assert_existing_objects_matched()
+            except UNREACHABLE as error:
+                raise FileError(
+                    f"The checkpoint {path} cannot be read now: {short_reason(error)}. The same "
+                    "command continues when it can be."
+                ) from error
             except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
+                path.with_name(f"{path.name}.index").exists()  # raises where a bucket refuses us
                 reason = short_reason(error)
                 say(f"The checkpoint {path} is damaged ({reason}); trying the one before it.")
                 continue
@@ -111,7 +126,23 @@ class Checkpoints:
             OSError: it could not be written; the earlier checkpoints are unchanged.
         """
         self.step.assign(step)
-        beside = self._folder / f".{checkpoint_name(step)}"
+        folder = self._folder
+        try:
+            if isinstance(folder, RemotePath):
+                self._write_to_bucket(folder, step)
+            else:
+                self._write(folder, step)
+        except (OSError, tf.errors.OpError) as error:
+            steps = checkpoint_steps(self._workdir)
+            raise FileError(
+                f"The checkpoint of step {step} could not be written to {self._folder} "
+                f"({short_reason(error)}). Those of the steps {steps} are whole. Make room, or "
+                "make the folder writable; the same command continues from the last of them."
+            ) from error
+        self._remove_old(step)
+
+    def _write(self, folder: pathlib.Path, step: int) -> None:
+        beside = folder / f".{checkpoint_name(step)}"
         try:
             shutil.rmtree(beside, ignore_errors=True)  # left by a run that was killed here
             make_folder(beside)
@@ -121,20 +152,28 @@ class Checkpoints:
             check_readable(path)
             # The index is renamed last: a checkpoint without an index does not count.
             for file in sorted(beside.iterdir(), key=lambda file: file.suffix == ".index"):
-                os.replace(file, self._folder / file.name)
-            flush_names(self._folder)
+                os.replace(file, folder / file.name)
+            flush_names(folder)
             beside.rmdir()
-        except (OSError, tf.errors.OpError) as error:
+        except (OSError, tf.errors.OpError):
             shutil.rmtree(beside, ignore_errors=True)
-            steps = checkpoint_steps(self._workdir)
-            raise FileError(
-                f"The checkpoint of step {step} could not be written to {self._folder} "
-                f"({short_reason(error)}). Those of the steps {steps} are whole. Make room, or "
-                "make the folder writable; the same command continues from the last of them."
-            ) from error
-        self._remove_old(step)
+            raise
 
-    def _remove_old(self, newest):
+    def _write_to_bucket(self, folder: RemotePath, step: int) -> None:
+        # A rename would be a copy. TensorFlow writes the index last, and an object appears when it
+        # is whole: a checkpoint that is broken off has no index, and does not count.
+        path = folder / checkpoint_name(step)
+        index = path.with_name(f"{path.name}.index")
+        index.unlink(missing_ok=True)
+        try:
+            self._checkpoint.write(str(path), self._options)
+            check_readable(str(path))
+        except (OSError, tf.errors.OpError):
+            with contextlib.suppress(OSError):
+                index.unlink(missing_ok=True)
+            raise
+
+    def _remove_old(self, newest: int) -> None:
         """Removes old checkpoints, and those after the newest, which `restore` found damaged."""
         steps = checkpoint_steps(self._workdir)
         good = [step for step in steps if step <= newest]
@@ -145,8 +184,8 @@ class Checkpoints:
                 (self._folder / f"{checkpoint_name(step)}.index").unlink()
                 for file in self._folder.glob(f"{checkpoint_name(step)}.*"):
                     file.unlink()
-        for leftover in self._folder.glob("." + checkpoint_name("*")):
-            shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in self._folder.glob(LEFTOVERS[isinstance(self._folder, RemotePath)]):
+            remove_folder(leftover)
 
 
 def check_readable(path: str) -> None:

@@ -237,6 +237,7 @@ FIELDS = {
     "optimizer.decay_vectors": SWITCH,
     "optimizer.clip_gradient": AT_LEAST_0,
     "optimizer.constant_for": TEXT,
+    "shuffle_window": whole(1, 256),
     "augment_on": one_of(*PLACEMENTS),
     "precision": one_of("float32", "mixed_bfloat16", "mixed_float16"),
     "deterministic": SWITCH,
@@ -382,9 +383,17 @@ def _option_is_of_the_optimizer(field):
     return rule
 
 
+def _batch_holds_whole_windows(config):
+    window, (batch, name) = config.shuffle_window, _part(config)
+    if batch % window:
+        return f"shuffle_window is {window}; expected a divisor of {name}, {batch}."
+    return None
+
+
 # {fields: the rule for them together}, applied if each field follows its own rule.
 TOGETHER: dict[tuple[str, ...], Callable] = {
     ("method",): _method_has_its_section,
+    ("batch_size", "accumulate", "shuffle_window"): _batch_holds_whole_windows,
     ("method", "local_crops"): _local_crops_have_a_method,
     ("batch_size", "accumulate"): _parts_hold_several_images,
     ("method", "batch_size", "accumulate", "moco.queue_size"): _queue_holds_whole_batches,

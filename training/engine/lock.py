@@ -3,12 +3,12 @@
 import contextlib
 import errno
 import os
-import pathlib
 import platform
 from collections.abc import Iterator
 
 from sassl_tf.errors import UserError
 from sassl_tf.files import make_folder
+from sassl_tf.paths import RemotePath, as_path
 from sassl_tf.typing import PathLike
 from training.engine.workdir import LOCK_FILE, writable
 from training.report.logs import say
@@ -33,7 +33,7 @@ def locked(folder: PathLike, wanted: bool = True) -> Iterator[None]:
     and ends with the process, however that ends; a file that a kill leaves behind locks nothing.
     Over NFS the lock holds between hosts. On file systems that keep locks to one host (FUSE mounts
     such as gcsfuse) it holds within that host. On those without locks (Lustre without `flock`)
-    there is none, and a line says so.
+    and for URLs there is none, and a line says so.
 
     Args:
         folder: the run's folder.
@@ -45,7 +45,11 @@ def locked(folder: PathLike, wanted: bool = True) -> Iterator[None]:
     if not wanted or fcntl is None:
         yield
         return
-    folder = pathlib.Path(folder).expanduser()
+    folder = as_path(folder)
+    if isinstance(folder, RemotePath):
+        say(f"{folder} cannot be locked, being in a bucket: see that no other run uses it.")
+        yield
+        return
     new = not folder.exists()
     with writable(folder):
         make_folder(folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from sassl_tf.datasets import ImageDataset
 from sassl_tf.datasets.dataset import READS_IN_FLIGHT, naming_damaged
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
+from sassl_tf.paths import AnyPath
 from sassl_tf.typing import PathLike
 from training.engine.assembly import (
     Plan,
@@ -47,11 +47,13 @@ from training.engine.workdir import (
     workdir_path,
 )
 from training.input.data_service import next_within
+from training.input.options import DEFAULT_INPUT, InputOptions
 from training.input.pipeline import distributed_batches, finish_sides
 from training.input.placement import placement
 from training.methods.online_probe import OnlineProbe, unobserved
 from training.methods.parts import WHOLE, parts_of
 from training.report import summary
+from training.report.input_check import InputCheck
 from training.report.loggers import DEFAULT, check_loggers
 from training.report.logs import say
 from training.report.watch import Watch
@@ -68,6 +70,7 @@ def pretrain(
     data_service: str = "",
     loggers: Sequence[str] = DEFAULT,
     reads_in_flight: int = READS_IN_FLIGHT,
+    measure_input: float = 0.0,
 ) -> Run:
     """Pretrains an encoder, continuing where the workdir's last checkpoint stands.
 
@@ -80,6 +83,8 @@ def pretrain(
             `training.data_worker`.
         loggers: some of `training.report.loggers.LOGGERS`.
         reads_in_flight: number of images that each host reads at a time.
+        measure_input: seconds for which the speed of the input is measured before the first step;
+            a line then says whether the input or the step limits, and what to change.
 
     Returns:
         The `Run`, at its end.
@@ -107,7 +112,8 @@ def pretrain(
         run.restore()
         say(summary.before(run, data_service))
         with naming_damaged(plan.dataset):
-            run.train(profile_steps, data_service, loggers, reads_in_flight)
+            options = InputOptions(data_service, reads_in_flight, measure_input)
+            run.train(profile_steps, loggers, options)
         run.save_encoder()
     return run
 
@@ -133,7 +139,7 @@ class Run:
         start: number of the step that this process continues after.
     """
 
-    def __init__(self, plan: Plan, workdir: pathlib.Path) -> None:
+    def __init__(self, plan: Plan, workdir: AnyPath) -> None:
         self.plan, self.workdir, self.start = plan, workdir, 0
         self.chief = is_chief(plan.strategy)
         with plan.strategy.scope():
@@ -161,43 +167,55 @@ class Run:
     def train(
         self,
         profile_steps: int = 0,
-        data_service: str = "",
         loggers: Sequence[str] = DEFAULT,
-        reads_in_flight: int = READS_IN_FLIGHT,
+        options: InputOptions = DEFAULT_INPUT,
     ) -> None:
-        """Takes the steps that are left; the arguments are those of `pretrain`."""
+        """Takes the steps that are left.
+
+        Args:
+            profile_steps: as for `pretrain`.
+            loggers: as for `pretrain`.
+            options: those of the input.
+        """
         strategy, last = self.plan.strategy, self.plan.total_steps
-        next_batch = self._input(data_service, reads_in_flight)
+        check = InputCheck(self, options)
+        next_batch = self._input(options)
         finish = finishing_step(self.plan)
         train_step = compiled_step(self.method, strategy, finish, self.probe)
         watch = Watch(self, loggers)
         profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
+
+        def wait_for_batch():
+            with watch.progress.waiting():
+                return next_batch()
 
         batch = next_batch()
         watch.picture(self.start, finish(first_share(strategy, batch)))
         with stop_requests() as stop, contextlib.closing(profiler):
             for step in range(self.start + 1, last + 1):
                 with profiler.step(step):
-                    scalars = self._take(train_step, batch, next_batch, watch)
+                    train = functools.partial(check.step, step, train_step)
+                    scalars = self._take_step(train, batch, wait_for_batch)
                 self._after_step(step, scalars, watch, stop_wanted(strategy, stop, step))
                 if step < last:
-                    with watch.progress.waiting():
-                        batch = next_batch()
+                    batch = wait_for_batch()
         watch.close()
 
-    def _take(self, train_step, batch, next_batch, watch):
-        """Takes a step, whose batch comes in parts; returns the means of the parts' scalars."""
-        found = []
-        for part in parts_of(self.plan.config.accumulate):
-            if not part.first:
-                with watch.progress.waiting():
-                    batch = next_batch()
-            found.append(train_step(batch, part))
+    def _take_step(self, train, batch, next_batch):
+        """Takes a step, whose batch comes in parts; returns the means of the parts' scalars.
+
+        Args:
+            train: function of a batch and the `Part` of the step that it is.
+            batch: that of the first part.
+            next_batch: function that returns those of the others.
+        """
+        parts = parts_of(self.plan.config.accumulate)
+        found = [train(batch if part.first else next_batch(), part) for part in parts]
         if len(found) == 1:
             return found[0]
-        return {name: sum(part[name] for part in found) / len(found) for name in found[0]}
+        return {name: sum(scalars[name] for scalars in found) / len(found) for name in found[0]}
 
-    def _input(self, data_service, reads_in_flight):
+    def _input(self, options):
         """Returns a function that gives the batches of the steps that are left, part by part."""
         plan = self.plan
         batches = distributed_batches(
@@ -206,10 +224,10 @@ class Run:
             plan.config,
             plan.augment,
             self.start,
-            data_service,
-            reads_in_flight,
+            options.data_service,
+            options.reads_in_flight,
         )
-        return functools.partial(next_within if data_service else next, iter(batches))
+        return functools.partial(next_within if options.data_service else next, iter(batches))
 
     def _after_step(self, step, scalars, watch, stop_signal):
         """Reports, measures and saves what is due after a step; stops if a signal asks for it."""
@@ -222,6 +240,7 @@ class Run:
             check_loss(scalars["loss"], step)
             watch.report(step, scalars, representation=measure and not stop_signal)
         if save or stop_signal:
+            watch.flush()
             self.save_checkpoint(step)
         if stop_signal and step < last:
             raise Preempted(step, last, stop_signal)

@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 
 from sassl_tf.checked import Damaged, read_json, write_json
 from sassl_tf.errors import FileError, UserError
+from sassl_tf.files import append
+from sassl_tf.paths import AnyPath, RemotePath, as_path
 from sassl_tf.presets import CONFIG_FILE as CONFIG_FILE
 from sassl_tf.presets import ENCODER_FILE as ENCODER_FILE
 from sassl_tf.typing import PathLike
@@ -48,7 +50,7 @@ def open_workdir(
     config: ConfigDict,
     fingerprints: Mapping[str, Any] | None = None,
     write: bool = True,
-) -> pathlib.Path:
+) -> AnyPath:
     """Makes the folder and writes `config.json`, or checks that it holds the same config.
 
     A run without a checkpoint has nothing to lose, so another config may take its place. The
@@ -82,23 +84,28 @@ def open_workdir(
         with writable(workdir):
             if not begun:
                 write_json(path, new)
-            with open(workdir / COMMANDS_FILE, "a") as file:
-                file.write(this_command() + "\n")
+            append(workdir / COMMANDS_FILE, this_command() + "\n")
     return workdir
 
 
-def workdir_path(workdir: PathLike) -> pathlib.Path:
-    """Returns the Path of a workdir.
+def workdir_path(workdir: PathLike) -> AnyPath:
+    """Returns the Path of a workdir, a `RemotePath` if it is a URL."""
+    return as_path(workdir)
+
+
+def local_workdir_path(workdir: PathLike) -> pathlib.Path:
+    """Returns the Path of a workdir that has to be a folder.
 
     Raises:
         ValueError: it is a URL.
     """
-    if "://" in str(workdir):
+    path = as_path(workdir)
+    if isinstance(path, RemotePath):
         raise UserError(
-            f"workdir is {str(workdir)!r}; expected a folder. Mount the bucket (gcsfuse, s3fs) and "
-            "give the folder."
+            f"workdir is {str(path)!r}; this command needs a folder that it can lock. Give one, or "
+            "mount the bucket (gcsfuse, s3fs) and give its folder."
         )
-    return pathlib.Path(workdir).expanduser()
+    return path
 
 
 @contextlib.contextmanager
@@ -120,7 +127,7 @@ def checkpoint_name(step: int | str) -> str:
 
 def checkpoint_steps(workdir: PathLike) -> list[int]:
     """Returns the steps whose checkpoints are there, in ascending order."""
-    files = pathlib.Path(workdir, CHECKPOINTS_FOLDER).glob("ckpt-*.index")
+    files = (as_path(workdir) / CHECKPOINTS_FOLDER).glob("ckpt-*.index")
     matches = (re.fullmatch(r"ckpt-(\d+)\.index", file.name) for file in files)
     return sorted(int(match[1]) for match in matches if match)
 

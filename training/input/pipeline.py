@@ -60,6 +60,29 @@ def shuffled_index(
     return epoch, index_in_epoch(place, epoch, count, seed)
 
 
+def shuffled_window(
+    position: tf.Tensor, count: int, epoch_length: int, seed: int, window: int
+) -> tf.Tensor:
+    """Returns the indices int64 [window] of the images at a position and those that follow it.
+
+    They are neighbours in the dataset, and the windows are shuffled. Where windows begin is drawn
+    for each epoch, so that images at their borders meet others, and other images are left over; the
+    last image has the first for its neighbour. An epoch never holds an image twice.
+
+    Args:
+        position: int64 [], a multiple of `window`.
+        count: number of images.
+        epoch_length: number of positions in an epoch, a multiple of `window`.
+        seed: of the order.
+        window: number of images in a window.
+    """
+    epoch, place = position // epoch_length, position % epoch_length
+    number = index_in_epoch(place // window, epoch, count // window, seed)
+    pair = tf.stack([tf.constant(seed, tf.int64), epoch])
+    first = tf.random.stateless_uniform([], pair, 0, count, tf.int64, alg="philox")
+    return (first + number * window + tf.range(window, dtype=tf.int64)) % count
+
+
 def index_in_epoch(place: tf.Tensor, epoch: tf.Tensor, count: int, seed: int) -> tf.Tensor:
     """The indices of the images at places of an epoch, int64 scalar or [N], as `place` is.
 
@@ -143,15 +166,24 @@ def view_batches(
     steps_per_epoch = batches_per_epoch(dataset, config)
     epoch_length = steps_per_epoch * batch_size
     last_step = total_steps(config, steps_per_epoch)
-    views = views_of(config)
+    views, window = views_of(config), config.shuffle_window
+    if part % window:
+        raise UserError(
+            f"shuffle_window is {window}, and each of {hosts} hosts makes {part} images of a "
+            "batch; expected a divisor of that. Set another --config.shuffle_window."
+        )
 
     # Nothing here needs AutoGraph, which would take seconds to read all that is called.
     @tf.autograph.experimental.do_not_convert
     def fetch(place):
         # The host's images come one after the other; its part of a batch lies among the others'.
         position = place // part * chunk + number * part + place % part
-        _, index = shuffled_index(position, count, epoch_length, config.seed)
-        return position, index, dataset.fetch(index)
+        if window == 1:
+            _, index = shuffled_index(position, count, epoch_length, config.seed)
+            return position, index, dataset.fetch(index)
+        indices = shuffled_window(position, count, epoch_length, config.seed, window)
+        positions = position + tf.range(window, dtype=tf.int64)
+        return positions, indices, dataset.fetch_run(indices)
 
     @tf.autograph.experimental.do_not_convert
     def load(position, index, fetched):
@@ -178,9 +210,11 @@ def view_batches(
 
     # The source is numbers of batches, so that a data service deals out whole ones.
     chunks = tf.data.Dataset.range(start_step * config.accumulate, tf.int64.max)
-    places = chunks.flat_map(lambda at: tf.data.Dataset.range(at * part, (at + 1) * part))
+    places = chunks.flat_map(lambda at: tf.data.Dataset.range(at * part, (at + 1) * part, window))
     # Reading waits and decoding computes, so each has a parallelism of its own.
     fetched = places.map(fetch, num_parallel_calls=reads, deterministic=True)
+    if window > 1:
+        fetched = fetched.unbatch()
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
     batches = fetched.map(load, **parallel).batch(replica_batch_size or part, drop_remainder=True)
     batches = placement(config).in_pipeline(batches, finish)

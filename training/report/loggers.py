@@ -6,7 +6,6 @@ the same run of each service; `loggers.json` in the workdir has their names for 
 
 import dataclasses
 import os
-import pathlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from sassl_tf.errors import UserError
 from sassl_tf.extras import import_extra
 from sassl_tf.files import writing
 from sassl_tf.nearest import nearest
+from sassl_tf.paths import AnyPath, is_url
 from training.report.logs import say
 
 RUNS_FILE = "loggers.json"
@@ -36,7 +36,7 @@ class LoggedRun:
         known: the id under which the service knows it; None if it begins now.
     """
 
-    workdir: pathlib.Path
+    workdir: AnyPath
     config: Mapping[str, Any]
     known: str | None = None
 
@@ -99,7 +99,7 @@ class WeightsAndBiases:
         self.id = run.known or uuid.uuid4().hex[:8]
         self._run = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
-            dir=str(run.workdir),
+            dir=None if is_url(run.workdir) else str(run.workdir),
             id=self.id,
             name=run.name,
             resume="allow",
@@ -197,7 +197,7 @@ def check_loggers(names: Sequence[str]) -> None:
 
 
 def open_loggers(
-    names: Sequence[str], workdir: pathlib.Path, step: int, config: Mapping[str, Any]
+    names: Sequence[str], workdir: AnyPath, step: int, config: Mapping[str, Any]
 ) -> list[Logger]:
     """Starts loggers, or continues their runs.
 

@@ -1,15 +1,15 @@
 """The curves of a run: `metrics.jsonl` in its workdir, and what its loggers make of the rows."""
 
 import json
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from sassl_tf.files import flush, replacing, writing
+from sassl_tf.paths import as_path
 from sassl_tf.typing import PathLike
 from training.engine.workdir import METRICS_FILE
+from training.report.lines import lines_of
 from training.report.loggers import DEFAULT, open_loggers
 from training.report.logs import say
 
@@ -37,13 +37,13 @@ class MetricsWriter:
         loggers: Sequence[str] = DEFAULT,
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        self._path = pathlib.Path(workdir) / METRICS_FILE
+        self._path = as_path(workdir) / METRICS_FILE
         rows, damaged = _read(self._path)
         if damaged:
             say(f"{damaged} damaged lines of {self._path} are dropped.")
         kept = [row for row in rows if row["step"] <= step]
-        with replacing(self._path) as beside:
-            beside.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._lines = lines_of(self._path)
+        self._lines.begin("".join(json.dumps(row) + "\n" for row in kept))
         self._loggers = open_loggers(loggers, self._path.parent, step, config or {})
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -52,10 +52,7 @@ class MetricsWriter:
         Raises:
             OSError: the disk is full.
         """
-        with writing(self._path):
-            with open(self._path, "a") as file:
-                file.write(json.dumps({"step": step, **scalars}) + "\n")
-            flush(self._path)
+        self._lines.add(json.dumps({"step": step, **scalars}) + "\n")
         for logger in self._loggers:
             logger.write(step, scalars)
 
@@ -64,15 +61,20 @@ class MetricsWriter:
         for logger in self._loggers:
             logger.write_picture(step, name, picture)
 
+    def flush(self) -> None:
+        """Writes the rows that are not written yet, as those in a bucket may be."""
+        self._lines.flush()
+
     def close(self) -> None:
-        """Writes what the loggers still hold, and ends their runs."""
+        """Writes what is not written yet, and ends the runs of the loggers."""
+        self.flush()
         for logger in self._loggers:
             logger.close()
 
 
 def read_metrics(workdir: PathLike) -> list[dict[str, Any]]:
     """Returns the rows of a workdir's `metrics.jsonl`, without the damaged ones."""
-    return _read(pathlib.Path(workdir) / METRICS_FILE)[0]
+    return _read(as_path(workdir) / METRICS_FILE)[0]
 
 
 def _read(path):

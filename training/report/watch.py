@@ -77,6 +77,11 @@ class Watch:
         self.progress.show(step, row)
         self._metrics.write(step, row)
 
+    def flush(self) -> None:
+        """Writes the rows that are not written yet; call it before a checkpoint is saved."""
+        if self._run.chief:
+            self._metrics.flush()
+
     def _picture_attention(self, step):
         """Draws the class token's attention in the first images, if the encoder has one."""
         encoder = self._run.method.encoder

@@ -1,0 +1,81 @@
+"""Which of the input and the train step limits a run, and the advice that follows."""
+
+import pytest
+
+from sassl_tf import SASSLAugmentation
+from training.configs.simclr import get_config
+from training.input import speed as module
+from training.input.speed import InputSpeed, StepTimer, input_speed, verdict
+
+
+class Clock:
+    """A clock that moves when it is told to, with so many processors at work."""
+
+    def __init__(self, busy):
+        self.now, self.busy = 100.0, busy
+
+    def monotonic(self):
+        return self.now
+
+    def process_time(self):
+        return self.now * self.busy
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock(busy=3.0)
+    monkeypatch.setattr(module, "time", made)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 4)
+    return made
+
+
+def test_the_speed_of_batches_without_those_that_lay_ready(clock):
+    waits = iter([50.0] + [0.0] * 5 + [0.5] * 100)  # the first is traced, and five were prefetched
+
+    def next_batch():
+        clock.now += next(waits)
+
+    speed = input_speed(next_batch, images=16, seconds=8.0)
+    assert speed.images_per_second == pytest.approx(32) and speed.busy == pytest.approx(0.75)
+    slow = input_speed(lambda: setattr(clock, "now", clock.now + 60), images=16, seconds=1.0)
+    assert slow.images_per_second == pytest.approx(16 / 60)  # at least one batch counts
+
+
+def test_steps_are_timed_after_the_first_ones(clock):
+    timer, durations = StepTimer(start=10), iter([90.0, 7.0, 1.0, 3.0, 2.0, 9.0, 4.0, 100.0])
+    done = []
+
+    def train_step(batch):
+        clock.now += next(durations)
+        return {"loss": batch}
+
+    for step in range(11, 19):
+        assert timer(step, train_step, 0.5) == {"loss": 0.5}
+        done.append(timer.is_done)
+    assert done.index(True) == 6 and timer.seconds == 3.0
+
+
+def test_the_verdict(monkeypatch):
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 8)
+    config = get_config("imagenet")
+    styled = SASSLAugmentation(value_range=(0, 1))
+
+    def said(made, step, busy=1.0, hosts=1, augment=styled, service="", gpu=True):
+        return verdict(InputSpeed(made, busy), step, hosts, config, augment, service, gpu)
+
+    line = said(1000.0, 2500.0)
+    assert line.startswith("1,000 images/s by itself; the step takes 2,500 images/s. The input")
+    for part in ("2.5 times as fast", "20 cores like its 8", "2 such hosts", "stylize_size=112"):
+        assert part in line
+    assert "--config.augment_on=device" in line and "reads_in_flight" not in line
+    assert "augment_on" not in said(1000.0, 2500.0, gpu=False)
+    assert "stylize_size" not in said(1000.0, 2500.0, augment=None)
+    styled.stylize_size = 112
+    assert "stylize_size" not in said(1000.0, 2500.0)
+    waiting = said(1000.0, 2500.0, busy=0.3)
+    assert "30% busy" in waiting and "--reads_in_flight" in waiting and "cores like" not in waiting
+    assert "3 times as many helpers" in said(1000.0, 2500.0, service="host:1")
+    assert "The step limits" in said(1000.0, 2500.0, hosts=4) and "1.6 times" in said(
+        1000.0, 2500.0, hosts=4
+    )
+    assert "about equal" in said(1000.0, 1020.0)
