@@ -48,6 +48,8 @@ def image_grid(columns: Mapping[str, Array], title: str | None = None) -> Figure
 def attention_grid(images: Array, attention: Array, heads: int = 6) -> Figure:
     """Draws images beside the attention of a vision transformer's class token to their patches.
 
+    The colours of each map go from 0 to its largest value.
+
     Args:
         images: uint8 [N, H, W, 3], or float in [0, 1].
         attention: float [N, heads, h, w], as `sassl_tf.representation.attention.class_attention`

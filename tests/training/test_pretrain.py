@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,25 @@ def test_a_killed_run_ends_with_the_same_weights(finished, tmp_path):
     assert "continuing at step" in output
     assert_same_encoder(tmp_path, finished[0])
     losses = [[row["loss"] for row in read_metrics(d)] for d in (tmp_path, finished[0])]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.slow
+def test_a_run_in_parts_from_other_weights_is_continued_exactly(finished, tmp_path):
+    """It does not look for the weights to start from once it has a checkpoint."""
+    other = tmp_path / "other.keras"
+    shutil.copy(finished[0] / "encoder.keras", other)
+    flags = ("--config.accumulate=2", f"--config.encoder.init_from={other}")
+    code, output = wait(start(tmp_path / "whole", *flags, method="byol"))
+    assert code == 0 and "32, in 2 parts of 16" in output, output
+    assert f"float32, from the weights of {other}" in output
+    process = start(tmp_path / "stopped", *flags, method="byol")
+    kill_after(process, tmp_path / "stopped", steps=4, how=signal.SIGTERM)
+    other.unlink()
+    code, output = wait(start(tmp_path / "stopped", *flags, method="byol"))
+    assert code == 0 and "continuing at step" in output, output
+    assert_same_encoder(tmp_path / "stopped", tmp_path / "whole")
+    losses = [[r["loss"] for r in read_metrics(tmp_path / d)] for d in ("stopped", "whole")]
     assert losses[0] == losses[1]
 
 

@@ -69,8 +69,10 @@ class Sums:
 
 
 def _add(kept, tensor, part):
-    if not part.first:
-        tensor = tensor + tf.cast(kept.value(), tensor.dtype)
-    if not part.last:
-        kept.assign(tf.cast(tensor, tf.float32))
-    return tensor
+    if part.count == 1:
+        return tensor
+    # Not `tensor + kept`: TensorFlow would join it with the sums that the gradient consists of, in
+    # one AddN, whose order depends on which of the buffers is free first. Runs would then differ.
+    added = kept.assign if part.first else kept.assign_add
+    added(tf.cast(tensor, tf.float32))
+    return tf.cast(kept.value(), tensor.dtype)

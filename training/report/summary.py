@@ -40,9 +40,11 @@ def before(run: Run, data_service: str) -> str:
     epochs = f"{plan.total_steps / plan.steps_per_epoch:.4g} epochs of {plan.steps_per_epoch}"
     continuing = f"; continuing at step {run.start}" if run.start else ""
     weights = run.method.encoder.count_params() / 1e6
+    begun_from = "" if run.start else config.encoder.init_from
     lines = {
         "images": f"{len(plan.dataset):,} of {config.dataset}, {views(config)}",
-        "encoder": f"{config.encoder.name}, {weights:.1f} M parameters, {config.precision}",
+        "encoder": f"{config.encoder.name}, {weights:.1f} M parameters, {config.precision}"
+        + (f", from the weights of {begun_from}" if begun_from else ""),
         "style": style(plan.augment, ends_of(config)),
         "devices": devices(plan.strategy),
         "batch": batch(config.batch_size, plan.strategy.num_replicas_in_sync, config.accumulate),
