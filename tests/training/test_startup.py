@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.training.test_commands import ROOT
+from tests.commands import ROOT
 
 PROGRAM = """
 import signal, subprocess, sys
