@@ -4,8 +4,6 @@ import fcntl
 import os
 import pathlib
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import pytest
 
 from tests import commands
