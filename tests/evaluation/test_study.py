@@ -406,7 +406,7 @@ def test_study_files(tmp_path):
         read_study("nowhere.py")
 
 
-@pytest.mark.parametrize("variant", ["simclr", "moco", "byol", "long", "precision"])
+@pytest.mark.parametrize("variant", ["simclr", "moco", "byol", "long", "short", "precision"])
 def test_our_own_study_can_be_read(variant, monkeypatch):
     """Its configs and evaluations, without the images."""
     study = read_study(f"{plans.ROOT / 'studies' / 'style.py'}:{variant}")
