@@ -11,8 +11,9 @@ DIR holds the images (the environment variable SASSL_DATA; by default `data`):
     cue_conflict224/SHAPE/...             Geirhos et al. 2019
 
 `studies/style.py:moco` and `:byol` are the same arms for other methods, `:long` is SimCLR for four
-times as many epochs, and `:precision` compares mixed_bfloat16 with float32. docs/study.md has the
-questions and the criteria, written before the first run.
+times as many epochs, `:short` is SimCLR at a size that two cores can do in hours, and `:precision`
+compares mixed_bfloat16 with float32. docs/study.md has the questions and the criteria, written
+before the first run.
 """
 
 import os
@@ -21,7 +22,8 @@ import os
 EPOCHS = 36.0
 LONGER = 4  # times the epochs, for ":long"
 SEEDS = [0, 1, 2, 3, 4]
-FEWER_SEEDS = [0, 1, 2]  # for the studies that follow the first one
+FEWER_SEEDS = [0, 1, 2]  # for the other studies
+SHORT = {"epochs": 10.0, "image_size": 48}  # for ":short": 65,000 images a run
 PRECISION = "float32"
 
 DATA = os.environ.get("SASSL_DATA", "data")
@@ -77,10 +79,11 @@ EVALUATIONS = [
     f"robustness=robustness on {HOME} --images=500 --severities=1,3,5 --cache={CACHE}",
     f"shape bias=shape_bias on {CIFAR10} --cue_conflict={DATA}/cue_conflict224",
 ]
+SLOW = ("home, 1 % of labels", "CIFAR-10, linear")  # would take longer than a short training
 
 
 def get_study(variant="simclr"):
-    """Returns the study: "simclr", "moco", "byol", "long" or "precision"."""
+    """Returns the study: "simclr", "moco", "byol", "long", "short" or "precision"."""
     study = {
         "config": "training/configs/simclr.py:imagenette",
         "changes": dict(CHANGES),
@@ -94,6 +97,10 @@ def get_study(variant="simclr"):
     elif variant == "long":
         study["changes"]["epochs"] = LONGER * EPOCHS
         study["seeds"] = FEWER_SEEDS
+    elif variant == "short":
+        study["changes"].update(SHORT)
+        study["seeds"] = FEWER_SEEDS
+        study["evaluations"] = [line for line in EVALUATIONS if not line.startswith(SLOW)]
     elif variant == "precision":
         study["changes"].pop("precision")
         study["arms"] = [

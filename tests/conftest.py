@@ -1,12 +1,15 @@
-"""What every test may ask for: the real models and images that live outside the repository."""
+"""What every test may ask for: real models and images from outside the repository, and a run."""
 
+import fcntl
 import os
 import pathlib
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import pytest
 
+from tests import commands
+from tests.training import small
+
+SMOKE = "--config=training/configs/simclr.py:smoke"
 SHARED = pathlib.Path(os.environ.get("SASSL_SHARED", "../shared"))
 
 
@@ -33,3 +36,53 @@ def magenta_folder():
 @pytest.fixture(scope="session")
 def imagenette():
     return shared_path("data/imagenette128")
+
+
+@pytest.fixture(scope="session")
+def for_all_processes(tmp_path_factory):
+    """A function `once(name, make)`: the folder `name`, filled by `make(folder)` in one process.
+
+    It is a folder of all processes of the tests, for reading only.
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def once(name, make):
+        with open(root / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            done = root / f"{name}.done"
+            if not done.exists():
+                make(root / name)
+                done.touch()
+        return root / name
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def smoke_run(for_all_processes):
+    """The finished workdir of SimCLR's smoke preset, and what the command told."""
+
+    def make(folder):
+        # Measuring the input changes nothing: tests compare this run with those that do not.
+        flags = ["--measure_input=0.2", f"--workdir={folder / 'workdir'}"]
+        done = commands.run("training.pretrain", SMOKE, *flags)
+        assert done.returncode == 0, done.stderr
+        (folder / "output.txt").write_text(done.stderr + done.stdout)
+
+    folder = for_all_processes("smoke_run", make)
+    return folder / "workdir", (folder / "output.txt").read_text()
+
+
+@pytest.fixture(scope="session")
+def small_run(for_all_processes):
+    """The finished workdir of a small pretraining, and its flags beside the smoke preset."""
+
+    def make(folder):
+        small.write_images(folder / "images")
+        flags = [SMOKE, *small.flags(folder / "images"), f"--workdir={folder / 'workdir'}"]
+        done = commands.run("training.pretrain", *flags)
+        assert done.returncode == 0, done.stderr
+
+    folder = for_all_processes("small_run", make)
+    return folder / "workdir", small.flags(folder / "images")

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import sassl_tf
-from tests.commands import run_here
+from tests import commands
 
 ROOT = pathlib.Path(__file__).parents[1]
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 40, 52, 3), np.uint8)
@@ -92,7 +92,8 @@ def test_the_views_are_those_of_tensorflow(backend, with_views, tmp_path):
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def test_commands_need_tensorflow(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
-    done = run_here("evaluation.alpha_beta_grid", "--images=x")
+def test_commands_need_tensorflow():
+    program = "import runpy, keras\nkeras.backend.backend = lambda: 'numpy'\n"
+    program += "runpy.run_module('evaluation.alpha_beta_grid', run_name='__main__')"
+    done = commands.run_program(program, "--images=x")
     assert done.returncode == 1 and "KERAS_BACKEND is numpy, and the commands run" in done.stderr

@@ -1,12 +1,9 @@
 """The layer on two devices, in a process of its own: MirroredStrategy works once in each."""
 
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests import commands
+
 SCRIPT = """
 import sys
 import keras, numpy as np, tensorflow as tf
@@ -59,9 +56,7 @@ print("passed")
 """
 
 
-@pytest.mark.parametrize("stylizer", ["compact", "magenta"])
+@pytest.mark.parametrize("stylizer", ["compact", pytest.param("magenta", marks=pytest.mark.slow)])
 def test_two_devices(stylizer):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, stylizer], cwd=ROOT, capture_output=True, text=True
-    )
+    done = commands.run_program(SCRIPT, stylizer)
     assert done.returncode == 0 and "passed" in done.stdout, done.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from evaluation import exported
 from evaluation.export_encoder import SUFFIXES, TOLERANCE, export_encoder, in_float32
-from tests.commands import run_here
+from tests import commands
 from tests.evaluation.tiny import tiny_encoder
 from training.encoders import build_encoder
 
@@ -102,7 +102,7 @@ def test_a_mixed_precision_encoder_is_exported_in_float32():
 
 
 def test_the_command_says_how_well_they_agree(small, tmp_path):
-    done = run_here(
+    done = commands.run(
         "evaluation.export_encoder", f"--encoder={small}", f"--output={tmp_path / 'model'}"
     )
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from evaluation.retrieve import draw, retrieve
 from sassl_tf import plot
 from sassl_tf.datasets.folder import every_image, image_files
 from sassl_tf.representation.features import prepare_image
-from tests.commands import run_here
+from tests import commands
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
 
@@ -29,7 +29,7 @@ def workdir(tmp_path):
 
 def test_the_command_writes_features_and_names(workdir):
     output = workdir / "out" / "photos.npz"
-    done = run_here(
+    done = commands.run(
         "evaluation.extract",
         f"--encoder={workdir}",
         f"--images={workdir / 'photos'}",
@@ -104,7 +104,7 @@ def test_a_query_that_is_no_image_is_told(tmp_path):
 
 def test_the_command_draws_and_prints(workdir):
     query = workdir / "photos" / "class1" / "0.png"
-    done = run_here(
+    done = commands.run(
         "evaluation.retrieve",
         f"--encoder={workdir}",
         f"--query={query}",

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -13,6 +11,7 @@ from evaluation import finetune as module
 from evaluation.finetune import Settings, labelled_share, train
 from evaluation.subject import load_subject
 from sassl_tf.datasets import load_dataset
+from tests import commands
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
 
@@ -128,7 +127,7 @@ def test_it_learns_and_diverged_rates_are_passed_over(run):
 
 
 def test_the_binary(run):
-    command = [sys.executable, "-m", "evaluation.finetune", f"--encoder={run}", "--steps=40"]
-    command += [f"--dataset=folder:{run / 'data'}", "--learning_rates=0.1", "--weight_decays=0"]
-    done = subprocess.run([*command, "--batch_size=10"], capture_output=True, text=True)
+    flags = [f"--encoder={run}", f"--dataset=folder:{run / 'data'}", "--steps=40"]
+    flags += ["--learning_rates=0.1", "--weight_decays=0", "--batch_size=10"]
+    done = commands.run("evaluation.finetune", *flags)
     assert "30 labelled images, 12 test images" in done.stdout, done.stderr

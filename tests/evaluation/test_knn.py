@@ -1,15 +1,13 @@
 """The kNN evaluation as a function and as a command."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from evaluation import knn
 from evaluation.subject import load_subject
 from sassl_tf.checked import read_json
+from tests import commands
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
 
@@ -32,9 +30,8 @@ def test_evaluate_writes_the_result_into_the_encoders_workdir(workdir):
 
 
 def test_the_binary_prints_the_result(workdir):
-    command = [sys.executable, "-m", "evaluation.knn", f"--encoder={workdir}", "--k=5"]
-    command += [f"--dataset=folder:{workdir / 'data'}", "--temperature=0.07", "--batch_size=7"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
+    flags = [f"--encoder={workdir}", f"--dataset=folder:{workdir / 'data'}", "--k=5"]
+    done = commands.run("evaluation.knn", *flags, "--temperature=0.07", "--batch_size=7")
     assert "accuracy 100.00%" in done.stdout
     assert "k 5, temperature 0.07; 30 train images, 12 test images" in done.stdout
     assert "--batch_size is called --extract_batch_size now" in done.stderr

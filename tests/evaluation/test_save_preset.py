@@ -8,7 +8,7 @@ from evaluation.save_preset import save_preset, without_folders
 from sassl_tf.checked import read_json
 from sassl_tf.presets import load_encoder
 from sassl_tf.representation.features import encoder_fingerprint
-from tests.commands import run_here
+from tests import commands
 from tests.evaluation.tiny import tiny_encoder
 from training.configs import simclr
 from training.engine.workdir import open_workdir
@@ -36,7 +36,7 @@ def workdir(tmp_path):
 
 def test_the_preset_of_a_workdir(workdir, tmp_path):
     output = tmp_path / "out" / "simclr-photos"
-    done = run_here(
+    done = commands.run(
         "evaluation.save_preset",
         f"--encoder={workdir}",
         f"--output={output}",

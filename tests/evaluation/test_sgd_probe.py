@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -22,6 +20,7 @@ from evaluation.subject import load_subject
 from evaluation.training_batches import training_batches
 from sassl_tf.checked import read_json
 from sassl_tf.datasets import load_dataset
+from tests import commands
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 from training.methods import METHODS
 
@@ -104,7 +103,7 @@ def test_the_descent_is_that_of_the_sources_by_hand(run, schedule):
 
 def test_trials_and_what_is_written(run, monkeypatch):
     before = (run / "encoder.keras").read_bytes()
-    result = evaluate(run, trials=3, epochs=40, extract_batch_size=4)
+    result = evaluate(run, trials=3, epochs=10, extract_batch_size=4)
     assert result["recipe"] == "moco" and result["learning_rate"] == 30.0
     assert result["trials"] == 3 and len(result["values"]["accuracy"]) == 3
     assert result["accuracy"] > 0.8
@@ -122,7 +121,7 @@ def test_trials_and_what_is_written(run, monkeypatch):
         return train_classifier(encoder, dataset, recipe, image_size, seed, chunk)
 
     monkeypatch.setattr(module, "train_classifier", counting)
-    more = evaluate(run, trials=4, epochs=40, extract_batch_size=4)
+    more = evaluate(run, trials=4, epochs=10, extract_batch_size=4)
     assert trained == [3] and more["values"]["accuracy"][:3] == result["values"]["accuracy"]
 
 
@@ -169,9 +168,8 @@ def test_an_encoder_that_changes_is_refused(run):
 
 
 def test_the_binary(run):
-    command = [sys.executable, "-m", "evaluation.sgd_probe", f"--encoder={run}", "--trials=2"]
-    command += [f"--dataset=folder:{run / 'data'}", "--recipe=byol", "--epochs=20"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    flags = [f"--encoder={run}", f"--dataset=folder:{run / 'data'}", "--trials=2"]
+    done = commands.run("evaluation.sgd_probe", *flags, "--recipe=byol", "--epochs=20")
     assert "2 trials of byol's recipe: 20 epochs, batch 2; 12 test images" in done.stdout, (
         done.stderr
     )

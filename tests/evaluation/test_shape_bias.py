@@ -1,8 +1,6 @@
 """Shape bias: counts by hand, categories, and encoders that see only one of the two cues."""
 
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -18,6 +16,7 @@ from evaluation.shape_bias import (
     shape_bias,
 )
 from evaluation.subject import load_subject
+from tests import commands
 
 
 def test_counts_by_hand():
@@ -148,8 +147,7 @@ def test_cue_conflict_images_that_cannot_be_decoded_are_named(data):
 
 def test_the_binary(data):
     seeing("shape").save(data / "encoder.keras")
-    command = [sys.executable, "-m", "evaluation.shape_bias", f"--cue_conflict={data / 'cues'}"]
-    command += [f"--encoder={data / 'encoder.keras'}", f"--dataset=folder:{data / 'data'}"]
-    command += [f"--workdir={data / 'out'}", f"--categories={data / 'categories.json'}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    flags = [f"--encoder={data / 'encoder.keras'}", f"--dataset=folder:{data / 'data'}"]
+    flags += [f"--workdir={data / 'out'}", f"--categories={data / 'categories.json'}"]
+    done = commands.run("evaluation.shape_bias", *flags, f"--cue_conflict={data / 'cues'}")
     assert "Shape bias on 8 images of 2 categories: 100.0%" in done.stdout, done.stderr

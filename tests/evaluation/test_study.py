@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+import tests.commands
 from evaluation import evaluate as evaluate_module
 from evaluation import study as module
 from evaluation.evaluate import evaluate, parse_evaluation, parse_evaluations
@@ -145,6 +146,10 @@ def test_evaluations_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate_module, "say", lines.append)
     again, _ = evaluate(tmp_path / "run", evaluations[:1])
     assert again == {"near": results["near"]} and lines[-1] == "near: done before"
+    flags = [f"--encoder={tmp_path / 'run'}", *(f"--evaluation={line}" for line in lines[:3])]
+    done = tests.commands.run("evaluation.evaluate", *flags)
+    assert done.returncode == 1 and "first: done before" in done.stderr, done.stderr
+    assert "near: accuracy 100.00 %" in done.stdout and "ten: " in done.stdout
 
 
 def test_paths_stay_out_of_records():
@@ -401,7 +406,7 @@ def test_study_files(tmp_path):
         read_study("nowhere.py")
 
 
-@pytest.mark.parametrize("variant", ["simclr", "moco", "byol", "long", "precision"])
+@pytest.mark.parametrize("variant", ["simclr", "moco", "byol", "long", "short", "precision"])
 def test_our_own_study_can_be_read(variant, monkeypatch):
     """Its configs and evaluations, without the images."""
     study = read_study(f"{plans.ROOT / 'studies' / 'style.py'}:{variant}")

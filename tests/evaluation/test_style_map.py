@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import sassl_tf
 from evaluation.style_map import ranking, style_map
+from tests.stylizers.tiny import tiny_stylizer
 
 
 def test_the_nearest_comes_first():
@@ -40,7 +40,7 @@ def folders(tmp_path):
 
 
 def test_a_map(folders, tmp_path):
-    stylizer, output = sassl_tf.load_stylizer("compact"), tmp_path / "map"
+    stylizer, output = tiny_stylizer(), tmp_path / "map"
     text = style_map(folders, output, stylizer, target=folders[0], max_images=5)
     nearest = text.partition("first:")[2].split()
     assert nearest[1] == folders[1], text
@@ -52,7 +52,7 @@ def test_a_map(folders, tmp_path):
 
 
 def test_mistakes(folders, tmp_path):
-    stylizer = sassl_tf.load_stylizer("compact")
+    stylizer = tiny_stylizer()
     with pytest.raises(ValueError, match="two datasets or more"):
         style_map(folders[:1], tmp_path, stylizer)
     with pytest.raises(ValueError, match="not among the datasets"):

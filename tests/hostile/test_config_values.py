@@ -1,8 +1,6 @@
 """Configs whose values are out of range: all of them are told, before anything starts."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ from absl import flags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import commands
 from training.command import binary
 from training.configs import barlow_twins, byol, dino, moco, moco_v3, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
@@ -233,7 +232,6 @@ def test_a_flag_with_an_empty_value(flag, monkeypatch):
         binary._check_no_flag_is_empty()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "flag", "others"),
     [
@@ -247,7 +245,6 @@ def test_a_flag_with_an_empty_value(flag, monkeypatch):
     ],
 )
 def test_binaries_refuse_flags_that_are_given_nothing(module, flag, others):
-    command = [sys.executable, "-m", module, *others, flag]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = commands.run(module, *others, flag)
     assert done.returncode == 1 and f"{flag[:-1]} has an empty value" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr

@@ -11,6 +11,7 @@ import time
 import pytest
 import tensorflow as tf
 
+from tests import commands
 from training.data_worker import check_allowed, start_dispatcher, start_worker
 from training.input.data_service import check_dispatcher, check_port, parsed, served
 
@@ -32,8 +33,7 @@ def mute():
 
 
 def start(*flags):
-    command = [sys.executable, "-m", "training.data_worker", *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return commands.run("training.data_worker", *flags)
 
 
 def port_of(dispatcher):
@@ -151,6 +151,5 @@ def test_a_process_that_got_no_batch_ends():
         "batches = served(tf.data.Dataset.range(3), dispatcher.target)\n"
         "next_within(iter(batches), patience=1)\n"
     )
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = commands.run_program(program)
     assert done.returncode == 1 and "no batch for 1 seconds" in done.stderr

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import pathlib
-import resource
 import shutil
 import signal
 import subprocess
@@ -15,39 +14,49 @@ import numpy as np
 import pytest
 
 from sassl_tf import files
-from tests.training.test_pretrain import GROWING, ROOT, assert_same_encoder, start, wait
+from tests import commands
+from tests.conftest import SMOKE
+from tests.training.test_pretrain import ROOT, assert_same_encoder
 from training.command import startup
 from training.report import logs, metrics
 
-CONFIG = "--config=training/configs/simclr.py:smoke"
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("finished")
-    code, output = wait(start(workdir))
-    assert code == 0, output
-    return workdir
-
 
 def started(workdir, *flags, **options):
-    command = [sys.executable, "-m", "training.pretrain", CONFIG, GROWING, f"--workdir={workdir}"]
-    return subprocess.Popen([*command, *flags], cwd=ROOT, start_new_session=True, **options)
+    command = [sys.executable, "-m", "training.pretrain", SMOKE, f"--workdir={workdir}", *flags]
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, **options)
 
 
-@pytest.mark.parametrize("how", ["reader_gone", "closed"])
-def test_a_run_goes_on_without_its_terminal(finished, tmp_path, how):
+def without_streams():
+    for number in (0, 1, 2):
+        os.close(number)
+
+
+def test_files_get_no_number_of_a_stream_that_was_closed(tmp_path):
+    """What libraries write to standard error would land in them."""
+    program = (
+        "import os, sys\nfrom training.command import startup\nstartup.open_missing_streams()\n"
+    )
+    program += "with open(sys.argv[1], 'w') as file:\n    os.write(2, b'noise')\n"
+    program += "    print('to nobody', flush=True)\n    file.write(str(file.fileno() > 2))\n"
+    command = [sys.executable, "-c", program, str(tmp_path / "file")]
+    assert subprocess.run(command, cwd=ROOT, preexec_fn=without_streams).returncode == 0
+    assert (tmp_path / "file").read_text() == "True"
+
+
+@pytest.mark.parametrize("how", ["reader_gone", pytest.param("closed", marks=pytest.mark.slow)])
+def test_a_run_goes_on_without_its_terminal(small_run, tmp_path, how):
+    whole, flags = small_run
     if how == "closed":
-        run = started(tmp_path, preexec_fn=lambda: [os.close(number) for number in (0, 1, 2)])
+        run = started(tmp_path, *flags, preexec_fn=without_streams)
     else:
-        run = started(tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        run = started(tmp_path, *flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         run.stderr.readline()
         run.stderr.close()
         run.stdout.close()
     assert run.wait(timeout=300) == 0
-    assert_same_encoder(tmp_path, finished)
+    assert_same_encoder(tmp_path, whole)
     assert [row["loss"] for row in metrics.read_metrics(tmp_path)] == [
-        row["loss"] for row in metrics.read_metrics(finished)
+        row["loss"] for row in metrics.read_metrics(whole)
     ]
 
 
@@ -68,7 +77,7 @@ def test_what_is_said_to_nobody(monkeypatch):
 def test_ctrl_c_in_the_first_second(tmp_path, module):
     for seconds in (0.15, 1.0):
         run = subprocess.Popen(
-            [sys.executable, "-m", module, CONFIG, f"--workdir={tmp_path}"],
+            [sys.executable, "-m", module, SMOKE, f"--workdir={tmp_path}"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -95,27 +104,31 @@ def _answers(process):
     return False
 
 
-def limited(size):
-    """Files may not grow over so many bytes, so that a write fails half way as on a full disk."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+# Files may not grow over so many bytes, so that a write fails half way as on a full disk.
+ON_A_FULL_DISK = """
+import resource, runpy, sys
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+runpy.run_module("training.pretrain", run_name="__main__", alter_sys=True)
+"""
 
 
-@pytest.mark.parametrize(("name", "size"), [("views.png", 30_000), ("encoder.keras", 500_000)])
-def test_a_full_disk(finished, tmp_path, name, size):
+def test_a_full_disk(smoke_run, tmp_path):
     """The message, the run's checkpoints, and the same command again."""
+    finished, _ = smoke_run
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
-    (workdir / name).unlink()
-    run = started(
-        workdir, preexec_fn=limited(size), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    _, told = run.communicate(timeout=300)
-    assert run.returncode == 1 and "Traceback" not in told, told
-    assert f"{workdir / name} cannot be written: File too large. Make room" in told
-    assert not (workdir / name).exists() and not [*workdir.glob(".*")]
-    code, output = wait(start(workdir))
-    assert code == 0 and "continuing at step 12" in output, output
-    assert (workdir / name).exists()
+    files = {"views.png": 30_000, "encoder.keras": 500_000}
+    for name in files:
+        (workdir / name).unlink()
+    for name, size in files.items():
+        done = commands.run_program(ON_A_FULL_DISK, size, SMOKE, f"--workdir={workdir}")
+        assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+        assert f"{workdir / name} cannot be written: File too large. Make room" in done.stderr
+        assert not (workdir / name).exists() and not [*workdir.glob(".*")]
+    done = commands.run("training.pretrain", SMOKE, f"--workdir={workdir}")
+    assert done.returncode == 0 and "continuing at step 12" in done.stderr, done.stderr
+    assert all((workdir / name).exists() for name in files)
     assert_same_encoder(workdir, finished)
 
 
@@ -149,15 +162,10 @@ def test_errors_of_a_full_disk(tmp_path, error):
 
 def test_features_larger_than_the_disk(tmp_path):
     """An error before the first of them, and not a killed process."""
-    program = "import sys; from sassl_tf.checked import new_array\n"
+    program = "import resource, sys\nfrom sassl_tf.checked import new_array\n"
+    program += "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))\n"
     program += "with new_array(sys.argv[1], (1000, 1000)) as array:\n    array[:] = 1\n"
-    run = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "a.npy")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        preexec_fn=limited(1_000_000),
-    )
+    run = commands.run_program(program, tmp_path / "a.npy")
     assert run.returncode == 1 and "a.npy cannot be written: File too large" in run.stderr
     assert not [*tmp_path.iterdir()]
 

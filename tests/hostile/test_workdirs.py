@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests import commands
 from tests.training.test_checkpoints import restored, save
 from tests.training.test_pretrain import ROOT, start, wait
 from training.configs import simclr
@@ -48,9 +49,10 @@ def test_a_second_process_is_told_who_holds_the_workdir(tmp_path, holder):
         pass
     with locked(tmp_path / "run", wanted=False):  # a worker that is not the chief
         pass
-    code, output = wait(start(tmp_path / "run"))
-    assert code == 1 and f"in use by process {holder.pid}" in output
-    assert "Traceback" not in output
+    config = "--config=training/configs/simclr.py:smoke"
+    done = commands.run("training.pretrain", config, f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 1 and f"in use by process {holder.pid}" in done.stderr
+    assert "Traceback" not in done.stderr
     assert [file.name for file in (tmp_path / "run").iterdir()] == [LOCK_FILE]
     holder.communicate("", timeout=60)
     with locked(tmp_path / "run"):

@@ -10,19 +10,10 @@ import pytest
 
 from sassl_tf.errors import UserError
 from sassl_tf.representation.knn import knn_predict
-from tests.training.test_commands import ROOT
+from tests import commands
+from tests.commands import ROOT
 from training.command import binary, quiet
 from training.engine import preemption
-
-
-def started(*command):
-    return subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_mistakes_are_answered_with_the_nearest_name(tmp_path):
@@ -35,11 +26,19 @@ def test_mistakes_are_answered_with_the_nearest_name(tmp_path):
         (config, workdir, "again"): "again is not a flag",
         (config, workdir, "--config.method=simcrl"): 'Did you mean "simclr"?',
     }
-    runs = {started("training.pretrain", *flags): answer for flags, answer in answers.items()}
-    for run, answer in runs.items():
-        _, told = run.communicate(timeout=200)
-        assert run.returncode == 1 and answer in told, told
-        assert len(told.splitlines()) <= 3, told  # no traceback, no lines of TensorFlow's
+    for flags, answer in answers.items():
+        done = commands.run("training.pretrain", *flags)
+        assert done.returncode == 1 and answer in done.stderr, done.stderr
+        assert len(done.stderr.splitlines()) <= 3, done.stderr  # no traceback
+
+
+def test_a_mistake_is_answered_without_the_lines_of_tensorflow(tmp_path):
+    """In a process that imports TensorFlow itself, and looks for devices."""
+    command = [sys.executable, "-m", "training.pretrain", f"--workdir={tmp_path / 'run'}"]
+    flags = ["--config=training/configs/simclr.py:smoke", "--config.method=simcrl"]
+    done = subprocess.run([*command, *flags], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and 'Did you mean "simclr"?' in done.stderr
+    assert len(done.stderr.splitlines()) <= 3, done.stderr
 
 
 def caught(function, *arguments):

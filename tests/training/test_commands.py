@@ -1,24 +1,13 @@
 """The commands of `training` besides pretraining, run as a user runs them."""
 
-import pathlib
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
 
 import sassl_tf
 from sassl_tf.style_bank import StyleBank
+from tests.commands import run
 from training.build_style_bank import build_style_bank
-
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def run(*command):
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, command)], cwd=ROOT, capture_output=True, text=True
-    )
 
 
 def test_build_style_bank(tmp_path):

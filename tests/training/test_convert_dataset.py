@@ -1,8 +1,6 @@
 """Datasets written anew: every image, in its class and its split, as it was stored."""
 
 import io
-import subprocess
-import sys
 import tarfile
 
 import numpy as np
@@ -10,6 +8,7 @@ import pytest
 from PIL import Image
 
 from sassl_tf.datasets import load_dataset
+from tests import commands
 from tests.datasets.test_tfds import IMAGES, labelled, store
 from training.conversion.packs import packed_images
 from training.conversion.source import Source
@@ -36,8 +35,7 @@ def pack(tmp_path):
 
 
 def run(*flags):
-    command = [sys.executable, "-m", "training.convert_dataset", *flags]
-    return subprocess.run(command, capture_output=True, text=True)
+    return commands.run("training.convert_dataset", *flags)
 
 
 def test_a_pack(pack, tmp_path, monkeypatch):

@@ -14,7 +14,11 @@ import tensorflow as tf
 
 from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets.shapes import shapes
+from tests import commands
+from tests.conftest import SMOKE
+from tests.stylizers.tiny import tiny_bank, tiny_stylizer
 from training.configs.simclr import get_config
+from training.data_worker import start_dispatcher
 from training.input.data_service import NoBatches, next_within, parsed, served
 from training.input.pipeline import view_batches
 
@@ -58,9 +62,12 @@ class Service:
             process.wait()
 
 
-@pytest.fixture
-def service(tmp_path):
-    made = Service(tmp_path / "dispatcher")
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """A dispatcher and two workers; `dispatcher_process` and `first` may be killed."""
+    made = Service(tmp_path_factory.mktemp("service") / "dispatcher")
+    made.dispatcher_process, made.first_port = made.dispatcher(), free_port()
+    made.first, made.second = made.worker(made.first_port), made.worker()
     yield made
     made.stop()
 
@@ -75,7 +82,8 @@ def make_config():
 @pytest.fixture(scope="module")
 def pipeline():
     dataset = shapes("train", count=48, size=24)
-    return view_batches(dataset, make_config(), SASSLAugmentation(value_range=(0, 1)))
+    augment = SASSLAugmentation(tiny_stylizer(), tiny_bank(), value_range=(0, 1))
+    return view_batches(dataset, make_config(), augment)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +103,7 @@ def assert_of_the_local_pipeline(batches, local):
 
 
 def test_workers_make_the_batches_of_the_local_pipeline(service, pipeline, local):
-    service.dispatcher()
-    service.worker(), service.worker()
+    """Then one of them dies, another comes in its place, and the dispatcher starts again."""
     batches = iter(served(pipeline, service.address))
     missing, found = set([*local][:12]), []
     # Out of order by what is under way: the one that compiles last may have some of the first.
@@ -104,33 +111,25 @@ def test_workers_make_the_batches_of_the_local_pipeline(service, pipeline, local
         found.append(next_within(batches, 120))
         missing.discard(tuple(found[-1]["index"].numpy()))
     assert not missing
-    assert_of_the_local_pipeline(found, local)
-
-
-def test_a_worker_dies_another_comes_and_the_dispatcher_starts_again(service, pipeline, local):
-    dispatcher, port = service.dispatcher(), free_port()
-    first, _ = service.worker(port), service.worker()
-    batches = iter(served(pipeline, service.address))
-    found = [next_within(batches, 120) for _ in range(4)]
-    first.kill()
-    first.wait()
-    service.worker(port)  # in its place
+    service.first.kill()
+    service.first.wait()
+    service.worker(service.first_port)  # in its place
     found += [next_within(batches, 120) for _ in range(8)]
-    dispatcher.kill()
-    dispatcher.wait()
+    service.dispatcher_process.kill()
+    service.dispatcher_process.wait()
     service.dispatcher()
     service.worker()  # one more joins
     found += [next_within(batches, 120) for _ in range(12)]
     assert_of_the_local_pipeline(found, local)
 
 
-def test_no_worker_and_no_dispatcher_are_errors(service, pipeline):
+def test_no_worker_and_no_dispatcher_are_errors(pipeline):
     with pytest.raises(ValueError, match=r"No dispatcher .* --role=dispatcher"):
-        served(pipeline, service.address)
-    service.dispatcher()
+        served(pipeline, f"localhost:{free_port()}")
+    dispatcher = start_dispatcher(0)
     started = time.monotonic()
     with pytest.raises(NoBatches, match="no batch for 3 seconds"):
-        next_within(iter(served(pipeline, service.address)), patience=3)
+        next_within(iter(served(pipeline, dispatcher.target)), patience=3)
     assert time.monotonic() - started < 30
     for address in ("localhost", "localhost:http", ":5050"):
         with pytest.raises(ValueError, match="expected HOST:PORT"):
@@ -149,14 +148,13 @@ def test_errors_of_the_iterator_come_through():
         next_within(batches)
 
 
-def test_a_run_by_helpers(service, tmp_path):
+def test_a_run_by_helpers(service, small_run, tmp_path):
     """Pretraining with its views made elsewhere, and SIGTERM to a helper."""
-    service.dispatcher()
-    worker = service.worker()
-    command = [sys.executable, "-m", "training.pretrain", f"--workdir={tmp_path / 'run'}"]
-    command += ["--config=training/configs/simclr.py:smoke", f"--data_service={service.address}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    _, flags = small_run
+    own = [f"--workdir={tmp_path / 'run'}", f"--data_service={service.address}"]
+    done = commands.run("training.pretrain", SMOKE, *flags, *own)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "encoder.keras").is_file()
-    os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(timeout=30) == 0 and "Stopped." in worker.stdout.read()
+    os.kill(service.second.pid, signal.SIGTERM)
+    assert service.second.wait(timeout=30) == 0
+    assert "Stopped." in service.second.stdout.read()

@@ -12,6 +12,7 @@ from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.shapes import shapes
 from tests.datasets.record_files import encoded_images, example, write_shard
+from tests.stylizers.tiny import tiny_bank, tiny_stylizer
 from training.configs import dino
 from training.configs.simclr import get_config
 from training.input.pipeline import (
@@ -45,7 +46,7 @@ def assert_equal(one, other):
 
 
 def test_a_run_may_start_anywhere(dataset):
-    augment = SASSLAugmentation(value_range=(0, 1))
+    augment = SASSLAugmentation(tiny_stylizer(), tiny_bank(), value_range=(0, 1))
     whole = batches(dataset, count=12, augment=augment)
     assert_equal(whole[7:], batches(dataset, start=7, count=5, augment=augment))
 
@@ -267,7 +268,7 @@ def test_views_of_an_image_differ_by_epoch_and_side(dataset):
 
 
 def test_sassl_changes_the_left_view_alone(dataset):
-    augment = SASSLAugmentation(probability=1.0, value_range=(0, 1))
+    augment = SASSLAugmentation(tiny_stylizer(), tiny_bank(), probability=1.0, value_range=(0, 1))
     plain, stylized = batches(dataset), batches(dataset, augment=augment)
     for without, with_sassl in zip(plain, stylized, strict=True):
         np.testing.assert_array_equal(without["right"], with_sassl["right"])

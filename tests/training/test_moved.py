@@ -1,10 +1,10 @@
 """Commands under the names that they had before."""
 
 import importlib.util
-import subprocess
-import sys
 
 import pytest
+
+from tests import commands
 
 OLD_NAMES = {
     "training.demo": "evaluation.demo",
@@ -21,9 +21,8 @@ def test_an_old_name_names_the_new_one(old, new):
 
 
 def test_an_old_name_says_the_new_one_and_runs_it(tmp_path):
-    command = [sys.executable, "-m", "training.export_encoder"]
     flags = [f"--encoder={tmp_path / 'none'}", f"--output={tmp_path / 'exported'}"]
-    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
+    done = commands.run("training.export_encoder", *flags)
     assert done.returncode == 1
     assert "called evaluation.export_encoder now" in done.stderr + done.stdout
     assert f"There is no encoder at {tmp_path / 'none'}" in done.stderr + done.stdout

@@ -1,14 +1,11 @@
 """Mixed precision: float32 where it matters, and a loss that is scaled where it must be."""
 
-import pathlib
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import commands
 from tests.training.test_barlow_vicreg import barlow_twins
 from tests.training.test_byol_moco_simsiam import batch_normalized_encoder
 from tests.training.test_moco_v3 import moco_v3
@@ -17,8 +14,6 @@ from tests.training.test_xla import METHODS, MORE_METHODS
 from training.methods.descent import descend
 from training.methods.online_probe import unobserved
 from training.methods.parts import WHOLE, Sums, parts_of
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -135,7 +130,5 @@ print("passed")
 
 
 def test_an_overflow_on_one_replica_leaves_out_the_step_on_all():
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_REPLICAS], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = commands.run_program(TWO_REPLICAS)
     assert "passed" in done.stdout, done.stderr

@@ -17,10 +17,13 @@ import pytest
 import tensorflow as tf
 
 from evaluation.export_encoder import export_encoder
+from tests import commands
+from tests.conftest import SMOKE
 from training.report.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOTAL_STEPS = 12
+METHODS = ["simclr", "byol", "moco", "barlow_twins", "vicreg", "moco_v3", "dino"]
 # What depends on the step goes on where it was, too.
 GROWING = "--config.sassl.blending_factor_end=(0.4, 1.0)"
 
@@ -43,13 +46,8 @@ def wait(process):
     return process.returncode, output
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("finished")
-    # Measuring the input changes nothing: other tests compare this run with those that do not.
-    code, output = wait(start(workdir, "--measure_input=0.2"))
-    assert code == 0, output
-    return workdir, output
+def run(workdir, *flags):
+    return commands.run("training.pretrain", SMOKE, f"--workdir={workdir}", *flags)
 
 
 def kill_after(process, workdir, steps, how=signal.SIGKILL):
@@ -63,19 +61,19 @@ def kill_after(process, workdir, steps, how=signal.SIGKILL):
     process.wait()
 
 
-def test_views_made_in_the_train_step_train_alike(finished, tmp_path):
-    code, output = wait(start(tmp_path, "--config.augment_on=device"))
-    assert code == 0, output
-    first, expected = (read_metrics(workdir)[0] for workdir in (tmp_path, finished[0]))
+def test_views_made_in_the_train_step_train_alike(smoke_run, tmp_path):
+    done = run(tmp_path, "--config.augment_on=device")
+    assert done.returncode == 0, done.stderr
+    first, expected = (read_metrics(workdir)[0] for workdir in (tmp_path, smoke_run[0]))
     assert first["step"] == 2 and first["loss"] == pytest.approx(expected["loss"], rel=1e-3)
     pictures = [
-        matplotlib.image.imread(workdir / "views.png") for workdir in (tmp_path, finished[0])
+        matplotlib.image.imread(workdir / "views.png") for workdir in (tmp_path, smoke_run[0])
     ]
     np.testing.assert_allclose(*pictures, atol=4 / 255)  # bfloat16 is not the same under XLA
 
 
-def test_what_a_run_leaves_behind(finished):
-    workdir, output = finished
+def test_what_a_run_leaves_behind(smoke_run):
+    workdir, output = smoke_run
     rows = read_metrics(workdir)
     assert [row["step"] for row in rows] == list(range(2, TOTAL_STEPS + 1, 2))
     for name in ("loss", "alignment", "uniformity", "learning_rate", "images_per_second"):
@@ -92,8 +90,8 @@ def test_what_a_run_leaves_behind(finished):
     assert not list(workdir.glob(".*"))  # nothing half-written
 
 
-def test_the_encoder_is_plain_keras(finished):
-    path = finished[0] / "encoder.keras"
+def test_the_encoder_is_plain_keras(smoke_run):
+    path = smoke_run[0] / "encoder.keras"
     with zipfile.ZipFile(path) as file:
         config = file.read("config.json").decode()
     assert not any(word in config for word in ("keras_cv", "sassl", "training."))
@@ -102,38 +100,50 @@ def test_the_encoder_is_plain_keras(finished):
     assert features.shape == (2, 96) and np.isfinite(features).all()
 
 
-def test_the_encoder_as_a_saved_model(finished, tmp_path):
+def test_the_encoder_as_a_saved_model(smoke_run, tmp_path):
     images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
-    expected = keras.saving.load_model(finished[0] / "encoder.keras")(images)
-    export_encoder(finished[0], tmp_path / "exported")
+    expected = keras.saving.load_model(smoke_run[0] / "encoder.keras")(images)
+    export_encoder(smoke_run[0], tmp_path / "exported")
     assert [file.name for file in tmp_path.iterdir()] == ["exported"]
     model = tf.saved_model.load(tmp_path / "exported")
     np.testing.assert_allclose(model.serve(images), expected, atol=1e-5)
     with pytest.raises(ValueError, match="is there already"):
-        export_encoder(finished[0], tmp_path / "exported")
+        export_encoder(smoke_run[0], tmp_path / "exported")
 
 
-def test_a_killed_run_ends_with_the_same_weights(finished, tmp_path):
-    process = start(tmp_path)
+def test_a_run_that_was_killed_stopped_and_damaged_ends_with_the_same_weights(small_run, tmp_path):
+    """Twice SIGKILL, then SIGTERM, which saves first; then the newest checkpoint is cut short."""
+    whole, flags = small_run
+    process = start(tmp_path, *flags)
     time.sleep(np.random.default_rng().uniform(1, 6))  # somewhere in its start
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    process = start(tmp_path)
-    kill_after(process, tmp_path, steps=8)
+    process = start(tmp_path, *flags)
+    kill_after(process, tmp_path, steps=10)
     assert not (tmp_path / "encoder.keras").exists()
-    code, output = wait(start(tmp_path))
-    assert code == 0, output
+    process = start(tmp_path, *flags)
+    kill_after(process, tmp_path, steps=36, how=signal.SIGTERM)
+    code, output = process.returncode, process.stdout.read()
+    assert code == 143 and "Stopped by SIGTERM; step" in output, output
     assert "continuing at step" in output
-    assert_same_encoder(tmp_path, finished[0])
-    losses = [[row["loss"] for row in read_metrics(d)] for d in (tmp_path, finished[0])]
+    stopped = int(output.partition("SIGTERM; step ")[2].split()[0])
+    assert stopped >= 36
+    newest = tmp_path / f"checkpoints/ckpt-{stopped}.data-00000-of-00001"
+    newest.write_bytes(newest.read_bytes()[:5000])
+    code, output = wait(start(tmp_path, *flags))
+    assert code == 0, output
+    assert f"ckpt-{stopped} is damaged" in output
+    assert f"continuing at step {3 * ((stopped - 1) // 3)}" in output
+    assert_same_encoder(tmp_path, whole)
+    losses = [[row["loss"] for row in read_metrics(workdir)] for workdir in (tmp_path, whole)]
     assert losses[0] == losses[1]
 
 
 @pytest.mark.slow
-def test_a_run_in_parts_from_other_weights_is_continued_exactly(finished, tmp_path):
+def test_a_run_in_parts_from_other_weights_is_continued_exactly(smoke_run, tmp_path):
     """It does not look for the weights to start from once it has a checkpoint."""
     other = tmp_path / "other.keras"
-    shutil.copy(finished[0] / "encoder.keras", other)
+    shutil.copy(smoke_run[0] / "encoder.keras", other)
     flags = ("--config.accumulate=2", f"--config.encoder.init_from={other}")
     code, output = wait(start(tmp_path / "whole", *flags, method="byol"))
     assert code == 0 and "32, in 2 parts of 16" in output, output
@@ -154,25 +164,9 @@ def assert_same_encoder(workdir, expected):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_sigterm_saves_first_and_a_damaged_checkpoint_falls_back(finished, tmp_path):
-    process = start(tmp_path, "--config.checkpoint_every=3")
-    kill_after(process, tmp_path, steps=4, how=signal.SIGTERM)
-    code, output = process.returncode, process.stdout.read()
-    assert code == 143 and "Stopped by SIGTERM; step" in output, output
-    stopped = int(output.partition("SIGTERM; step ")[2].split()[0])
-    assert stopped >= 4
-    newest = tmp_path / f"checkpoints/ckpt-{stopped}.data-00000-of-00001"
-    newest.write_bytes(newest.read_bytes()[:5000])
-    code, output = wait(start(tmp_path, "--config.checkpoint_every=3"))
-    assert code == 0, output
-    assert f"ckpt-{stopped} is damaged" in output
-    assert f"continuing at step {3 * ((stopped - 1) // 3)}" in output
-    assert_same_encoder(tmp_path, finished[0])
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["byol", "moco", "barlow_twins", "vicreg", "moco_v3", "dino"])
-def test_a_killed_run_of_the_other_methods(method, tmp_path):
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_run_of_every_method(method, tmp_path):
     code, output = wait(start(tmp_path / "whole", method=method))
     assert code == 0, output
     process = start(tmp_path / "killed", method=method)
@@ -182,14 +176,14 @@ def test_a_killed_run_of_the_other_methods(method, tmp_path):
     assert_same_encoder(tmp_path / "killed", tmp_path / "whole")
 
 
-def test_another_config_in_the_same_workdir_is_refused(finished):
-    code, output = wait(start(finished[0], "--config.optimizer.learning_rate=0.5"))
-    assert code != 0
-    assert "optimizer.learning_rate: there 0.001, here 0.5" in output
+def test_another_config_in_the_same_workdir_is_refused(smoke_run):
+    done = run(smoke_run[0], "--config.optimizer.learning_rate=0.5")
+    assert done.returncode == 1
+    assert "optimizer.learning_rate: there 0.001, here 0.5" in done.stderr
 
 
-def test_a_diverged_run_stops_before_it_is_saved(tmp_path):
-    broken = "--config.optimizer.learning_rate=1e30"
-    code, output = wait(start(tmp_path, broken, "--config.checkpoint_every=4"))
-    assert code != 0 and "No checkpoint holds it" in output
+def test_a_diverged_run_stops_before_it_is_saved(small_run, tmp_path):
+    _, flags = small_run
+    done = run(tmp_path, *flags, "--config.optimizer.learning_rate=1e30")
+    assert done.returncode == 1 and "No checkpoint holds it" in done.stderr
     assert not list(tmp_path.glob("checkpoints/*")) and not (tmp_path / "encoder.keras").exists()

@@ -1,11 +1,14 @@
 """What importing our packages does to a program, and to a command."""
 
+import os
+import platform
 import subprocess
 import sys
 
 import pytest
 
-from tests.training.test_commands import ROOT
+from tests.commands import ROOT
+from training.command import startup
 
 PROGRAM = """
 import signal, subprocess, sys
@@ -36,3 +39,16 @@ def test_an_import_does_nothing_in_a_program_of_the_users(tmp_path, how):
         text=True,
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "\n", ""), run.stderr
+
+
+def test_commands_use_onednn_unless_told_otherwise(monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    startup.use_onednn()
+    assert "TF_ENABLE_ONEDNN_OPTS" not in os.environ
+    monkeypatch.setattr(platform, "machine", lambda: "AMD64")
+    startup.use_onednn()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    startup.use_onednn()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"

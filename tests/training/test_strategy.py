@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import commands
 from training.engine.preemption import StopRequest, stop_wanted
 from training.engine.strategy import across_workers, check_batch_size, make_strategy
 
@@ -57,7 +58,8 @@ def finish(process):
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     output = tmp_path_factory.mktemp("one") / "one.npz"
-    finish(start("tests.training.three_steps", "one", output, QUICK))
+    done = commands.run("tests.training.three_steps", "one", output, QUICK)
+    assert done.returncode == 0, done.stderr
     return np.load(output)
 
 
@@ -70,8 +72,10 @@ def assert_same(found, expected):
 
 
 def test_two_replicas_give_the_losses_and_weights_of_one(one, tmp_path):
-    finish(start("tests.training.three_steps", "mirrored", tmp_path / "two.npz", QUICK))
-    two = np.load(tmp_path / "two.npz")
+    output = tmp_path / "two.npz"
+    done = commands.run("tests.training.three_steps", "mirrored", output, QUICK)
+    assert done.returncode == 0, done.stderr
+    two = np.load(output)
     assert (one["replicas"], two["replicas"]) == (1, 2)
     assert_same(two, one)
 
@@ -133,15 +137,9 @@ def test_a_tf_config_that_makes_no_sense(text, monkeypatch):
 
 
 def test_no_tpu():
-    done = start(
-        "training.pretrain",
-        "--config=training/configs/simclr.py:smoke",
-        "--workdir=unused",
-        "--strategy=tpu",
-        "--tpu=local",
-    )
-    output, _ = done.communicate(timeout=120)
-    assert done.returncode != 0 and "No TPU could be reached under --tpu='local'" in output
+    flags = ["--config=training/configs/simclr.py:smoke", "--workdir=unused"]
+    done = commands.run("training.pretrain", *flags, "--strategy=tpu", "--tpu=local")
+    assert done.returncode == 1 and "No TPU could be reached under --tpu='local'" in done.stderr
 
 
 def test_one_worker_stops_at_once():

@@ -17,9 +17,14 @@ from sassl_tf.views import (
     simclr_recipe,
 )
 from sassl_tf.views.draws import image_seeds
+from tests.stylizers.tiny import tiny_bank, tiny_stylizer
 from tests.views.helpers import FakeAugment, random_images
 
 SEED = tf.constant([3, 4])
+
+
+def tiny_layer(**arguments):
+    return sassl_tf.SASSLAugmentation(tiny_stylizer(), tiny_bank(), **arguments)
 
 
 def bytes_(count=4):
@@ -41,7 +46,7 @@ def by_hand(images, recipe, size, augment=None):
 
 
 def test_views_are_those_of_the_trainers():
-    augment, images = sassl_tf.SASSLAugmentation(precision="float32"), bytes_()
+    augment, images = tiny_layer(precision="float32"), bytes_()
     made = TwoViews("simclr", 32, augment)(images, seed=SEED)
     expected = by_hand(images, simclr_recipe(), 32, augment)
     assert sorted(made) == ["left", "right"]
@@ -96,7 +101,7 @@ def test_seeds_of_the_layer():
 
 def test_inside_a_model_and_a_saved_one(tmp_path):
     own = Recipe(View(blur_probability=0, sassl="before_jitter"), View(sassl="after_all"))
-    layer = TwoViews(own, 32, sassl_tf.SASSLAugmentation(seed=1), seed=2)
+    layer = TwoViews(own, 32, tiny_layer(seed=1), seed=2)
     inputs = keras.Input((40, 48, 3), dtype="uint8")
     model = keras.Model(inputs, layer(inputs))
     assert all(output.shape == (None, 32, 32, 3) for output in model.outputs)
