@@ -86,6 +86,7 @@ def small_config():
     return config
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_batch_are_its_images():
     """In their order, from any step on."""
     config, images = small_config(), shapes("train", count=40, size=24)
