@@ -42,9 +42,9 @@ def test_a_batch_is_its_images_one_by_one(mobile, golden):
     content, codes = as_floats(golden["content"])[:3, :60, :80], golden["code"][:3]
     together = mobile.stylize(content, codes).numpy()
     apart = [mobile.stylize(content[i : i + 1], codes[i : i + 1])[0] for i in range(3)]
-    np.testing.assert_allclose(together, np.stack(apart), atol=1e-5)
+    np.testing.assert_allclose(together, np.stack(apart), atol=1e-4)
     one_code = mobile.stylize(content, codes[:1]).numpy()
-    np.testing.assert_allclose(one_code[0], together[0], atol=1e-5)
+    np.testing.assert_allclose(one_code[0], together[0], atol=1e-4)
     assert np.abs(one_code[1] - together[1]).max() > 0.01
 
 

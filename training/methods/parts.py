@@ -75,4 +75,6 @@ def _add(kept, tensor, part):
     # one AddN, whose order depends on which of the buffers is free first. Runs would then differ.
     added = kept.assign if part.first else kept.assign_add
     added(tf.cast(tensor, tf.float32))
-    return tf.cast(kept.value(), tensor.dtype)
+    # The identity lies on the replica's device. A variable's value has no device on a worker, and
+    # then cannot be reduced over the workers.
+    return tf.cast(tf.identity(kept.value()), tensor.dtype)
