@@ -59,7 +59,10 @@ def initialize(encoder: keras.Model, source: str) -> None:
 
 def _of_file(source: str) -> tuple[str, dict[str, np.ndarray]]:
     """Returns the name of an encoder, and its weights by their names."""
-    encoder = load_encoder(source)
+    try:
+        encoder = load_encoder(source)
+    except UserError as error:
+        raise type(error)(f"encoder.init_from: {error}") from error
     return encoder.name, _values(encoder)
 
 

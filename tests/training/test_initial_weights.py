@@ -49,7 +49,7 @@ def test_both_networks_of_a_method_start_there(pretrained, tmp_path):
     # A run that has a checkpoint does not need the file any more.
     config.encoder.init_from = str(tmp_path / "removed")
     compiled_method(config, 10, 5, begun=True)
-    with pytest.raises(ValueError, match="There is no encoder at"):
+    with pytest.raises(ValueError, match=r"^encoder\.init_from: There is no encoder at"):
         compiled_method(config, 10, 5)
 
 
