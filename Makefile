@@ -13,7 +13,7 @@ RUNS ?= runs
 setup: $(READY)
 
 # Two at a time: most of a test is one process that starts TensorFlow and traces graphs.
-PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --durations=25
 
 test: $(READY)
 	$(PYTEST)
