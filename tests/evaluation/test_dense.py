@@ -1,5 +1,6 @@
 """Detection and segmentation: metrics by hand, inputs by their masks, a model that knows all."""
 
+import dataclasses
 import json
 import types
 
@@ -224,9 +225,9 @@ def test_encoders_of_few_stages_and_datasets_without_masks_are_told(subject, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("module", "metric"), [(segment, "miou"), (detect, "ap50")])
-def test_both_learn_scenes(module, metric, subject):
+def test_both_learn_their_scenes_by_heart(module, metric, subject):
+    """Scored on what they were trained on: sixteen scenes teach nothing about others."""
+    same = dataclasses.replace(subject, test=subject.train)
     options = {"anchor_size": 16} if module is detect else {}
-    before = module.run(subject, module.Settings(steps=1, learning_rate=0.0, **options))[metric]
     settings = module.Settings(steps=150, batch_size=8, learning_rate=0.02, **options)
-    after = module.run(subject, settings)[metric]
-    assert after > before + 0.01
+    assert module.run(same, settings)[metric] > 0.2
