@@ -24,7 +24,8 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from benchmarks.timing import machine, write_report
-from evaluation.linear_probe import MAX_ITERATIONS, l2_sweep, regularization_path
+from evaluation.linear_probe import l2_sweep
+from evaluation.logistic_regression import MAX_ITERATIONS, regularization_path
 from sassl_tf.datasets import load_dataset
 from sassl_tf.representation.features import extract_features
 from training.encoders import build_encoder

@@ -22,7 +22,7 @@ from absl import flags
 from sklearn.linear_model import LogisticRegression
 
 from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
-from evaluation.linear_probe import MAX_ITERATIONS, fit
+from evaluation.logistic_regression import MAX_ITERATIONS, fit
 from evaluation.results import accuracies, over_trials, with_spread, write_result
 from evaluation.settings import EvaluationSettings, numbers, option
 from evaluation.subject import Subject

@@ -33,7 +33,8 @@ from evaluation.corruptions import (
     prepared,
 )
 from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
-from evaluation.linear_probe import LinearClassifier, probe_of
+from evaluation.linear_probe import probe_of
+from evaluation.logistic_regression import LinearClassifier
 from evaluation.remembered import remembered
 from evaluation.results import accuracies, revision_of, write_result
 from evaluation.settings import EvaluationSettings, numbers, option

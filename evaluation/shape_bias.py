@@ -37,10 +37,10 @@ from evaluation.flags import define_flags, evaluate_from_flags
 from evaluation.linear_probe import (
     L2_VALUES,
     VALIDATION_SHARE,
-    fit_logistic_regression,
     select_l2,
     stratified_split,
 )
+from evaluation.logistic_regression import fit_logistic_regression
 from evaluation.results import write_result
 from evaluation.settings import REQUIRED, EvaluationSettings, option
 from evaluation.subject import Subject

@@ -11,14 +11,13 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from evaluation.linear_probe import (
     Settings,
-    fit_logistic_regression,
     l2_sweep,
     linear_probe,
-    regularization_path,
     run,
     select_l2,
     stratified_split,
 )
+from evaluation.logistic_regression import fit_logistic_regression, regularization_path
 from evaluation.subject import load_subject
 from sassl_tf.checked import read_json
 from tests.conftest import shared_path

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from evaluation import sgd_probe as module
+from evaluation.sgd_classifier import Recipe, train_classifier
 from evaluation.sgd_probe import (
     RECIPES,
-    Recipe,
     Settings,
     fitting_batch_size,
     recipe_of,
-    train_classifier,
 )
 from evaluation.subject import load_subject
 from evaluation.training_batches import training_batches

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import sassl_tf
-from evaluation import finetune, sgd_probe
+from evaluation import finetune, sgd_classifier
 from evaluation.shape_bias import cue_conflict_images
 from sassl_tf.datasets.dataset import DamagedImages, joined, naming_damaged
 from sassl_tf.datasets.folder import folder
@@ -65,9 +65,9 @@ def test_training_a_probe_or_the_encoder_names_them(root):
     """They are damaged between the features and the training."""
     dataset = folder(root)
     cut(root / "bee" / "00.png")
-    recipe = sgd_probe.Recipe(2, 8, 0.1)
+    recipe = sgd_classifier.Recipe(2, 8, 0.1)
     with pytest.raises(DamagedImages, match=r"bee/00\.png"):
-        sgd_probe.train_classifier(encoder(False), dataset, recipe, 16)
+        sgd_classifier.train_classifier(encoder(False), dataset, recipe, 16)
     settings = finetune.Settings(steps=4, batch_size=8)
     with pytest.raises(DamagedImages, match=r"bee/00\.png"):
         finetune.train(encoder(False), dataset, 16, settings, 0.1, 0.0)

@@ -7,6 +7,7 @@ from PIL import Image
 import sassl_tf
 from sassl_tf.style_bank import StyleBank
 from tests.commands import run
+from tests.evaluation.tiny import write_class_folders
 from training.build_style_bank import build_style_bank
 
 
@@ -61,14 +62,17 @@ def test_convert_stylizer(tmp_path):
 
 
 def test_demo(tmp_path):
-    done = run("evaluation.demo", "--preset=smoke", f"--workdir={tmp_path}")
+    write_class_folders(tmp_path / "images", train=20)
+    flags = [f"--dataset=folder:{tmp_path / 'images'}", f"--workdir={tmp_path / 'runs'}"]
+    done = run("evaluation.demo", "--preset=smoke", *flags)
     assert done.returncode == 0, done.stderr
     rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| ")]
     names = [row[0].strip() for row in rows]
     assert names == ["", "SimCLR", "SimCLR + SASSL", "change"]
     without, with_sassl, change = ([float(c.strip(" %")) for c in row[1:]] for row in rows[1:])
     np.testing.assert_allclose(np.subtract(with_sassl, without), change, atol=0.11)
-    with Image.open(tmp_path / "shapes" / "demo.png") as page:
+    (picture,) = tmp_path.glob("runs/*/demo.png")
+    with Image.open(picture) as page:
         assert min(page.size) > 800
 
 
