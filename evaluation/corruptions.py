@@ -9,6 +9,7 @@ import dataclasses
 import pathlib
 import threading
 import zlib
+from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
@@ -20,7 +21,7 @@ from sassl_tf.datasets import ImageDataset
 from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.datasets.tfds import tfds
 from sassl_tf.errors import PackageError, UserError
-from sassl_tf.representation.features import prepare_image
+from sassl_tf.representation.features import resize_and_crop, taken_whole
 from sassl_tf.typing import PathLike
 
 GROUPS = {
@@ -33,6 +34,7 @@ CORRUPTIONS = tuple(name for group in GROUPS.values() for name in group)
 SEVERITIES = (1, 2, 3, 4, 5)
 # ImageNet-C's: a severity means the same for the picture, whatever the size of the encoder's input.
 SIDE = 224
+FRAMING = 2  # part of the fingerprint of corrupted images: raise it where `_framed` changes
 # The names in TFDS's cifar10_corrupted that differ from those of ImageNet-C.
 _OTHER_NAMES = {"glass_blur": "frosted_glass_blur", "elastic_transform": "elastic"}
 _SEEDED = ("impulse_noise", "glass_blur")  # by an argument of the package, not by NumPy's generator
@@ -90,7 +92,8 @@ def corrupted(
 
     As in ImageNet-C, the centre crop of an image is brought to 224 px and corrupted. Then it is
     resized to the encoder's size. Sizes are in pixels, bicubic, and values are rounded to uint8
-    after both steps.
+    after both steps. What is cropped is what `prepare_image` crops of the clean image, so that
+    nothing but the corruption is different: an image of the encoder's size is taken whole.
 
     Args:
         dataset: N images.
@@ -102,7 +105,8 @@ def corrupted(
     """
     module = package()
     salt = zlib.crc32(f"{corruption} {severity}".encode())
-    parts = ("corrupted", module.__name__, corruption, severity, SIDE, image_size, crop_proportion)
+    sizes = SIDE, image_size, crop_proportion, FRAMING
+    parts = ("corrupted", module.__name__, corruption, severity, *sizes)
     fingerprint = fingerprint_of(dataset.fingerprint, *parts)
 
     def one(index: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -110,9 +114,9 @@ def corrupted(
         return corrupt(image, corruption, severity, seed)
 
     def read(index: tf.Tensor) -> tf.Tensor:
-        crop = _uint8(prepare_image(dataset.image(index), SIDE, crop_proportion))
+        crop = _framed(dataset.image(index), image_size, crop_proportion)
         image = tf.ensure_shape(tf.numpy_function(one, [index, crop], tf.uint8), [SIDE, SIDE, 3])
-        return _uint8(prepare_image(image, image_size, 1.0))
+        return _uint8(resize_and_crop(image, image_size, 1.0))
 
     made = dataclasses.replace(
         dataset, fingerprint=fingerprint, read=read, encoded=None, encoded_run=None
@@ -134,6 +138,16 @@ def corrupted(
     return dataclasses.replace(made, read=from_cache)
 
 
+def _framed(image: tf.Tensor, image_size: int, crop_proportion: float) -> tf.Tensor:
+    """Returns at `SIDE` what `prepare_image` shows of an image at `image_size`, as uint8."""
+    crop = tf.cond(
+        taken_whole(image, image_size),
+        lambda: resize_and_crop(image, SIDE, 1.0),
+        lambda: resize_and_crop(image, SIDE, crop_proportion),
+    )
+    return _uint8(crop)
+
+
 def prepared(
     spec: str, corruption: str, severity: int, class_names: list[str], data_dir: str | None
 ) -> ImageDataset:
@@ -150,19 +164,40 @@ def prepared(
     Raises:
         UserError: they are not there, or have other classes.
     """
+    return with_labels_of(_load_prepared(spec, corruption, severity, data_dir), class_names)
+
+
+def prepared_listing(spec: str, severities: Sequence[int], data_dir: str | None) -> str:
+    """Returns the `ImageDataset.listing` of all prepared images of some severities.
+
+    Raises:
+        UserError: they are not there.
+    """
+    found = [
+        _load_prepared(spec, name, severity, data_dir).listing
+        for name in CORRUPTIONS
+        for severity in severities
+    ]
+    return fingerprint_of(*found)
+
+
+def are_crops(spec: str) -> bool:
+    """Returns whether prepared images are centre crops, as ImageNet-C's; CIFAR's are whole."""
+    return not spec.startswith("tfds:cifar")
+
+
+def _load_prepared(spec: str, corruption: str, severity: int, data_dir: str | None) -> ImageDataset:
     kind, _, place = spec.partition(":")
     if kind == "tfds":
         name = _OTHER_NAMES.get(corruption, corruption) if "cifar" in place else corruption
-        dataset = tfds(f"{place}/{name}_{severity}", "test", data_dir=data_dir)
-    elif kind == "folder" and place:
+        return tfds(f"{place}/{name}_{severity}", "test", data_dir=data_dir)
+    if kind == "folder" and place:
         path = pathlib.Path(place).expanduser() / corruption / str(severity)
-        dataset = every_split(f"folder:{path}")
-    else:
-        raise UserError(
-            f"corrupted is {spec!r}; expected tfds:NAME, such as tfds:cifar10_corrupted, or "
-            "folder:PATH with PATH/CORRUPTION/SEVERITY/CLASS."
-        )
-    return with_labels_of(dataset, class_names)
+        return every_split(f"folder:{path}")
+    raise UserError(
+        f"corrupted is {spec!r}; expected tfds:NAME, such as tfds:cifar10_corrupted, or "
+        "folder:PATH with PATH/CORRUPTION/SEVERITY/CLASS."
+    )
 
 
 def _uint8(image: tf.Tensor) -> tf.Tensor:

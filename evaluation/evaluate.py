@@ -153,30 +153,39 @@ def check_data(
     """Loads the lists of all images, so that what is missing is told at once.
 
     Returns:
-        {name of an evaluation: {split: its `ImageDataset.listing`}}.
+        {name of an evaluation: {split: its `ImageDataset.listing`}}, with the listings of the
+        images that its settings name beside the dataset.
 
     Raises:
         UserError: images are missing; names the evaluation.
     """
     listings = functools.cache(lambda spec: _listings(spec, data_dir))
-    return {e.name: _check_one(e, listings) for e in evaluations}
+    return {e.name: _check_one(e, listings, data_dir) for e in evaluations}
 
 
 def _listings(spec: str, data_dir: str | None) -> dict[str, str]:
     return {split.split: split.listing for split in labelled_splits(spec, data_dir)}
 
 
-def _check_one(evaluation: Evaluation, listings: Callable[[str], dict[str, str]]) -> dict[str, str]:
+def _with_data_dir(settings: EvaluationSettings, data_dir: str | None) -> EvaluationSettings:
+    """Returns settings that look for TFDS datasets in `data_dir`, where they look for any."""
+    if not hasattr(settings, "data_dir"):
+        return settings
+    return dataclasses.replace(settings, **{"data_dir": data_dir})
+
+
+def _check_one(
+    evaluation: Evaluation, listings: Callable[[str], dict[str, str]], data_dir: str | None
+) -> dict[str, str]:
+    settings = _with_data_dir(evaluation.settings, data_dir)
     try:
         found = listings(evaluation.target.spec)
-        check = getattr(evaluation.settings, "check", None)
-        if check is not None:
-            check()
+        settings.check()
+        return {**found, **settings.listings()}
     except DATA_ERRORS as error:
         by_hand = evaluation.target.by_hand
         advice = f" By hand: {by_hand}." if by_hand else ""
         raise UserError(f"The evaluation {evaluation.name!r}: {error}{advice}") from error
-    return found
 
 
 def evaluate(
@@ -216,9 +225,7 @@ def evaluate(
     results: dict[str, dict[str, Any]] = {}
     failures: dict[str, str] = {}
     for evaluation in evaluations:
-        target, settings = evaluation.target, evaluation.settings
-        if hasattr(settings, "data_dir"):
-            settings = dataclasses.replace(settings, **{"data_dir": data_dir})
+        target, settings = evaluation.target, _with_data_dir(evaluation.settings, data_dir)
         try:
             subject = subjects.get((target.spec, target.crop_proportion)) or load_subject(
                 encoder_path, target.spec, crop_proportion=target.crop_proportion, **shared

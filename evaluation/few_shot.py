@@ -9,6 +9,8 @@ an intercept, is
 
     sum_i cross_entropy(x_i W, y_i) + L2/2 |W|^2,        L2 = 0.00025, fixed.
 
+For two classes scikit-learn's one vector is penalised as by twice that L2.
+
 Nothing is chosen, so that no image but the n of each class is needed. Each trial draws others; the
 result is the mean over trials. Results go to `few_shot_N-DATASET.json` in the workdir.
 """

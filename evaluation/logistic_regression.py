@@ -3,6 +3,9 @@
 The objective, where the penalised W does not include the intercept b, is
 
     sum_i cross_entropy(x_i W + b, y_i) + L2/2 |W|^2,        scikit-learn's C = 1 / L2.
+
+For two classes scikit-learn fits one vector w, the difference of the two columns of W, with the
+penalty L2/2 |w|^2. That is the objective above at twice the L2.
 """
 
 import dataclasses

@@ -26,7 +26,14 @@ METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa")
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 # The revision of each evaluation; others have 1. Raise it whenever the evaluation's numbers change:
 # results of another revision are neither taken for done nor compared.
-REVISIONS = {"linear_probe": 2, "few_shot": 2, "shape_bias": 2, "sgd_probe": 2, "finetune": 2}
+REVISIONS = {
+    "linear_probe": 2,
+    "few_shot": 2,
+    "shape_bias": 2,
+    "sgd_probe": 2,
+    "finetune": 2,
+    "robustness": 2,
+}
 # The facts about a subject that must be equal for a result to count as done.
 IDENTITY = (
     "encoder_fingerprint",
@@ -148,8 +155,18 @@ def matching_result(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str
     result = cached(read_json, file)
     if result is None:
         return None
-    values = {"revision": 1, **result}  # older files name no revision; theirs is the first
+    values = _up_to_date(result)
     return result if all(values.get(key) == value for key, value in expected.items()) else None
+
+
+def _up_to_date(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the content of a results file as it would be written now."""
+    values = {"revision": 1, **result}  # older files name no revision; theirs is the first
+    if values.get("evaluation") == "sgd_probe":
+        # They also had the number of images that the encoder sees at a time.
+        settings = values.get("settings", {}).items()
+        values["settings"] = {name: value for name, value in settings if name != "batch_size"}
+    return values
 
 
 def read_results(workdir: PathLike) -> list[dict[str, Any]]:
@@ -161,7 +178,7 @@ def read_results(workdir: PathLike) -> list[dict[str, Any]]:
     # A hidden file was being written.
     files = sorted(as_path(workdir).glob("[!.]*-*.json"), key=str)
     contents = map(read_json, files)
-    return [content for content in contents if "evaluation" in content]
+    return [_up_to_date(content) for content in contents if "evaluation" in content]
 
 
 def result_name(evaluation: str, dataset: str) -> str:

@@ -13,7 +13,8 @@ The test images are corrupted here, with imagecorruptions-imaug, as ImageNet-C w
 crop at 224 px is corrupted, then resized to the encoder's size. `--images` takes a sample of them,
 the same for all encoders, and `--severities` some severities. `--cache` keeps the corrupted images
 for the next encoder. Or images that are prepared are taken: `--corrupted=tfds:cifar10_corrupted`,
-`tfds:imagenet2012_corrupted`, or `folder:PATH` in the layout of ImageNet-C.
+`tfds:imagenet2012_corrupted`, or `folder:PATH` in the layout of ImageNet-C. ImageNet-C's images are
+centre crops already, and are only resized.
 
 Results go to `robustness-DATASET.json` in the workdir.
 """
@@ -28,15 +29,17 @@ from evaluation.corruptions import (
     CORRUPTIONS,
     GROUPS,
     SEVERITIES,
+    are_crops,
     corrupted,
     package,
     prepared,
+    prepared_listing,
 )
 from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
 from evaluation.linear_probe import probe_of
 from evaluation.logistic_regression import LinearClassifier
 from evaluation.remembered import remembered
-from evaluation.results import accuracies, revision_of, write_result
+from evaluation.results import IDENTITY, accuracies, revision_of, write_result
 from evaluation.settings import EvaluationSettings, numbers, option
 from evaluation.subject import Subject
 from sassl_tf.datasets import ImageDataset
@@ -87,10 +90,16 @@ class Settings(EvaluationSettings):
             listed = ",".join(f"{severity:g}" for severity in self.severities)
             raise UserError(f"The severities are {listed}; expected some of 1 to 5.")
 
+    def listings(self) -> dict[str, str]:
+        if self.corrupted is None:
+            return {}
+        return {"corrupted": prepared_listing(self.corrupted, self.severities, self.data_dir)}
+
     def check(self) -> None:
-        """Raises a PackageError if the images cannot be made here."""
         if self.corrupted is None:
             package()
+        else:
+            self.listings()
 
 
 def sample(dataset: ImageDataset, count: int | None, seed: int = 0) -> ImageDataset:
@@ -124,14 +133,16 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     Returns:
         The content of `robustness-DATASET.json`, a dict: "accuracy" and "mean_per_class_accuracy",
         the means over severities and corruptions; "by_group" and "by_corruption" with {corruption:
-        its accuracies by severity}; "clean_accuracy" of the same probe on the same images.
+        its accuracies by severity}; "clean_accuracy" of the same probe on the same images, but for
+        prepared ones, where it is on the whole test split.
 
     Raises:
         UserError: prepared images are missing or have other classes.
         PackageError: imagecorruptions-imaug is not installed.
     """
     classifier, l2 = probe_of(subject)
-    test = sample(subject.test, settings.images)
+    # Prepared images are in an order of their own, so that the same ones cannot be picked out.
+    test = sample(subject.test, settings.images if settings.corrupted is None else None)
     clean = accuracies(test.labels, classifier.predict(subject.features(test)))
     found = {
         name: [
@@ -177,20 +188,23 @@ def _accuracies(
             settings.corrupted, name, severity, subject.class_names, settings.data_dir
         )
         images = sample(images, settings.images)
+    crops = settings.corrupted is not None and are_crops(settings.corrupted)
+    crop_proportion = 1.0 if crops else subject.crop_proportion
 
     def compute() -> dict[str, float]:
         say(f"{name}, severity {severity}")
-        features = subject.outputs_of(subject.encoder, images, progress=False)
+        features = subject.outputs_of(
+            subject.encoder, images, progress=False, crop_proportion=crop_proportion
+        )
         found = accuracies(images.labels, classifier.predict(features))
         return {**found, "images": len(images)}
 
     key = {
         "evaluation": settings.evaluation,
-        "revision": revision_of(settings.evaluation),
-        "encoder": subject.encoder_fingerprint,
-        "train": subject.train.fingerprint,
+        "revisions": [revision_of(name) for name in (settings.evaluation, "linear_probe")],
+        "subject": {name: subject.facts[name] for name in IDENTITY},
         "images": images.fingerprint,
-        "preparation": [subject.image_size, subject.crop_proportion],
+        "crop_proportion": crop_proportion,
     }
     return remembered(subject.workdir / "trials", key, compute)
 

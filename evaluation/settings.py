@@ -30,8 +30,24 @@ class EvaluationSettings:
         """The name of the evaluation in its results file, such as "few_shot_10"."""
         return self.name
 
+    def check(self) -> None:
+        """Checks before an evaluation that all it needs beside the dataset is there.
+
+        Raises:
+            UserError: images or files are missing.
+            PackageError: a package is missing.
+        """
+
+    def listings(self) -> dict[str, str]:
+        """Returns {name: listing} of the images that it reads beside the dataset's own.
+
+        Other images under the same path have another `ImageDataset.listing`, and are another
+        evaluation.
+        """
+        return {}
+
     def recorded(self, subject: Subject) -> dict[str, typing.Any] | None:
-        """Returns the settings as the results file holds them.
+        """Returns the settings as the results file holds them, with `listings` if it has any.
 
         A result counts as done, and is compared with others, if these are the same.
 
@@ -41,8 +57,10 @@ class EvaluationSettings:
         Returns:
             What JSON knows; None if the results file holds none.
         """
-        fields = dataclasses.asdict(self).items()
-        return json.loads(json.dumps({k: v for k, v in fields if k not in self.UNRECORDED}))
+        fields = {k: v for k, v in dataclasses.asdict(self).items() if k not in self.UNRECORDED}
+        if listings := self.listings():
+            fields["listings"] = listings
+        return json.loads(json.dumps(fields))
 
 
 def option(

@@ -110,13 +110,7 @@ class Settings(EvaluationSettings):
         return {name: value for name, value in asked.items() if value is not None}
 
     def recorded(self, subject: Subject) -> dict[str, Any]:
-        # "batch_size" has been the name of the subject's extract_batch_size in results files.
-        return {
-            "batch_size": subject.extract_batch_size,
-            "recipe": self.recipe,
-            "trials": self.trials,
-            **self.changes,
-        }
+        return {"recipe": self.recipe, "trials": self.trials, **self.changes}
 
 
 def fitting_batch_size(batch_size: int, count: int) -> int:

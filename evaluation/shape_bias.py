@@ -76,12 +76,15 @@ class Settings(EvaluationSettings):
     )
 
     def check(self) -> None:
-        """Raises a UserError if images or categories are missing."""
-        cue_conflict_images(self.cue_conflict)
-        _read_categories(self.categories)
+        self.listings()
 
-    def recorded(self, subject: Subject) -> None:
-        return None  # the result itself names the categories and counts the images
+    def listings(self) -> dict[str, str]:
+        images, _, _ = cue_conflict_images(self.cue_conflict)
+        categories = json.dumps(_read_categories(self.categories), sort_keys=True)
+        return {"cue_conflict": images.listing, "categories": fingerprint_of(categories)}
+
+    def recorded(self, subject: Subject) -> dict[str, Any]:
+        return {"listings": self.listings()}  # the same wherever the files lie
 
 
 def cue_conflict_images(path: PathLike) -> tuple[ImageDataset, list[str], list[str]]:
@@ -119,12 +122,14 @@ def _dataset(root, files):
         )
     stats = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     held = [part for file, stat in zip(files, stats, strict=True) for part in (file.name, *stat)]
+    names_sizes = [part for f, stat in zip(files, stats, strict=True) for part in (f.name, stat[0])]
     return ImageDataset(
         name=f"cue conflict in {root}",
         split="test",
         class_names=[],
         labels=np.full(len(files), -1),
         fingerprint=fingerprint_of("cue conflict", *held),
+        listing=fingerprint_of("cue conflict", *names_sizes),
         read=lambda index: decode_image(tf.io.read_file(tf.gather(paths, index))),
         damaged=functools.partial(damaged_files, paths, np.array(stats, np.int64)),
     )

@@ -186,6 +186,9 @@ class Study:
         reason, stage, seconds = None, "", 0.0
         for arguments in self.commands(run):
             stage = "training" if arguments[1] == "training.pretrain" else "evaluation"
+            if stage == "evaluation":
+                # What an earlier start found is not this one's, even if this one is killed at once.
+                (folder / EVALUATIONS_FILE).unlink(missing_ok=True)
             say(f"[{number}/{len(plan.runs)}] {run.name}: {stage}; output in {log}")
             start = time.monotonic()
             try:
@@ -215,13 +218,11 @@ class Study:
         except (FileNotFoundError, Damaged):
             return  # the evaluation failed before it had a result
         file, record = record_of(run, self.plan, self.results)
-        # A command that failed at once leaves the file of the one before it, for other lines.
-        asked = {e.name for e in self.plan.evaluations if found["lines"].get(e.name) == e.line}
         made = make_record(
             run,
             self.plan,
             config,
-            {name: result for name, result in found["results"].items() if name in asked},
+            found["results"],
             {
                 "training": round(training_seconds(folder), 1),
                 "evaluation": round(seconds + record.get("seconds", {}).get("evaluation", 0.0), 1),

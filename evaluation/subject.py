@@ -116,16 +116,11 @@ class Subject:
         Args:
             model: Keras model of images, such as `encoder`, or `encoder` with a head.
             dataset: an `ImageDataset`.
-            **options: `cache_dir` and `progress`, as for `extract_features`.
+            **options: `cache_dir`, `progress` and `crop_proportion` (by default the subject's), as
+                for `extract_features`.
         """
-        return extract_features(
-            model,
-            dataset,
-            self.image_size,
-            self.extract_batch_size,
-            crop_proportion=self.crop_proportion,
-            **options,
-        )
+        options = {"crop_proportion": self.crop_proportion, **options}
+        return extract_features(model, dataset, self.image_size, self.extract_batch_size, **options)
 
     def fresh_encoder(self) -> keras.Model:
         """Loads the encoder once more, for an evaluation that might change it."""

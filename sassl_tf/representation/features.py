@@ -41,14 +41,38 @@ def prepare_image(
     Returns:
         float32 [image_size, image_size, 3] in [0, 1].
     """
-    shape = tf.shape(image)[:2]
-    pixels = tf.cast(image, tf.float32)
     pixels = tf.cond(
-        tf.reduce_all(shape == image_size),
-        lambda: pixels,
-        lambda: _resize_and_crop(pixels, shape, image_size, crop_proportion),
+        taken_whole(image, image_size),
+        lambda: tf.cast(image, tf.float32) / 255.0,
+        lambda: resize_and_crop(image, image_size, crop_proportion),
     )
-    return tf.ensure_shape(pixels, [image_size, image_size, 3]) / 255.0
+    return tf.ensure_shape(pixels, [image_size, image_size, 3])
+
+
+def taken_whole(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Returns whether `prepare_image` takes an image [H, W, 3] whole, as bool []."""
+    return tf.reduce_all(tf.shape(image)[:2] == image_size)
+
+
+def resize_and_crop(
+    image: tf.Tensor, image_size: int, crop_proportion: float = CROP_PROPORTION
+) -> tf.Tensor:
+    """Does `prepare_image` without its exception for images of the right size."""
+    shorter = round(image_size / crop_proportion)
+    pixels = tf.cast(image, tf.float32)
+    shape = tf.cast(tf.shape(image)[:2], tf.float32)
+    resized_shape = tf.round(shorter / tf.reduce_min(shape) * shape)
+    corner = tf.floor((resized_shape - image_size) / 2)
+    # tf.image.resize calls this too. Computing only the crop takes half the time at 224 px.
+    crop = tf.raw_ops.ScaleAndTranslate(
+        images=pixels[None],
+        size=[image_size, image_size],
+        scale=resized_shape / shape,
+        translation=-corner,
+        kernel_type="keyscubic",
+        antialias=True,
+    )
+    return tf.clip_by_value(crop[0], 0.0, 255.0) / 255.0  # bicubic overshoots at edges
 
 
 def extract_features(
@@ -106,25 +130,6 @@ def encoder_fingerprint(encoder: keras.Model) -> str:
     """Returns a short hexadecimal hash of an encoder's architecture and weights."""
     weights = (part for w in encoder.get_weights() for part in (w.dtype, w.shape, w.tobytes()))
     return fingerprint_of(encoder.to_json(), *weights)
-
-
-def _resize_and_crop(
-    pixels: tf.Tensor, shape: tf.Tensor, image_size: int, crop_proportion: float
-) -> tf.Tensor:
-    shorter = round(image_size / crop_proportion)
-    shape = tf.cast(shape, tf.float32)
-    resized_shape = tf.round(shorter / tf.reduce_min(shape) * shape)
-    corner = tf.floor((resized_shape - image_size) / 2)
-    # tf.image.resize calls this too. Computing only the crop takes half the time at 224 px.
-    crop = tf.raw_ops.ScaleAndTranslate(
-        images=pixels[None],
-        size=[image_size, image_size],
-        scale=resized_shape / shape,
-        translation=-corner,
-        kernel_type="keyscubic",
-        antialias=True,
-    )
-    return tf.clip_by_value(crop[0], 0.0, 255.0)  # bicubic overshoots at edges
 
 
 def _extract(

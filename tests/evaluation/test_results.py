@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe, shape_bias
+from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe
 from evaluation.remembered import remembered
 from evaluation.results import accuracies, earlier_result, over_trials, result_name, with_spread
 from evaluation.subject import load_subject
@@ -69,7 +69,8 @@ WRITTEN = [
         2,
         {"l2_values": L2_VALUES, "trials": 5, "metric": "quadratic_kappa"},
     ),
-    (sgd_probe.Settings(), "sgd_probe", 2, {"batch_size": 128, "recipe": None, "trials": 5}),
+    # Images that the encoder sees at a time are no setting of the SGD probe any more.
+    (sgd_probe.Settings(), "sgd_probe", 2, {"batch_size": 64, "recipe": None, "trials": 5}),
     (
         sgd_probe.Settings(recipe="byol", epochs=20.0),
         "sgd_probe",
@@ -159,11 +160,6 @@ def test_what_is_written_counts_as_done(subject):
     result = knn.run(subject, settings)
     assert earlier_result(subject, settings) == result
     assert earlier_result(subject, knn.Settings()) is None
-
-
-def test_shape_bias_records_no_settings(subject):
-    """So that its results are compared with those of the versions before."""
-    assert shape_bias.Settings(cue_conflict="cues").recorded(subject) is None
 
 
 def test_trials_of_the_old_format_are_not_done_again(subject, monkeypatch):

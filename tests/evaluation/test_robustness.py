@@ -9,11 +9,15 @@ import pytest
 import tensorflow as tf
 
 from evaluation import corruptions, linear_probe, robustness
+from evaluation.corruptions import _OTHER_NAMES as OTHER_NAMES
 from evaluation.corruptions import CORRUPTIONS, GROUPS, corrupt, corrupted, prepared
+from evaluation.evaluate import check_data, parse_evaluations
 from evaluation.linear_probe import probe_of
+from evaluation.results import earlier_result
 from evaluation.robustness import Settings, sample
 from evaluation.subject import load_subject
 from sassl_tf.errors import PackageError, UserError
+from sassl_tf.representation.features import prepare_image
 from tests.evaluation.tiny import in_memory, noise_images, tiny_encoder, write_class_folders
 
 
@@ -72,11 +76,23 @@ def test_corrupted_images_of_a_dataset_and_its_cache(package, tmp_path, monkeypa
         assert np.array_equal(again.image(i).numpy(), images[i])
 
 
+@pytest.mark.parametrize(("side", "proportion"), [(16, 0.875), (224, 0.875), (40, 0.5)])
+def test_corrupted_images_show_what_the_clean_ones_show(package, monkeypatch, side, proportion):
+    """A corruption that changes nothing: a slope whose ends tell what was cut off."""
+    monkeypatch.setattr(corruptions, "corrupt", lambda image, *_: image)
+    slope = np.linspace(0, 255, side)
+    image = np.stack([*np.meshgrid(slope, slope), np.full((side, side), 90)], axis=-1)
+    dataset = in_memory([np.uint8(np.round(image))])
+    made = corrupted(dataset, "fog", 1, 16, proportion).image(0)
+    clean = 255 * prepare_image(dataset.image(0), 16, proportion)
+    assert np.ptp(clean[..., 0]) == pytest.approx(255 if side == 16 else 255 * proportion, abs=16)
+    np.testing.assert_allclose(made, clean, atol=4)
+
+
 def test_without_the_package_it_is_told(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "imagecorruptions", None)
     with pytest.raises(PackageError, match=r"pip install imagecorruptions-imaug"):
         Settings().check()
-    Settings(corrupted="tfds:cifar10_corrupted").check()
 
 
 def test_severities_are_checked():
@@ -112,7 +128,16 @@ def test_prepared_images_of_tfds_by_their_names(monkeypatch):
     with pytest.raises(UserError, match=r"1 classes of made.*[(]b[)]"):
         prepared("tfds:cifar10_corrupted", "fog", 1, ["a", "c"], None)
     with pytest.raises(UserError, match="expected tfds:NAME"):
-        prepared("cifar10_corrupted", "fog", 1, ["a"], None)
+        Settings(corrupted="cifar10_corrupted").check()
+    del asked[:]
+    line = "r=robustness on shapes --corrupted=tfds:cifar10_corrupted --severities=1,3"
+    found = check_data(parse_evaluations([line]), "DIR")
+    assert set(found["r"]) == {"train", "test", "corrupted"}
+    assert set(asked) == {
+        (f"cifar10_corrupted/{OTHER_NAMES.get(name, name)}_{severity}", "test", "DIR")
+        for name in CORRUPTIONS
+        for severity in (1, 3)
+    }
 
 
 @pytest.fixture
@@ -126,7 +151,8 @@ def few(monkeypatch):
     }
     monkeypatch.setattr(robustness, "GROUPS", groups)
     names = [name for group in groups.values() for name in group]
-    monkeypatch.setattr(robustness, "CORRUPTIONS", names)
+    for module in (robustness, corruptions):
+        monkeypatch.setattr(module, "CORRUPTIONS", names)
     monkeypatch.setattr(linear_probe, "L2_VALUES", (0.1, 10.0))
     return names
 
@@ -158,7 +184,14 @@ def test_means_over_severities_and_groups(few, tmp_path, monkeypatch):
         **found,
         "command": found["command"],
     }
-    assert set(found["settings"]) == {"severities", "images", "corrupted"}
+    assert set(found["settings"]) == {"severities", "images", "corrupted", "listings"}
+    assert earlier_result(subject, settings) is not None
+    next((tmp_path / "corrupted" / "fog" / "3" / "class1").iterdir()).unlink()
+    assert earlier_result(subject, settings) is None
+    # A sample is of the corrupted images; the clean accuracy is of the whole test split.
+    monkeypatch.setattr(robustness, "say", print)
+    few_images = robustness.run(subject, dataclasses.replace(settings, images=3))
+    assert few_images["corrupted_images"] == 3 and few_images["clean_accuracy"] == 1
 
 
 def test_made_here_from_end_to_end(package, few, tmp_path):

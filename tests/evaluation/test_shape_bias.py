@@ -1,12 +1,14 @@
 """Shape bias: counts by hand, categories, and encoders that see only one of the two cues."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+from evaluation.results import earlier_result
 from evaluation.shape_bias import (
     CATEGORIES,
     Settings,
@@ -127,6 +129,23 @@ def test_an_encoder_that_sees_one_cue(data, cue, expected):
     assert result["shape_bias"] == expected and result["cue_conflict_images"] == 8
     [file] = (data / "out").glob("shape_bias-*.json")
     assert json.loads(file.read_text())["by_category"]["dog"]["shape_bias"] == expected
+
+
+def test_other_images_or_categories_are_another_evaluation(data):
+    seeing("shape").save(data / "encoder.keras")
+    subject = load_subject(data / "encoder.keras", f"folder:{data / 'data'}", workdir=data / "out")
+    settings = Settings(str(data / "cues"), str(data / "categories.json"))
+    assert earlier_result(subject, settings) is None
+    result = run(subject, settings)
+    assert earlier_result(subject, settings) == result
+    shutil.copytree(data / "cues", data / "elsewhere")
+    elsewhere = Settings(str(data / "elsewhere"), str(data / "categories.json"))
+    assert earlier_result(subject, elsewhere) == result
+    (data / "elsewhere" / "cat" / "cat1-dog1.png").unlink()
+    assert earlier_result(subject, elsewhere) is None
+    others = {"cat": ["pug"], "dog": ["tabby"]}
+    (data / "others.json").write_text(json.dumps(others))
+    assert earlier_result(subject, Settings(str(data / "cues"), str(data / "others.json"))) is None
 
 
 def test_no_cue_conflict_images(data):

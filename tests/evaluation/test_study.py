@@ -339,6 +339,15 @@ def test_results_of_another_evaluation_do_not_count_where_a_new_one_fails(comman
         assert [*records.valid_results(record, whole.plan)] == found
 
 
+def test_results_of_an_earlier_start_do_not_count_where_a_new_one_is_killed(commands, tmp_path):
+    whole = commands.go(STUDY, tmp_path)
+    record = whole.results / "baseline" / "0.json"
+    record.unlink()
+    commands.failing = ("evaluate", "baseline", "0")
+    commands.go(STUDY, tmp_path)
+    assert not record.exists() and (whole.results / "half" / "0.json").exists()
+
+
 def test_tasks_share_the_runs_and_a_run_in_use_is_left_alone(commands, tmp_path):
     commands.go(STUDY, tmp_path, task=1, tasks=3)
     assert commands.trained() == [("half", "0")]
