@@ -155,18 +155,17 @@ def matching_result(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str
     result = cached(read_json, file)
     if result is None:
         return None
-    values = _up_to_date(result)
+    values = {"revision": 1, **_up_to_date(result)}  # older files name none; theirs is the first
     return result if all(values.get(key) == value for key, value in expected.items()) else None
 
 
 def _up_to_date(result: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the content of a results file as it would be written now."""
-    values = {"revision": 1, **result}  # older files name no revision; theirs is the first
-    if values.get("evaluation") == "sgd_probe":
-        # They also had the number of images that the encoder sees at a time.
-        settings = values.get("settings", {}).items()
-        values["settings"] = {name: value for name, value in settings if name != "batch_size"}
-    return values
+    if result.get("evaluation") != "sgd_probe" or "settings" not in result:
+        return dict(result)
+    # Earlier files have the number of images that the encoder sees at a time, which is no setting.
+    settings = {k: v for k, v in result["settings"].items() if k != "batch_size"}
+    return {**result, "settings": settings}
 
 
 def read_results(workdir: PathLike) -> list[dict[str, Any]]:

@@ -20,6 +20,13 @@ def fraction(value: Any, argument: str) -> float:
     return float(value)
 
 
+def positive_fraction(value: Any, argument: str) -> float:
+    """Returns a float in (0, 1]."""
+    if not _is_real(value) or not 0 < value <= 1:
+        raise UserError(f"{argument} is {value!r}; expected a number in (0, 1].")
+    return float(value)
+
+
 def _pair(value: Any) -> tuple[float, float] | None:
     """Returns two floats, or None where the value is something else."""
     if isinstance(value, (str, bytes)):  # "01" would be 0 and 1

@@ -24,7 +24,8 @@ from sassl_tf.value_range import from_unit_range, to_unit_range
 _SMALLEST_SIDE = 5  # px; T mirrors a margin of 4
 _ONE_IMAGE = (
     'styles="in_batch" takes the style of another image of the batch, so it needs at least two '
-    'images a call: batch the dataset before the map, or use styles="default".'
+    "images a call: batch the dataset before the map, with drop_remainder=True if one image may be "
+    'left over, or use styles="default".'
 )
 
 
@@ -110,7 +111,6 @@ class SASSLAugmentation(ImageAugmentation):
         self.stylize_size = arguments.side(stylize_size, "stylize_size")
         self.encode_size = arguments.side(encode_size, "encode_size")
         self.precision = precision
-        self._stylizer_argument = stylizer
         self.stylizer = stylizer if isinstance(stylizer, Stylizer) else load_stylizer(stylizer)
         self._working = self.stylizer.in_precision(precision)
         self.styles = styles
@@ -206,11 +206,10 @@ class SASSLAugmentation(ImageAugmentation):
         return tf.gather(tf.constant(bank.codes), tf.minimum(number, len(bank) - 1))
 
     def get_config(self) -> dict[str, Any]:
-        stylizer, styles, bank = self._stylizer_argument, self.styles, self.style_bank
+        styles, bank = self.styles, self.style_bank
         return {
             **super().get_config(),
-            # Others than the package's own are loaded by their fingerprint alone.
-            "stylizer": stylizer if stylizer == "compact" else self.stylizer.get_config(),
+            "stylizer": self.stylizer.get_config(),  # loaded by its fingerprint
             "styles": styles if bank is None or styles == "default" else bank.get_config(),
             "blending_factor": self.blending_factor,
             "interpolation_factor": self.interpolation_factor,
@@ -234,7 +233,7 @@ class SASSLAugmentation(ImageAugmentation):
         stylizer, styles = fields(config, kinds, f"a {cls.__name__}")
         if isinstance(stylizer, dict):
             stylizer = stylizer_from_config(stylizer)
-        elif stylizer != "compact":
+        elif stylizer != "compact":  # which earlier versions saved so
             raise UserError(
                 f"The saved layer names the stylizer {stylizer!r} without a fingerprint, which "
                 'only "compact" may go without. Make the layer anew: '

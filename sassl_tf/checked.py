@@ -159,7 +159,7 @@ def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
                 names = archive.namelist()
             with np.load(local, allow_pickle=False) as file:
                 return {name.removesuffix(".npy"): file[name] for name in names}
-    except (FileNotFoundError, NotADirectoryError, FileError):
-        raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except OSError:
+        raise  # it is not there, or may not be read; damage has other types
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise Damaged(path, "its checksums are not those of its content") from error

@@ -11,6 +11,7 @@ from typing import Any
 LAYERS = {
     "sassl_tf.augmentation": ("SASSLAugmentation",),
     "sassl_tf.backbones": ("PyramidBackbone",),
+    "sassl_tf.drop_path": ("DropPath",),
     "sassl_tf.style_augmentations.color_statistics": ("ColorStatistics",),
     "sassl_tf.style_augmentations.fourier_style": ("FourierStyle",),
     "sassl_tf.style_augmentations.random_style": ("RandomStyle",),

@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from sassl_tf import arguments
+from sassl_tf.errors import UserError
 from sassl_tf.typing import Array
 
 
@@ -63,12 +65,17 @@ def map_with_seeds(
     Returns:
         A `tf.data.Dataset`.
 
+    Raises:
+        ValueError: the seed is no integer.
+
     Example:
 
     ```python
     dataset = sassl_tf.map_with_seeds(dataset.batch(256), augment, seed=0)
     ```
     """
+    if arguments.integer(seed, "seed") is None:
+        raise UserError("seed is None; expected an integer, so that the draws are the same again.")
     numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     seeds = numbers.batch(2, drop_remainder=True).map(lambda pair: tf.cast(pair, tf.int32))
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from sassl_tf.datasets.dataset import ImageDataset, naming_damaged
 from sassl_tf.datasets.folder import every_image
-from sassl_tf.errors import UserError
+from sassl_tf.errors import FileError, UserError
 from sassl_tf.files import local_file, replacing
 from sassl_tf.refusals import reason
 from sassl_tf.saved_config import fields
@@ -140,6 +140,8 @@ class StyleBank:
                 f"There is no style bank at {path}. Make one with StyleBank.from_images(...)."
                 "save(path) or `python -m training.build_style_bank`."
             ) from None
+        except FileError:
+            raise  # a bucket that does not answer
         except Exception as error:  # its type depends on the damage
             raise UserError(
                 f"{path} holds no style bank: {reason(error)}. Expected the .npz file that "
@@ -205,8 +207,9 @@ def _check_pixels(images: np.ndarray, first: int) -> None:
         raise UserError(
             f"Style image number {first + np.flatnonzero(~finite)[0]} has NaN or infinite pixels."
         )
-    if images.max() > 1.001:
+    low, high = images.min(), images.max()
+    if low < -0.001 or high > 1.001:
         raise UserError(
-            f"The float images have values up to {images.max():g}; expected [0, 1]. Divide them by "
-            "255, or pass uint8."
+            f"The float images have values from {low:g} to {high:g}; expected [0, 1]. Bring them "
+            "there, or pass uint8."
         )

@@ -34,13 +34,13 @@ def style_images(
         dataset = fetched.map(images.decode, tf.data.AUTOTUNE)
     elif isinstance(images, tf.data.Dataset):
         dataset = images.map(_image_of_element)
-        rank = dataset.element_spec.shape.rank
-        if rank not in (3, 4):
+        shape = dataset.element_spec.shape
+        if shape.rank not in (3, 4) or shape[-1] not in (3, None):
             raise UserError(
-                f"The dataset's images have shape {dataset.element_spec.shape}; expected "
-                "[H, W, 3] or [B, H, W, 3]."
+                f"The dataset's images have shape {shape}; expected [H, W, 3] or [B, H, W, 3]."
             )
-        dataset = dataset.unbatch() if rank == 4 else dataset
+        dataset = dataset.unbatch() if shape.rank == 4 else dataset
+        dataset = dataset.map(lambda image: tf.ensure_shape(image, [None, None, 3]))
     else:
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[-1] != 3:

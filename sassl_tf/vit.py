@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from sassl_tf import arguments
+from sassl_tf.drop_path import DropPath
 from sassl_tf.errors import UserError
 
 # Width, number of blocks, number of heads (Touvron et al. 2020, arXiv 2012.12877, table 1).
@@ -109,9 +110,7 @@ def _block(
 
     def add(branch: Any, which: str) -> Any:
         if drop_path:
-            branch = layers.Dropout(
-                drop_path, noise_shape=(None, 1, 1), name=f"{name}_{which}_drop_path"
-            )(branch)
+            branch = DropPath(drop_path, name=f"{name}_{which}_drop_path")(branch)
         return layers.Add(name=f"{name}_{which}_add")([x, branch])
 
     def dense(units: int, which: str) -> Any:

@@ -199,6 +199,12 @@ def test_map_with_seeds_gives_each_element_its_own_at_any_parallelism():
     assert runs[0] == runs[1] and len(set(runs[0])) == 50
 
 
+@pytest.mark.parametrize("seed", [None, "0", 1.5])
+def test_map_with_seeds_needs_a_seed(seed):
+    with pytest.raises(ValueError, match=r"seed is .*; expected"):
+        sassl_tf.map_with_seeds(tf.data.Dataset.range(2), lambda x, seed: x, seed=seed)
+
+
 def test_pairs_are_refused_with_a_word_on_how(augment):
     pairs = tf.data.Dataset.from_tensor_slices((images(4), np.arange(4)))
     with pytest.raises(ValueError, match="second positional input"):

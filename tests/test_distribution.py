@@ -10,6 +10,7 @@ import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import sassl_tf
+from sassl_tf.drop_path import DropPath
 from tests.stylizers.hub_module import made_up_variables
 
 if sys.argv[1] == "magenta":
@@ -52,6 +53,21 @@ for batch in strategy.experimental_distribute_dataset(batches):
         assert after.shape == (2, 48, 48, 3)
         assert np.abs(after - before).max() > 0.01
 assert not model.weights or all("seed" in w.path for w in model.weights)
+
+# Drop path: as Keras's dropout of the same seed on the first replica, and else on the second.
+ones = np.ones((64, 3, 2), np.float32)
+expected = keras.layers.Dropout(0.5, noise_shape=(None, 1, 1), seed=4)(ones, training=True)
+with strategy.scope():
+    drop = DropPath(0.5, seed=4)
+    drop.build(ones.shape)
+
+@tf.function
+def dropped():
+    return strategy.run(lambda: drop(tf.constant(ones), training=True))
+
+first, second = strategy.experimental_local_results(dropped())
+np.testing.assert_array_equal(first, expected)
+assert 16 < np.sum(np.any(first != second, axis=(1, 2))) < 48
 print("passed")
 """
 

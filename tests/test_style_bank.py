@@ -95,8 +95,14 @@ def test_bad_images(stylizer, tmp_path):
         StyleBank.from_images(np.zeros((0, 32, 32, 3), np.uint8), stylizer)
     with pytest.raises(ValueError, match="does not exist"):
         StyleBank.from_images(tmp_path / "none", stylizer)
-    with pytest.raises(ValueError, match="Divide them by 255"):
+    with pytest.raises(ValueError, match=r"from 255 to 255; expected \[0, 1\]"):
         StyleBank.from_images(255 * np.ones((2, 32, 32, 3), np.float32), stylizer)
+    with pytest.raises(ValueError, match=r"from -1 to -1; expected \[0, 1\]"):
+        StyleBank.from_images(-np.ones((2, 32, 32, 3), np.float32), stylizer)
+    for channels in (1, 4):
+        images = tf.data.Dataset.from_tensors(np.zeros((32, 32, channels), np.uint8))
+        with pytest.raises(ValueError, match=r"expected \[H, W, 3\]"):
+            StyleBank.from_images(images, stylizer)
     broken = np.zeros((3, 64, 64, 3), np.float32)
     broken[1] = np.nan
     with pytest.raises(ValueError, match="image number 1 has NaN"):

@@ -15,7 +15,7 @@ while training runs. A dispatcher with --work_dir continues when it is started a
 """
 
 import signal
-import threading
+import time
 
 import tensorflow as tf
 from absl import app, flags
@@ -96,16 +96,17 @@ def main(_: list[str]) -> None:
     if values.role == "worker" and not values.dispatcher:
         raise app.UsageError("A worker needs --dispatcher=HOST:PORT.")
     check_allowed(values.role, values.allow_remote)
-    stop = threading.Event()
+    stop: list[int] = []  # a lock, as threading.Event has, can hang in a handler
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: stop.append(number))
     if values.role == "dispatcher":
         server = start_dispatcher(values.port, values.work_dir)
         print(f"Dispatcher at {server.target.removeprefix('grpc://')}", flush=True)
     else:
         server = start_worker(values.dispatcher, values.port, values.address)
         print(f"Worker of the dispatcher at {values.dispatcher}", flush=True)
-    stop.wait()
+    while not stop:
+        time.sleep(0.2)
     print("Stopped.", flush=True)
     del server
 

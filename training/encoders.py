@@ -52,26 +52,17 @@ def build_encoder(
             arguments do not fit.
         ImportError: the ResNet is KerasHub's, which is not installed.
     """
+    check_encoder(name, stem, width, arguments)
     scaled = keras.layers.Rescaling(2.0, offset=-1.0, name="rescaling")
-    if ":" in name and not name.startswith(KERAS_HUB):
+    if _is_function(name):
         scaled = keras.layers.Identity(name="unit_images")
-        _check_unused(name, stem, width)
         backbone = _imported(name, dict(arguments or {}))
-    elif arguments:
-        raise UserError(f"encoder.arguments are for module:function, not for {name!r}.")
     elif name in RESNETS:
         backbone = resnet(name, stem, width, zero_init_residual)
-    elif name in VITS:
-        _check_unused(name, stem, width)
+    else:
         options = dict(vit or {})
         heads = options.pop("heads", 0) or None
         backbone = vision_transformer(*VITS[name], image_size, heads=heads, **options)
-    else:
-        known = [*RESNETS, *VITS]
-        raise UserError(
-            f"encoder.name is {name!r}.{nearest(name, known)} There are {', '.join(known)}, or "
-            "module:function."
-        )
 
     for layer in all_layers(backbone):
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -85,13 +76,29 @@ def build_encoder(
     return keras.Model(images, x, name=name.rpartition(":")[2])
 
 
-def _check_unused(name, stem, width):
-    """Raises a ValueError if options of ResNets are set."""
-    if stem != "imagenet" or width != 1:
+def check_encoder(name: str, stem: str, width: float, arguments: Mapping[str, Any] | None) -> None:
+    """Checks the arguments of `build_encoder` without building anything.
+
+    Raises:
+        ValueError: there is no such encoder, or it has no such options.
+    """
+    known = [*RESNETS, *VITS]
+    if not _is_function(name) and name not in known:
+        raise UserError(
+            f"encoder.name is {name!r}.{nearest(name, known)} There are {', '.join(known)}, or "
+            "module:function."
+        )
+    if arguments and not _is_function(name):
+        raise UserError(f"encoder.arguments are for module:function, not for {name!r}.")
+    if name not in RESNETS and (stem != "imagenet" or width != 1):
         raise UserError(
             f"encoder.stem and encoder.width are for ResNets, not for {name}. Set "
             "--config.encoder.stem=imagenet --config.encoder.width=1."
         )
+
+
+def _is_function(name: str) -> bool:
+    return ":" in name and not name.startswith(KERAS_HUB)
 
 
 def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:

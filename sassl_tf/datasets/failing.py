@@ -8,16 +8,32 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from sassl_tf.datasets.dataset import READS_IN_FLIGHT
+from sassl_tf.errors import FileError
+from sassl_tf.files import short_reason
 
+# TensorFlow's errors of images that are no images, are cut off or are gone.
+DAMAGE = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+)
+LOOKED_AT_AGAIN = 1000  # images that failed
 PROGRESS_FROM = 20_000  # images: from here on, checking them takes long enough for a progress bar
 
 
 def failing(compute: Callable[[tf.Tensor], tf.Tensor], indices: ArrayLike) -> NDArray[np.int64]:
-    """Returns those of `indices` for which `compute` fails; it is called for all, in parallel.
+    """Returns those of `indices` whose images are damaged: `compute` fails for them.
+
+    It is called for all, in parallel, and then once more for those that failed: what fails because
+    a disk or a bucket does not answer is no damage.
 
     Args:
         compute: TensorFlow's operations from an index (int64 []) to a tensor.
         indices: int64 [N], each of them once, in ascending order.
+
+    Raises:
+        OSError: an image may be whole, but cannot be read now.
     """
     indices = np.asarray(indices, np.int64)
     computed = (
@@ -36,7 +52,24 @@ def failing(compute: Callable[[tf.Tensor], tf.Tensor], indices: ArrayLike) -> ND
         for some, _ in computed.as_numpy_iterator():
             good.append(some)
             progress.update(len(some))
-    return np.setdiff1d(indices, np.concatenate([np.empty(0, np.int64), *good]))
+    failed = np.setdiff1d(indices, np.concatenate([np.empty(0, np.int64), *good]))
+    # So many damaged ones are an error anyhow, which need not wait for the rest.
+    looked_at, rest = np.split(failed, [LOOKED_AT_AGAIN])
+    damaged = [index for index in looked_at if _is_damaged(compute, index)]
+    return np.concatenate([np.array(damaged, np.int64), rest])
+
+
+def _is_damaged(compute: Callable[[tf.Tensor], tf.Tensor], index: np.int64) -> bool:
+    try:
+        compute(tf.constant(index, tf.int64))
+    except DAMAGE:
+        return True
+    except tf.errors.OpError as error:
+        raise FileError(
+            f"An image cannot be read now: {short_reason(error)}. See that it can be, or take it "
+            "away, and give the same command again."
+        ) from error
+    return False
 
 
 def _progress(count: int) -> Any:

@@ -28,7 +28,7 @@ from sassl_tf.datasets.decoding import decode_image
 from sassl_tf.datasets.failing import failing
 from sassl_tf.datasets.left_out import leave_out
 from sassl_tf.datasets.listing import files_under, listing
-from sassl_tf.errors import UserError
+from sassl_tf.errors import FileError, UserError
 from sassl_tf.paths import AnyPath, as_path, is_url
 from sassl_tf.typing import PathLike
 
@@ -253,6 +253,8 @@ def _sizes_and_times(files: Sequence[str]) -> list[tuple[int, int]]:
 def _size_and_time(file: str) -> tuple[int, int]:
     try:
         stat = as_path(file).stat() if is_url(file) else os.stat(file)
+    except FileError:
+        raise  # a bucket that does not answer
     except OSError:  # a dangling link, which cannot be read later on
         return 0, 0
     return stat.st_size, stat.st_mtime_ns

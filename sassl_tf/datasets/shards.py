@@ -97,6 +97,8 @@ def look_at(paths: Sequence[str]) -> list[Shard]:
 def _look_at(path: str) -> Shard:
     try:
         found = as_path(path).stat()  # of a local file: TensorFlow's times are whole seconds
+    except FileError:
+        raise  # it names the path and the reason
     except OSError as error:
         raise FileError(f"{path} cannot be read ({error.strerror}). Put it back.") from error
     return Shard(path, found.st_size, found.st_mtime_ns)

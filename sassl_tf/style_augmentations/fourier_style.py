@@ -85,9 +85,7 @@ class FourierStyle(InBatchStyle):
     ) -> None:
         super().__init__(probability, blending_factor, value_range, static_shapes, seed, **kwargs)
         self.styles = arguments.choice(styles, "styles", _STYLES)
-        self.frequency_share = arguments.positive_range(
-            frequency_share, "frequency_share", highest=1
-        )[1]
+        self.frequency_share = arguments.positive_fraction(frequency_share, "frequency_share")
 
     def _style_rows(self, draws: tf.Tensor) -> tf.Tensor:
         return _STYLES[self.styles](draws)

@@ -72,7 +72,8 @@ class InBatchStyle(ImageAugmentation):
         check_several(
             batch_size(images),
             f"{type(self).__name__} takes styles from the other images of the batch, so it needs "
-            "at least two images a call: batch the dataset before the map.",
+            "at least two images a call: batch the dataset before the map, with "
+            "drop_remainder=True if one image may be left over.",
         )
 
     def _style_rows(self, draws: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """Stylizers by name."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,8 +75,9 @@ def stylizer_from_config(config: dict[str, Any]) -> Stylizer:
     """Returns the stylizer that `Stylizer.get_config` described.
 
     The config may come from an untrusted file, so this downloads nothing and runs no model. The
-    stylizer is, in this order, one in memory with the same fingerprint; that of the package; or
-    that of a local `.safetensors` file, which holds numbers alone.
+    stylizer is, in this order, one in memory with the same fingerprint; that of the package, with a
+    warning if it is of another version; or that of a local `.safetensors` file, which holds numbers
+    alone.
 
     Raises:
         ValueError: it is none of these, its weights have changed, or the config is damaged. The
@@ -99,6 +101,13 @@ def stylizer_from_config(config: dict[str, Any]) -> Stylizer:
     except (ValueError, OSError) as error:
         raise UserError(f"{saved} was not found: {error} {_REMEDY}") from error
     if stylizer.fingerprint != fingerprint:
+        if weights is None:
+            warnings.warn(
+                f"{saved} is of another version of the package, whose own has the fingerprint "
+                f"{stylizer.fingerprint}. That one is taken, so views differ from those before.",
+                stacklevel=2,
+            )
+            return stylizer
         raise UserError(
             f"{saved} was not found: the one there has the fingerprint {stylizer.fingerprint}, so "
             f"its weights have changed. {_REMEDY}"

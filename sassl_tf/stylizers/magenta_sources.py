@@ -45,7 +45,7 @@ def load_magenta_stylizer(weights: PathLike | None = None) -> Stylizer:
         return magenta.from_safetensors(weights)
     if hub.is_handle(weights):
         return _from_saved_model(_fetch(weights), weights)
-    path = pathlib.Path(weights)
+    path = pathlib.Path(weights).expanduser()
     if (path / "saved_model.pb").exists():
         return _from_saved_model(path, weights)
     if prefix := _checkpoint_prefix(path):

@@ -116,7 +116,7 @@ def load_mobile_stylizer(weights: PathLike | None = None) -> Stylizer:
     if source is None:
         style_file, transfer_file = (_fetch(kind) for kind in ("prediction", "transfer"))
     else:
-        style_file, transfer_file = (pathlib.Path(source, file) for file in SHA256)
+        style_file, transfer_file = (pathlib.Path(source, file).expanduser() for file in SHA256)
     style_constants = read_tflite_constants(style_file, SHA256[STYLE_FILE])
     transfer_constants = read_tflite_constants(transfer_file, SHA256[TRANSFER_FILE])
     set_named_weights(style, _style_weights(style_constants))

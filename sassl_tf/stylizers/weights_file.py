@@ -1,14 +1,14 @@
 """Files of a stylizer's weights: one safetensors file for F and T."""
 
 import hashlib
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
 
-from sassl_tf.errors import UserError
-from sassl_tf.files import replacing
+from sassl_tf.errors import FileError, UserError
+from sassl_tf.files import local_file, replacing
+from sassl_tf.paths import as_path
 from sassl_tf.stylizers.named_weights import named_weights, set_named_weights
 from sassl_tf.typing import PathLike
 
@@ -47,16 +47,21 @@ def load_weights(path: PathLike, name: str, networks: Sequence[keras.Model]) -> 
     """
     from safetensors import SafetensorError, safe_open
 
-    path = pathlib.Path(path)
-    if not path.is_file():
+    path = as_path(path)
+    try:
+        with local_file(path) as local:
+            if not local.is_file():
+                raise FileNotFoundError
+            with safe_open(local, framework="numpy") as file:
+                expected = (file.metadata() or {}).get(CHECKSUM)
+                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
         raise UserError(
             f"The {name} stylizer's weights are not at {path}: expected a .safetensors file, as "
             "Stylizer.save writes it."
-        )
-    try:
-        with safe_open(path, framework="numpy") as file:
-            expected = (file.metadata() or {}).get(CHECKSUM)
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        ) from None
+    except FileError:
+        raise  # a bucket that does not answer
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged, or no safetensors file: {error}") from error
     if expected not in (None, _checksum(arrays)):

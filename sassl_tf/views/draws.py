@@ -48,7 +48,7 @@ def draw_view(
     box = CROP_SAMPLERS[view.crop_sampler]
     draws = {
         "crop": tf.stack(
-            box(image_shape, view.crop_area, view.crop_ratio, _named_seed(seed, "crop"))
+            box(image_shape, view.crop_area, view.crop_ratio, named_seed(seed, "crop"))
         ),
         "flip": _uniforms(seed, "flip", 1)[0] < view.flip_probability,
         "jitter": jitter_apply < view.jitter_probability,
@@ -63,7 +63,7 @@ def draw_view(
         "solarize": _uniforms(seed, "solarize", 1)[0] < view.solarize_probability,
     }
     if view.stylized and augment is not None:
-        sassl_seed = _named_seed(seed, "sassl")
+        sassl_seed = named_seed(seed, "sassl")
         draws["sassl"] = augment.get_random_transformation((), sassl_seed, **(ranges or {}))
     return draws
 
@@ -80,7 +80,7 @@ def around_one(strength: float) -> tuple[float, float]:
     return max(1.0 - strength, 0.0), 1.0 + strength
 
 
-def _named_seed(seed: Array, name: str) -> tf.Tensor:
+def named_seed(seed: Array, name: str) -> tf.Tensor:
     """Returns an int32 [2] seed that is independent of those of all other names."""
     salt = zlib.crc32(name.encode()) & 0x7FFFFFFF  # the same in every process, unlike hash()
     return tf.random.experimental.stateless_fold_in(seed, salt)
@@ -88,7 +88,7 @@ def _named_seed(seed: Array, name: str) -> tf.Tensor:
 
 def _uniforms(seed: Array, name: str, count: int) -> list[tf.Tensor]:
     """Draws `count` floats in [0, 1), all at once, because every small operation costs its call."""
-    return tf.unstack(tf.random.stateless_uniform([count], _named_seed(seed, name)))
+    return tf.unstack(tf.random.stateless_uniform([count], named_seed(seed, name)))
 
 
 def _between(uniform: tf.Tensor, low: float, high: float) -> tf.Tensor:

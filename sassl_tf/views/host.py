@@ -7,6 +7,8 @@ same functions for accelerators; the results agree to rounding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from sassl_tf.typing import Array
@@ -19,10 +21,13 @@ _DRAWS = (
 )
 
 
-@tf.function(jit_compile=True, autograph=False)
 def flip_and_rescale(images: Array, flips: Array) -> tf.Tensor:
     """Does what `sassl_tf.views.device.flip_and_rescale` does."""
+    return _unless_empty(images, lambda: _flip_and_rescale(images, flips))
 
+
+@tf.function(jit_compile=True, autograph=False)
+def _flip_and_rescale(images: Array, flips: Array) -> tf.Tensor:
     def one(args: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         image, flipped = args
         image = tf.image.convert_image_dtype(image, tf.float32)
@@ -33,7 +38,17 @@ def flip_and_rescale(images: Array, flips: Array) -> tf.Tensor:
 
 def distort(images: Array, draws: dict[str, tf.Tensor], law: str, kernel_size: int) -> tf.Tensor:
     """Does what `sassl_tf.views.device.distort` does."""
-    return _distort(images, {name: draws[name] for name in _DRAWS}, law, kernel_size)
+    draws = {name: draws[name] for name in _DRAWS}
+    return _unless_empty(images, lambda: _distort(images, draws, law, kernel_size))
+
+
+def _unless_empty(images: Array, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
+    """Returns `compute()`, or no images where there are none, which XLA's loop does not allow."""
+    if images.shape[0] is not None and images.shape[0] > 0:
+        return compute()
+    shape = tf.shape(images)
+    made = tf.cond(shape[0] > 0, compute, lambda: tf.zeros(shape, tf.float32))
+    return tf.ensure_shape(made, images.shape)
 
 
 @tf.function(jit_compile=True, autograph=False)

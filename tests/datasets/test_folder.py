@@ -7,6 +7,7 @@ from PIL import Image
 
 from sassl_tf.datasets import MissingSplit
 from sassl_tf.datasets import folder as module
+from sassl_tf.datasets.failing import failing
 from sassl_tf.datasets.folder import folder
 
 
@@ -223,3 +224,32 @@ def test_imagenette(imagenette):
         assert test.class_names[example["label"]] == file.parent.name
         with Image.open(file) as image:
             np.testing.assert_array_equal(example["image"], image.convert("RGB"))
+
+
+def test_what_cannot_be_read_for_a_moment_is_no_damage():
+    asked = []
+
+    def read(index):
+        asked.append(int(index))
+        if index == 2 or (index == 5 and asked.count(5) == 1):
+            raise ValueError
+        return np.int64(0)
+
+    @tf.function(autograph=False)
+    def compute(index):  # a ValueError becomes an InvalidArgumentError
+        return tf.numpy_function(read, [index], tf.int64)
+
+    assert failing(compute, np.arange(8)).tolist() == [2]
+    assert asked.count(5) == 2
+
+    def break_down(index):
+        if index > 2:
+            raise RuntimeError("the disk is gone")
+        return np.int64(0)
+
+    @tf.function(autograph=False)
+    def unreadable(index):
+        return tf.numpy_function(break_down, [index], tf.int64)
+
+    with pytest.raises(OSError, match="cannot be read now"):
+        failing(unreadable, np.arange(5))

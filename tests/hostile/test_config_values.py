@@ -160,6 +160,7 @@ def test_fields_that_are_missing_or_unknown():
     )
     assert "views.left.hue is missing; expected a number of at least 0" in told
     config = simclr.get_config("smoke")
+    config.encoder.name = "module:function"
     config.encoder.arguments = {"depth": -3}  # the encoder's own affair
     check_config(config)
 
@@ -189,6 +190,20 @@ def test_fields_that_do_not_go_together():
     config = barlow_twins.get_config("imagenet")
     config.optimizer.name = "adamw"
     with pytest.raises(ValueError, match=r"vector_rate is 0\.024"):
+        check_config(config)
+    config = simclr.get_config("smoke")
+    config.encoder.name = "resnet5"
+    with pytest.raises(ValueError, match=r"encoder.name is 'resnet5'. Did you mean"):
+        check_config(config)
+    config.encoder.name, config.encoder.stem = "vit_micro8", "cifar"
+    with pytest.raises(ValueError, match=r"encoder.stem and encoder.width are for ResNets"):
+        check_config(config)
+    config.encoder.stem, config.encoder.vit.heads = "imagenet", 3
+    with pytest.raises(ValueError, match=r"encoder.vit.heads is 3; expected a divisor of .* 64"):
+        check_config(config)
+    config = moco_v3.get_config("smoke")
+    config.encoder.name, config.moco_v3.frozen_projection = "resnet6_slim", True
+    with pytest.raises(ValueError, match="resnet6_slim has no projection of patches"):
         check_config(config)
     config = simclr.get_config("imagenet")
     config.optimizer.decay_vectors = False

@@ -81,6 +81,7 @@ def test_a_flat_image_takes_the_brightness_alone():
         ({"styles": "default"}, "styles is 'default'; expected one of 'in_batch', 'one_in_batch'"),
         ({"frequency_share": 0}, "frequency_share is 0"),
         ({"frequency_share": 1.5}, "frequency_share is 1.5"),
+        ({"frequency_share": (0.1, 0.5)}, r"frequency_share is \(0.1, 0.5\)"),
         ({"blending_factor": (0.5, 0.1)}, "blending_factor is"),
     ],
 )

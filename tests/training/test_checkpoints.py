@@ -117,3 +117,12 @@ def test_what_a_kill_left_half_written_does_not_count(tmp_path):
     assert restored(tmp_path) == (1, 1)
     checkpoints.save(2)
     assert restored(tmp_path)[0] == 2 and not (folder / ".ckpt-2").exists()
+
+
+def test_one_of_another_version_is_told(tmp_path):
+    save(tmp_path, 1)
+    network = keras.Sequential([model(), keras.layers.Dense(2)])
+    network.compile(keras.optimizers.SGD(0.1))
+    network.optimizer.build(network.trainable_variables)
+    with pytest.raises(ValueError, match="lacks weights that this run has: another version"):
+        Checkpoints(tmp_path, state_of(network)).restore()

@@ -151,5 +151,11 @@ def test_a_signal_saves_the_step_under_way(tmp_path):
             distill._train(*arguments)
     assert run.steps.numpy() == 5 and checkpoint_steps(tmp_path) == [3, 5]
     assert (tmp_path / STYLIZER_FILE).read_text() == "5 steps"
+    # Killed between the last checkpoint and its weights.
+    (tmp_path / STYLIZER_FILE).unlink()
+    again = Counting(tmp_path)
+    assert again.checkpoints.restore() == 5
+    distill._train(again, None, again.checkpoints, MetricsWriter(tmp_path, 5), 5, tmp_path)
+    assert (tmp_path / STYLIZER_FILE).read_text() == "5 steps"
     (row,) = read_metrics(tmp_path)
     assert row["step"] == 5 and row["psnr"] == 4.5  # the mean of what this process did

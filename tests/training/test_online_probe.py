@@ -81,6 +81,14 @@ def test_a_step_is_softmax_regression_by_hand():
     assert float(observe(tf.constant(features))["probe_accuracy"]) == pytest.approx(mean, rel=1e-5)
 
 
+def test_a_batch_without_labels_does_not_count():
+    probe, features = OnlineProbe(5, 3), tf.ones((8, 5))
+    first = probe.observer(tf.constant(LABELS))(features)
+    running = float(probe.running)
+    probe.observer(tf.constant(np.full(8, -1)))(features)
+    assert float(probe.running) == running and float(first["probe_accuracy"]) > 0
+
+
 def test_no_gradient_reaches_the_features():
     features = tf.Variable(tf.ones((8, 5)))
     with tf.GradientTape() as tape:

@@ -1,5 +1,7 @@
 """The Keras layers: the operations given the draws, and the habits that all of them share."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -105,6 +107,26 @@ def test_draws_are_each_images_own_and_uniform():
     assert np.abs(np.corrcoef(scalars) - np.eye(len(scalars))).max() < 4.5 / np.sqrt(4000)
     sigmas = views.RandomGaussianBlur().get_random_transformation((4000,), SEED)["sigma"]
     assert scipy.stats.kstest(sigmas, scipy.stats.uniform(0.1, 1.9).cdf).pvalue > 1e-3
+
+
+def test_layers_under_one_seed_draw_independently():
+    layers = [
+        views.RandomFlip(),
+        views.RandomColorJitter(),
+        views.RandomGrayscale(),
+        views.RandomGaussianBlur(),
+        views.RandomSolarization(),
+    ]
+    draws = [layer.get_random_transformation((4000,), SEED) for layer in layers]
+    draws += [views.RandomResizedCrop(8, 8).get_random_transformation((4000, 40, 40, 3), SEED)]
+    numbers = [
+        np.concatenate([x.numpy().reshape(4000, -1) for x in one.values()], axis=1, dtype=float)
+        for one in draws
+    ]
+    numbers = [columns[:, columns.std(axis=0) > 0] for columns in numbers]
+    for first, second in itertools.combinations(numbers, 2):
+        both = np.corrcoef(first.T, second.T)[: first.shape[1], first.shape[1] :]
+        assert np.abs(both).max() < 4.5 / np.sqrt(4000)
 
 
 @pytest.mark.parametrize("name", LAYERS)

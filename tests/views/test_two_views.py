@@ -113,6 +113,15 @@ def test_inside_a_model_and_a_saved_one(tmp_path):
         np.testing.assert_array_equal(view, again[side])
 
 
+def test_no_images_at_all():
+    layer = TwoViews("simclr", 16)
+    empty = np.zeros((0, 24, 24, 3), np.uint8)
+    dataset = tf.data.Dataset.from_tensor_slices(bytes_(2)).batch(2).filter(lambda _: True)
+    dataset = dataset.map(lambda images: layer(images[:0], seed=SEED))
+    for views in (layer(empty, seed=SEED), next(iter(dataset))):
+        assert views["left"].shape == views["right"].shape == (0, 16, 16, 3)
+
+
 def test_small_crops():
     images, layer = bytes_(3), TwoViews("dino", 16, local_crops=2, local_size=8)
     views = layer(images, seed=SEED)

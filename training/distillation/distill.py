@@ -105,6 +105,8 @@ def _train(distillation, images, checkpoints, metrics, start, workdir):
                 distillation.save_weights(workdir / STYLIZER_FILE)
             if stop.number and step < last:
                 raise Preempted(step, last, stop.number)
+    # Also where no step was left: a start that was killed may have saved its last step alone.
+    distillation.save_weights(workdir / STYLIZER_FILE)
     metrics.close()
 
 

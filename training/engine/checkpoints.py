@@ -101,6 +101,12 @@ class Checkpoints:
                     f"The checkpoint {path} cannot be read now: {short_reason(error)}. The same "
                     "command continues when it can be."
                 ) from error
+            except AssertionError as error:
+                raise UserError(
+                    f"The checkpoint {path} lacks weights that this run has: another version of "
+                    "the package wrote it. Continue with that version, or start again with another "
+                    f"workdir. ({short_reason(error)})"
+                ) from error
             except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
                 path.with_name(f"{path.name}.index").exists()  # raises where a bucket refuses us
                 reason = short_reason(error)

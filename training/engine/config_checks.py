@@ -18,9 +18,11 @@ from sassl_tf.style_augmentations.color_statistics import COLOR_SPACES
 from sassl_tf.views.colour import JITTER_LAWS
 from sassl_tf.views.crops import CROP_SAMPLERS
 from sassl_tf.views.recipes import SASSL_POSITIONS
-from sassl_tf.vit import POOLS, POSITIONS
+from sassl_tf.vit import POOLS, POSITIONS, SIZES
+from training.encoders import VITS, check_encoder
 from training.input.placement import PLACEMENTS
 from training.methods import METHODS, MULTI_CROP
+from training.resnets import RESNETS
 from training.styles import NONE, STYLES
 
 SEEDS = 2**31  # TensorFlow's seeds are int32, and Keras's are not negative
@@ -357,6 +359,33 @@ def _local_crops_have_a_method(config):
     return None
 
 
+def _encoder_is_known(config):
+    own = config.encoder
+    try:
+        check_encoder(own.name, own.stem, own.width, own.get("arguments"))
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _heads_divide_the_width(config):
+    size, _ = VITS.get(config.encoder.name, (None, None))
+    heads = config.encoder.vit.heads
+    if size and heads and SIZES[size][0] % heads:
+        return f"encoder.vit.heads is {heads}; expected a divisor of the width, {SIZES[size][0]}."
+    return None
+
+
+def _frozen_projection_is_there(config):
+    name = config.encoder.name
+    if config.method == "moco_v3" and config.moco_v3.frozen_projection and name in RESNETS:
+        return (
+            f"moco_v3.frozen_projection is True, and {name} has no projection of patches. Set "
+            "--config.moco_v3.frozen_projection=False."
+        )
+    return None
+
+
 # {field of `optimizer`: (the value that does nothing, the optimizers that have it)}
 OPTIMIZER_OPTIONS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "constant_for": ("", ("sgd",)),
@@ -394,6 +423,9 @@ def _batch_holds_whole_windows(config):
 TOGETHER: dict[tuple[str, ...], Callable] = {
     ("method",): _method_has_its_section,
     ("batch_size", "accumulate", "shuffle_window"): _batch_holds_whole_windows,
+    ("encoder.name", "encoder.stem", "encoder.width"): _encoder_is_known,
+    ("encoder.name", "encoder.vit.heads"): _heads_divide_the_width,
+    ("method", "encoder.name", "moco_v3.frozen_projection"): _frozen_projection_is_there,
     ("method", "local_crops"): _local_crops_have_a_method,
     ("batch_size", "accumulate"): _parts_hold_several_images,
     ("method", "batch_size", "accumulate", "moco.queue_size"): _queue_holds_whole_batches,

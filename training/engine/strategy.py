@@ -128,7 +128,9 @@ def across_workers(strategy: tf.distribute.Strategy, value: float) -> np.ndarray
     if count == 1:
         return np.array([value])
     own = tf.one_hot(number, count, dtype=tf.float64) * tf.cast(value, tf.float64)
-    return _mean_of_all_replicas(strategy)(own).numpy() * count
+    # A sum, which is exact for whole numbers, as steps and signals are; a mean is not.
+    total = _sum_of_all_replicas(strategy)(own).numpy()
+    return total / (strategy.num_replicas_in_sync // count)
 
 
 def barrier(strategy: tf.distribute.Strategy) -> None:
@@ -137,12 +139,12 @@ def barrier(strategy: tf.distribute.Strategy) -> None:
 
 
 @functools.cache
-def _mean_of_all_replicas(strategy):
+def _sum_of_all_replicas(strategy):
     @tf.function
-    def mean(own):
-        return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(lambda: own), axis=None)
+    def total(own):
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda: own), axis=None)
 
-    return mean
+    return total
 
 
 # Replicas: the devices among which a batch is divided.

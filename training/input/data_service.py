@@ -1,7 +1,8 @@
 """The input pipeline on helper hosts, by tf.data service; `training.data_worker` starts them.
 
-One worker makes the whole of a batch, from the number of its step. So the batches are those that
-this host would make itself, SASSL included, and only their order depends on the workers. The graph
+One worker makes the whole of a batch (of a device's share of it, where there are several), from the
+number of its step. So the batches are those that this host would make itself, SASSL included, and
+only their order depends on the workers. The graph
 of the pipeline goes to the workers with the stylizer's weights in it. The workers read image files
 under the same paths as this host.
 """

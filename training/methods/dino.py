@@ -36,7 +36,7 @@ class WeightNormDense(layers.Layer):
             autocast=False,
         )
         self.norm = self.add_weight(
-            (self.units,), "ones", name="norm", trainable=self.trainable_norm, autocast=False
+            (1, self.units), "ones", name="norm", trainable=self.trainable_norm, autocast=False
         )
 
     def call(self, x: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from sassl_tf.drop_path import DropPath
+
 
 def twin(network: keras.Model, dropout: bool = True) -> keras.Model:
     """Returns a network of the same layers and weights, with variables of its own.
@@ -19,7 +21,7 @@ def twin(network: keras.Model, dropout: bool = True) -> keras.Model:
         if isinstance(layer, keras.Model):
             return twin(layer, dropout)
         config = layer.get_config()
-        if isinstance(layer, keras.layers.Dropout):
+        if isinstance(layer, (keras.layers.Dropout, DropPath)):
             config["rate"] = 0.0
         return layer.__class__.from_config(config)
 

@@ -47,7 +47,7 @@ class OnlineProbe(keras.layers.Layer):
         """Returns the `observe` of a batch: a function of its features that takes a step.
 
         Args:
-            labels: int [B]; images of label -1 do not count.
+            labels: int [B]; images of label -1 do not count, nor does a batch of them alone.
 
         Returns:
             A function from features [B, D] to {"probe_loss", "probe_accuracy"}; the accuracy is in
@@ -70,7 +70,8 @@ class OnlineProbe(keras.layers.Layer):
         gradients = tape.gradient(loss, weights, output_gradients=ops.ones(()) / several)
         right = ops.cast(ops.argmax(logits, axis=1), labels.dtype) == labels
         accuracy = ops.sum(ops.cast(right, "float32")) / count
-        self.running.assign(_KEPT * self.running + (1 - _KEPT) * accuracy)
+        kept = ops.where(ops.any(labels >= 0), _KEPT, 1.0)
+        self.running.assign(kept * self.running + (1 - kept) * accuracy)
         self.optimizer.apply(gradients, weights)
         steps = ops.cast(self.optimizer.iterations, "float32")
         # The mean began at 0, which would weigh on it for the first steps.

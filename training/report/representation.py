@@ -16,6 +16,7 @@ from training.report.logs import say
 
 MAX_IMAGES = 2500
 QUERY_SHARE = 0.2
+FEWEST_LABELLED = 10  # images of the sample; with fewer there is no kNN accuracy
 # Below this, all images have nearly the same features; those of a random network are above it.
 COLLAPSED_STD = 0.02
 
@@ -47,14 +48,15 @@ class Representation:
                 f"The representation has collapsed (feature_std {measured['feature_std']:.1g}): "
                 "all images have nearly the same features. Look at the learning rate first."
             )
-        if self._classes:
-            measured["knn_accuracy"] = 100 * self._knn_accuracy(features)
+        labelled = self._sample.labels >= 0
+        if self._classes and labelled.sum() >= FEWEST_LABELLED:
+            accuracy = self._knn_accuracy(features[labelled], self._sample.labels[labelled])
+            measured["knn_accuracy"] = 100 * accuracy
         return measured
 
-    def _knn_accuracy(self, features):
-        """Returns the accuracy for a fifth of the sample, with the rest as neighbours."""
+    def _knn_accuracy(self, features, labels):
+        """Returns the accuracy for a fifth of the images, with the rest as neighbours."""
         queries = max(1, round(QUERY_SHARE * len(features)))
-        labels = self._sample.labels
         return knn_accuracy(
             features[queries:],
             labels[queries:],

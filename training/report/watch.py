@@ -49,14 +49,19 @@ class Watch:
             self._representation = Representation(run.method.encoder, plan.dataset, plan.config)
 
     def picture(self, step: int, batch: Mapping[str, tf.Tensor]) -> None:
-        """Draws the first views of a batch."""
+        """Draws the first views of a batch.
+
+        The file keeps those of the first step, whatever a run that continues sees.
+        """
         if not self._run.chief:
             return
         plan = self._run.plan
         columns = first_views(plan.dataset, batch, PICTURED_IMAGES)
         self._pictured = columns["original"][:PICTURED_ATTENTION]
         views = draw_views(columns, plan.config.dataset)
-        plot.save(views, self._run.workdir / VIEWS_FILE)
+        file = self._run.workdir / VIEWS_FILE
+        if not self._run.start or not file.exists():
+            plot.save(views, file)
         self._metrics.write_picture(step, "views", plot.pixels(views))
 
     def report(self, step: int, scalars: Mapping[str, float], representation: bool) -> None:

@@ -13,7 +13,7 @@ from sassl_tf.image_inputs import batch_size, images_of
 from sassl_tf.typing import Array
 from sassl_tf.value_range import from_unit_range, to_unit_range
 from sassl_tf.views.crops import CROP_SAMPLERS, crop_and_resize
-from sassl_tf.views.draws import image_seeds
+from sassl_tf.views.draws import image_seeds, named_seed
 from sassl_tf.views.layers.places import check_nothing_has_places
 
 
@@ -113,7 +113,7 @@ class RandomResizedCrop(ImageAugmentation):
             drawn = law(tf.stack(sides), self.crop_area_factor, self.aspect_ratio_factor, seed)
             return tf.ensure_shape(tf.stack(drawn), [4])
 
-        seeds = image_seeds(seed, count)
+        seeds = image_seeds(named_seed(seed, type(self).__name__), count)
         return {"box": tf.map_fn(box, seeds, fn_output_signature=tf.TensorSpec([4], tf.int32))}
 
     def _centre(self, shape: tuple[int | tf.Tensor, ...]) -> tf.Tensor:

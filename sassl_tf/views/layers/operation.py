@@ -8,6 +8,7 @@ from sassl_tf.image_augmentation import ImageAugmentation
 from sassl_tf.seeding import uniform
 from sassl_tf.typing import Array
 from sassl_tf.value_range import from_unit_range, to_unit_range
+from sassl_tf.views.draws import named_seed
 
 
 class ViewOperation(ImageAugmentation):
@@ -43,10 +44,12 @@ class ViewOperation(ImageAugmentation):
             A dict of tensors of that shape: "apply" (bool), and the operation's own.
         """
         ranges = {"apply": (0.0, 1.0), **self._ranges()}
-        seeds = tf.unstack(tf.random.split(seed, len(ranges), alg="philox"))
+        # By the layer's kind, so that layers under one seed do not draw alike.
+        own = named_seed(seed, type(self).__name__)
+        seeds = tf.unstack(tf.random.split(own, len(ranges), alg="philox"))
         draws = {
-            name: uniform(shape, own, *bounds)
-            for own, (name, bounds) in zip(seeds, ranges.items(), strict=True)
+            name: uniform(shape, one, *bounds)
+            for one, (name, bounds) in zip(seeds, ranges.items(), strict=True)
         }
         return {**draws, "apply": draws["apply"] < self.probability}
 
