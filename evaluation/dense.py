@@ -171,7 +171,7 @@ def load_dense_subject(
     folder = result_workdir(encoder_path, workdir)
     if image_size and image_size % STRIDE:
         raise UserError(f"The image size is {image_size}; give a multiple of {STRIDE}.")
-    train, test = (load_annotated(dataset, split, data_dir) for split in ("train", "test"))
+    train, test = (load_annotated(dataset, split, data_dir, needs) for split in ("train", "test"))
     for split in (train, test):
         if (split.boxes if needs == "boxes" else split.read_mask) is None:
             raise UserError(f"The dataset {dataset} has no {needs}; give one that has.")

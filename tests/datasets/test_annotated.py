@@ -1,10 +1,13 @@
 """Datasets with boxes and masks: generated scenes, folders as VOC's, TFDS."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from sassl_tf.datasets import MissingSplit
 from sassl_tf.datasets.annotated import IGNORED, load_annotated, padded_boxes
 from sassl_tf.datasets.scenes import scenes
 from sassl_tf.datasets.shapes import SILHOUETTES
@@ -96,7 +99,9 @@ def voc_folder(tmp_path):
 
 def test_a_folder_as_vocs(voc_folder):
     folder, values = voc_folder
-    train, test = (load_annotated(f"voc:{folder}", split) for split in ("train", "test"))
+    train, test = (
+        load_annotated(f"voc:{folder}", split, needs="masks") for split in ("train", "test")
+    )
     np.testing.assert_array_equal(train.mask(0), values)
     assert values.max() == IGNORED
     boxes, classes, hard = train.objects(0)
@@ -107,8 +112,53 @@ def test_a_folder_as_vocs(voc_folder):
     assert train.class_names == CLASSES and train.mask_names[0] == "background"
 
 
+def photographs(data):
+    return [file.rpartition("/")[-1].removesuffix(".jpg") for file in data.images.files]
+
+
+def test_no_list_is_of_two_splits(voc_folder):
+    """As in VOC2012: train, val and trainval, but no test; then as in VOC2007, with test."""
+    folder, _ = voc_folder
+    lists = folder / "ImageSets/Segmentation"
+    (lists / "trainval.txt").write_text("a\nb\n")
+    spec = f"voc:{folder}"
+
+    def splits():
+        loaded = (load_annotated(spec, split, needs="masks") for split in ("train", "test"))
+        return [photographs(data) for data in loaded]
+
+    assert splits() == [["a"], ["b"]]
+    (lists / "test.txt").write_text("c\n")
+    for part, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        shutil.copy(folder / part / f"a.{suffix}", folder / part / f"c.{suffix}")
+    assert splits() == [["a", "b"], ["c"]]
+    (lists / "trainval.txt").unlink()
+    assert splits() == [["a"], ["c"]]
+    (lists / "train.txt").unlink()
+    with pytest.raises(MissingSplit, match="none of the lists trainval, train for train; it has"):
+        load_annotated(spec, needs="masks")
+    with pytest.raises(MissingSplit, match="no validation split"):
+        load_annotated(spec, "validation")
+
+
+def test_boxes_have_lists_of_their_own(voc_folder):
+    """The detection of VOC has many images without masks."""
+    folder, _ = voc_folder
+    with pytest.raises(ValueError, match="Main has none of the lists train"):
+        load_annotated(f"voc:{folder}")
+    (folder / "ImageSets/Main").mkdir()
+    (folder / "ImageSets/Main/train.txt").write_text("a\nb\n")
+    data = load_annotated(f"voc:{folder}")
+    assert photographs(data) == ["a", "b"] and data.read_mask is None
+    assert photographs(load_annotated(f"voc:{folder}", needs="masks")) == ["a"]
+    shutil.rmtree(folder / "SegmentationClass")
+    with pytest.raises(ValueError, match="has no masks: there is no folder SegmentationClass"):
+        load_annotated(f"voc:{folder}", needs="masks")
+
+
 def test_damaged_annotations_are_told(voc_folder):
     folder, _ = voc_folder
+    shutil.copytree(folder / "ImageSets/Segmentation", folder / "ImageSets/Main")
     (folder / "Annotations/a.xml").write_text("<annotation><object/></annotation>")
     with pytest.raises(ValueError, match=r"a\.xml cannot be read .it has no size/width"):
         load_annotated(f"voc:{folder}")
