@@ -165,8 +165,8 @@ def load_dense_subject(
         batch_size: how many images are predicted at a time.
 
     Raises:
-        ValueError: no such encoder or dataset, no workdir, a dataset without what is needed, or a
-            side that is no multiple of 32.
+        ValueError: no such encoder or dataset, no workdir, a dataset or split without what is
+            needed, or a side that is no multiple of 32.
     """
     folder = result_workdir(encoder_path, workdir)
     if image_size and image_size % STRIDE:
@@ -175,6 +175,11 @@ def load_dense_subject(
     for split in (train, test):
         if (split.boxes if needs == "boxes" else split.read_mask) is None:
             raise UserError(f"The dataset {dataset} has no {needs}; give one that has.")
+        if needs == "boxes" and not (np.asarray(split.classes) >= 0).any():
+            raise UserError(
+                f"The {split.images.split} split of {dataset} has no object in its "
+                f"{len(split)} images; give a dataset whose splits are annotated."
+            )
     encoder = load_encoder(encoder_path)
     side = image_size
     if side is None:

@@ -141,6 +141,15 @@ def test_the_side_is_a_multiple_of_32(subject):
         load_dense_subject(subject.encoder_path, "shapes", "masks", image_size=50)
 
 
+def test_a_split_without_objects_is_told(subject, monkeypatch):
+    """Its AP would be 0, whatever the detector finds."""
+    bare = dataclasses.replace(subject.test, classes=np.full_like(subject.test.classes, -1))
+    given = {"train": subject.train, "test": bare}
+    monkeypatch.setattr(dense, "load_annotated", lambda spec, split, *rest: given[split])
+    with pytest.raises(ValueError, match="test split of shapes has no object in its 6 images"):
+        load_dense_subject(subject.encoder_path, "shapes", "boxes")
+
+
 class Oracle:
     """In the place of both models: it looks the images up among those of the test split."""
 
