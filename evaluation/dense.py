@@ -166,7 +166,7 @@ def load_dense_subject(
 
     Raises:
         ValueError: no such encoder or dataset, no workdir, a dataset or split without what is
-            needed, or a side that is no multiple of 32.
+            needed, splits with other classes, or a side that is no multiple of 32.
     """
     folder = result_workdir(encoder_path, workdir)
     if image_size and image_size % STRIDE:
@@ -179,6 +179,13 @@ def load_dense_subject(
             raise UserError(
                 f"The {split.images.split} split of {dataset} has no object in its "
                 f"{len(split)} images; give a dataset whose splits are annotated."
+            )
+    for part in ("class_names", "mask_names"):
+        if [*getattr(train, part)] != [*getattr(test, part)]:
+            raise UserError(
+                f"The splits of {dataset} have different {part.replace('_', ' ')}, so that a label "
+                f"has two meanings: {', '.join(getattr(train, part))} and "
+                f"{', '.join(getattr(test, part))}. Give all splits the same names."
             )
     encoder = load_encoder(encoder_path)
     side = image_size

@@ -8,7 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf.datasets.annotated import AnnotatedDataset, padded_boxes
-from sassl_tf.datasets.dataset import MissingSplit, check_split, on_host, os_bytes
+from sassl_tf.datasets.dataset import (
+    MissingSplit,
+    check_split,
+    fingerprint_of,
+    on_host,
+    os_bytes,
+)
 from sassl_tf.datasets.folder import image_files
 from sassl_tf.datasets.listing import TEST_EVERY
 from sassl_tf.errors import UserError
@@ -19,6 +25,7 @@ CLASSES = [
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
     *("train", "tvmonitor"),
 ]
+LISTS = ("train", "trainval", "val", "test")
 # The folder of ImageSets with the lists for each kind of annotation.
 TASKS = {"boxes": "Main", "masks": "Segmentation"}
 
@@ -29,7 +36,7 @@ def voc(path: PathLike, split: str = "train", needs: str = "boxes") -> Annotated
     The split is a list of ImageSets: of Main for boxes, of Segmentation for masks. "test" is the
     list `test`; "train" is then `trainval`, else `train`. Without `test`, as in VOC2012, "test" is
     `val` and "train" is `train`. Without lists, every fifth image in sorted order is "test". The
-    classes are VOC's twenty if no other occurs, else those that occur, sorted.
+    classes are VOC's twenty if no other occurs in the folder, else those that occur, sorted.
 
     Args:
         path: of the folder.
@@ -49,9 +56,8 @@ def voc(path: PathLike, split: str = "train", needs: str = "boxes") -> Annotated
     if has_masks and not (root / "SegmentationClass").is_dir():
         raise UserError(f"{root} has no masks: there is no folder SegmentationClass in it.")
     names = _names(root, split, TASKS[needs])
-    objects = [_objects(root / "Annotations" / f"{name}.xml") for name in names]
-    occurring = {kind for kinds, _, _ in objects for kind in kinds}
-    class_names = CLASSES if occurring <= {*CLASSES} else sorted(occurring)
+    objects = [_objects(_annotation(root, name)) for name in names]
+    class_names = _class_names(root, names, objects)
     boxes, classes = padded_boxes(
         [corners for _, corners, _ in objects],
         [np.array([class_names.index(kind) for kind in kinds], int) for kinds, _, _ in objects],
@@ -60,7 +66,12 @@ def voc(path: PathLike, split: str = "train", needs: str = "boxes") -> Annotated
     for number, (_, _, hard) in enumerate(objects):
         difficult[number, : len(hard)] = hard
     images = image_files([root / "JPEGImages" / f"{name}.jpg" for name in names])
-    images = dataclasses.replace(images, name=f"voc:{path}", split=split)
+    # The same images with other annotations are other data.
+    annotations = [*class_names, boxes.tobytes(), classes.tobytes(), difficult.tobytes()]
+    fingerprint = fingerprint_of(images.fingerprint, *annotations)
+    images = dataclasses.replace(
+        images, name=f"voc:{path}", split=split, fingerprint=fingerprint, listing=""
+    )
     masks = [os_bytes(str(root / "SegmentationClass" / f"{name}.png")) for name in names]
     mask_paths = on_host(np.array(masks, object))
     return AnnotatedDataset(
@@ -77,7 +88,7 @@ def voc(path: PathLike, split: str = "train", needs: str = "boxes") -> Annotated
 def _names(root: pathlib.Path, split: str, task: str) -> list[str]:
     """Returns the names of the images of a split, without their suffix."""
     lists = root / "ImageSets" / task
-    present = [name for name in ("train", "trainval", "val", "test") if _list(lists, name)]
+    present = [name for name in LISTS if _list(lists, name)]
     if present:
         wanted = _lists_of(split, "test" in present)
         for name in wanted:
@@ -88,13 +99,32 @@ def _names(root: pathlib.Path, split: str, task: str) -> list[str]:
             f"{', '.join(present)}."
         )
     if (root / "ImageSets").is_dir():
-        raise UserError(f"{lists} has none of the lists train, trainval, val and test.")
+        raise UserError(f"{lists} has none of the lists {', '.join(LISTS)}.")
     every = sorted(file.stem for file in (root / "JPEGImages").glob("*.jpg"))
     is_test = np.arange(len(every)) % TEST_EVERY == TEST_EVERY - 1
     chosen = [name for name, held in zip(every, is_test, strict=True) if held == (split == "test")]
     if not chosen:
         raise MissingSplit(f"{root} has no images for the split {split}.")
     return chosen
+
+
+def _annotation(root: pathlib.Path, name: str) -> pathlib.Path:
+    return root / "Annotations" / f"{name}.xml"
+
+
+def _class_names(
+    root: pathlib.Path, names: list[str], objects: list[tuple[list[str], np.ndarray, list[bool]]]
+) -> list[str]:
+    """Returns the names of the classes: the same for every split, also where one lacks a class."""
+    occurring = {kind for kinds, _, _ in objects for kind in kinds}
+    folders = [root / "ImageSets" / task for task in TASKS.values()]
+    others = {name for folder in folders for part in LISTS for name in _list(folder, part)}
+    if not (root / "ImageSets").is_dir():
+        others = {file.stem for file in (root / "JPEGImages").glob("*.jpg")}
+    for name in others - {*names}:
+        if (file := _annotation(root, name)).is_file():  # VOC's test images may have none
+            occurring.update(_objects(file)[0])
+    return CLASSES if occurring <= {*CLASSES} else sorted(occurring)
 
 
 def _lists_of(split: str, has_test: bool) -> tuple[str, ...]:

@@ -141,6 +141,26 @@ def test_no_list_is_of_two_splits(voc_folder):
         load_annotated(spec, "validation")
 
 
+def test_a_label_means_the_same_in_every_split(voc_folder):
+    """Names of one's own; the test split lacks a class, and a third list has another one."""
+    folder, _ = voc_folder
+    (folder / "ImageSets/Main").mkdir()
+    for name, kinds in {"a": ["ant", "cow"], "b": ["cow"], "c": ["bee"], "d": ["yak"]}.items():
+        shutil.copy(folder / "JPEGImages/a.jpg", folder / f"JPEGImages/{name}-.jpg")
+        objects = "".join(VOC_OBJECT.format(kind, 0, 1, 1, 2, 2) for kind in kinds)
+        (folder / f"Annotations/{name}-.xml").write_text(VOC_XML.format(w=4, h=2, objects=objects))
+    for part, name in {"train": "a-", "test": "b-", "val": "c-"}.items():
+        (folder / f"ImageSets/Main/{part}.txt").write_text(f"{name}\n")
+    shutil.rmtree(folder / "ImageSets/Segmentation")
+    train, test = (load_annotated(f"voc:{folder}", split) for split in ("train", "test"))
+    assert train.class_names == test.class_names == ["ant", "bee", "cow"]
+    assert (train.objects(0)[1].tolist(), test.objects(0)[1].tolist()) == ([0, 2], [2])
+    (folder / "Annotations/c-.xml").write_text(VOC_XML.format(w=4, h=2, objects=""))
+    again = load_annotated(f"voc:{folder}")
+    assert again.class_names == ["ant", "cow"]
+    assert again.images.fingerprint != train.images.fingerprint
+
+
 def test_boxes_have_lists_of_their_own(voc_folder):
     """The detection of VOC has many images without masks."""
     folder, _ = voc_folder

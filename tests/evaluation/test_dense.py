@@ -141,12 +141,15 @@ def test_the_side_is_a_multiple_of_32(subject):
         load_dense_subject(subject.encoder_path, "shapes", "masks", image_size=50)
 
 
-def test_a_split_without_objects_is_told(subject, monkeypatch):
-    """Its AP would be 0, whatever the detector finds."""
+def test_splits_without_objects_or_of_other_classes_are_told(subject, monkeypatch):
+    """The AP would be 0, whatever the detector finds, or of other classes."""
     bare = dataclasses.replace(subject.test, classes=np.full_like(subject.test.classes, -1))
     given = {"train": subject.train, "test": bare}
     monkeypatch.setattr(dense, "load_annotated", lambda spec, split, *rest: given[split])
     with pytest.raises(ValueError, match="test split of shapes has no object in its 6 images"):
+        load_dense_subject(subject.encoder_path, "shapes", "boxes")
+    given["test"] = dataclasses.replace(subject.test, class_names=["x", "y"])
+    with pytest.raises(ValueError, match="splits of shapes have different class names.* and x, y"):
         load_dense_subject(subject.encoder_path, "shapes", "boxes")
 
 
