@@ -18,6 +18,7 @@ from absl import flags
 
 from evaluation.encoders import default_image_size, load_encoder
 from evaluation.flags import define_encoder_flags, define_result_flags, define_settings_flags
+from evaluation.loss_scale import gradients_of, with_loss_scale
 from evaluation.remembered import remembered
 from evaluation.results import result_name, revision_of, versions
 from evaluation.settings import EvaluationSettings, option
@@ -316,6 +317,7 @@ def fine_tune(
         weight_decay=settings.weight_decay,
         global_clipnorm=10.0,  # as KerasCV trains its detectors
     )
+    optimizer = with_loss_scale(optimizer, model)
     variables = model.trainable_variables
     optimizer.build(variables)
 
@@ -323,7 +325,7 @@ def fine_tune(
     def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
         with tf.GradientTape() as tape:
             value = loss(batch)
-        optimizer.apply(tape.gradient(value, variables), variables)
+        optimizer.apply(gradients_of(tape, value, optimizer, variables), variables)
         return value
 
     examples = training_examples(subject.train, subject.image_size, seed)

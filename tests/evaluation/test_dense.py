@@ -149,7 +149,7 @@ def test_splits_without_objects_or_of_other_classes_are_told(subject, monkeypatc
     with pytest.raises(ValueError, match="test split of shapes has no object in its 6 images"):
         load_dense_subject(subject.encoder_path, "shapes", "boxes")
     given["test"] = dataclasses.replace(subject.test, class_names=["x", "y"])
-    with pytest.raises(ValueError, match="splits of shapes have different class names.* and x, y"):
+    with pytest.raises(ValueError, match=r"splits of shapes have different class names.* and x, y"):
         load_dense_subject(subject.encoder_path, "shapes", "boxes")
 
 
