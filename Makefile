@@ -62,7 +62,7 @@ STYLES := $(SHARED)/data/style256/test
 STYLIZERS := --mobile=$(SHARED)/magenta --content=$(IMAGES)/val --styles=$(STYLES)
 BENCH = $(BIN)/python -m benchmarks
 
-# A short version of everything, and what moved against the committed results.
+# Short versions of all but domains and at_size, and what moved against the committed results.
 FRESH := build/bench
 bench: $(READY)
 	mkdir -p $(FRESH)

@@ -52,7 +52,7 @@ def package() -> ModuleType:
     except ImportError as error:
         raise PackageError(
             "Corrupted images need the package imagecorruptions-imaug: pip install "
-            f"imagecorruptions-imaug, or sassl-tf[robustness]. ({error})"
+            f"imagecorruptions-imaug, or pip install '.[robustness]'. ({error})"
         ) from error
     return imagecorruptions
 

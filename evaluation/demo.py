@@ -163,7 +163,9 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string(
-        "dataset", "shapes", "The labelled dataset: shapes, folder:PATH or tfds:NAME."
+        "dataset",
+        "shapes",
+        "The labelled dataset: shapes, folder:PATH, records:PATTERN or tfds:NAME.",
     )
     flags.DEFINE_string("data_dir", None, "The folder of prepared TFDS datasets.")
     flags.DEFINE_string(

@@ -78,7 +78,7 @@ def define_flags(settings_class: type[EvaluationSettings]) -> None:
     flags.DEFINE_string(
         "dataset",
         None,
-        "The labelled dataset: tfds:NAME, folder:PATH or shapes.",
+        "The labelled dataset: folder:PATH, records:PATTERN, tfds:NAME or shapes.",
         required=True,
     )
     define_crop_flag()

@@ -207,7 +207,7 @@ if __name__ == "__main__":
     flags.DEFINE_list(
         "datasets",
         None,
-        "Two or more datasets with commas: folder:PATH, tfds:NAME or shapes.",
+        "Two or more datasets with commas: folder:PATH, records:PATTERN, tfds:NAME or shapes.",
         required=True,
     )
     flags.DEFINE_string("output", "styles", "The folder for the map.")

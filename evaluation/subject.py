@@ -150,7 +150,7 @@ def load_subject(
 
     Args:
         encoder_path: a `.keras` file or a pretraining workdir.
-        dataset: `tfds:NAME`, `folder:PATH` or `shapes`.
+        dataset: `folder:PATH`, `records:PATTERN`, `tfds:NAME` or `shapes`.
         data_dir: the folder of prepared TFDS datasets.
         workdir: the folder for results and features; by default the encoder's own workdir.
         image_size: the side of the images; by default the side that the encoder was made for.
@@ -186,7 +186,7 @@ def labelled_splits(dataset: str, data_dir: PathLike | None = None) -> list[Imag
     """Loads [train, test] of a dataset, and validation if it has one of its own; all labelled.
 
     Args:
-        dataset: `tfds:NAME`, `folder:PATH` or `shapes`.
+        dataset: `folder:PATH`, `records:PATTERN`, `tfds:NAME` or `shapes`.
         data_dir: the folder of prepared TFDS datasets.
 
     Raises:

@@ -22,5 +22,5 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
     except ImportError as error:
         raise PackageError(
             f"{purpose} needs the package {module}, which cannot be imported ({error}). Install "
-            f"it: pip install 'sassl-tf[{extra}]', or from a checkout pip install -e '.[{extra}]'."
+            f"it from a checkout of this package: pip install '.[{extra}]'."
         ) from error

@@ -141,7 +141,7 @@ def test_a_repository_without_an_encoder_is_told(hub, tmp_path):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ImportError, match=r"pip install 'sassl-tf\[huggingface\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[huggingface\]'"):
         sassl_tf.load_encoder("hf://owner/name")
 
 

@@ -415,7 +415,9 @@ def test_study_files(tmp_path):
         read_study("nowhere.py")
 
 
-@pytest.mark.parametrize("variant", ["simclr", "moco", "byol", "long", "short", "precision"])
+@pytest.mark.parametrize(
+    "variant", ["simclr", "moco", "byol", "long", "short", "short_long", "precision"]
+)
 def test_our_own_study_can_be_read(variant, monkeypatch):
     """Its configs and evaluations, without the images."""
     study = read_study(f"{plans.ROOT / 'studies' / 'style.py'}:{variant}")

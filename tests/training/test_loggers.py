@@ -125,7 +125,7 @@ def test_unknown_and_missing_loggers_are_told_at_once(monkeypatch):
     with pytest.raises(ValueError, match=r"There is no logger .tensorbord.\. Did you mean"):
         check_loggers(["tensorbord"])
     monkeypatch.setitem(loggers.LOGGERS, "nothing_of_the_name", LOGGERS["wandb"])
-    with pytest.raises(ImportError, match=r"pip install 'sassl-tf\[nothing_of_the_name\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[nothing_of_the_name\]'"):
         check_loggers(["tensorboard", "nothing_of_the_name"])
 
 

@@ -1,7 +1,7 @@
 """MoCo v3, with SASSL on the left view unless switched off.
 
     python -m training.pretrain --config=training/configs/moco_v3.py:PRESET --workdir=runs/moco_v3
-    python -m training.pretrain ... --config.sassl.enabled=False    # the baseline, otherwise equal
+    python -m training.pretrain ... --config.style=none             # the baseline, otherwise equal
 
 | preset | data | encoder | epochs | batch |
 |---|---|---|---|---|
