@@ -198,7 +198,7 @@ def load_dense_subject(
 
 def define_dense_flags(settings_class: type[DenseSettings]) -> None:
     """Defines the flags of a detection or segmentation: encoder, dataset, results and settings."""
-    define_encoder_flags()
+    define_encoder_flags(frozen=False)
     define_result_flags()
     flags.DEFINE_string(
         "dataset",

@@ -23,8 +23,12 @@ SettingsT = TypeVar("SettingsT", bound=EvaluationSettings)
 flags.disclaim_key_flags()  # they count as the command's own flags, which --help shows
 
 
-def define_encoder_flags() -> None:
-    """Defines the flags about the encoder and the images that it sees."""
+def define_encoder_flags(frozen: bool = True) -> None:
+    """Defines the flags about the encoder and the images that it sees.
+
+    Args:
+        frozen: whether features are extracted, which has a batch of its own.
+    """
     flags.DEFINE_string(
         "encoder",
         None,
@@ -38,13 +42,14 @@ def define_encoder_flags() -> None:
         "else 224.",
         lower_bound=1,
     )
-    flags.DEFINE_integer(
-        "extract_batch_size",
-        EXTRACT_BATCH_SIZE,
-        "How many images go through the frozen encoder at a time. It changes memory and speed, "
-        "not results.",
-        lower_bound=1,
-    )
+    if frozen:
+        flags.DEFINE_integer(
+            "extract_batch_size",
+            EXTRACT_BATCH_SIZE,
+            "How many images go through the frozen encoder at a time. It changes memory and speed, "
+            "not results.",
+            lower_bound=1,
+        )
 
 
 def define_crop_flag() -> None:

@@ -14,6 +14,7 @@ from evaluation.average_precision import average_precision, mean_average_precisi
 from evaluation.dense import fine_tune, load_dense_subject, prepared, step_schedule
 from sassl_tf.datasets import annotated, scenes
 from sassl_tf.datasets.annotated import IGNORED
+from tests import commands
 from tests.evaluation.tiny import tiny_encoder
 from training.encoders import build_encoder
 
@@ -233,6 +234,13 @@ def test_encoders_of_few_stages_and_datasets_without_masks_are_told(subject, tmp
     few = dense.DenseSubject(tmp_path, tiny_encoder(), "shapes", None, None, tmp_path, 64)
     with pytest.raises(ValueError, match=r"has the levels P2, P3; .* need P2 to P5"):
         few.backbone(segment.Settings(), 0)
+
+
+def test_the_batch_of_features_is_no_flag():
+    """No features are extracted; the test images go through the model 16 at a time."""
+    flags = ["--encoder=x", "--dataset=shapes", "--extract_batch_size=4"]
+    done = commands.run("evaluation.segment", *flags)
+    assert done.returncode and "Unknown command line flag 'extract_batch_size'" in done.stderr
 
 
 @pytest.mark.slow
