@@ -20,7 +20,7 @@ from evaluation.encoders import default_image_size, load_encoder
 from evaluation.flags import define_encoder_flags, define_result_flags, define_settings_flags
 from evaluation.loss_scale import gradients_of, with_loss_scale
 from evaluation.remembered import remembered
-from evaluation.results import result_name, revision_of, versions
+from evaluation.results import over_trials, result_name, revision_of, versions
 from evaluation.settings import EvaluationSettings, option
 from evaluation.subject import result_workdir
 from sassl_tf.backbones import PyramidBackbone
@@ -361,7 +361,9 @@ def over_seeds(
     settings: DenseSettings,
     trial: Callable[[int], dict[str, float]],
 ) -> dict[str, Any]:
-    """Does the trainings of all seeds, writes the result and returns its content.
+    """Does the trainings of all seeds, writes one result of them and returns its content.
+
+    It replaces an earlier result, of these or other seeds.
 
     Args:
         subject: the `DenseSubject`.
@@ -372,21 +374,17 @@ def over_seeds(
     scores = []
     for seed in range(settings.seed, settings.seed + settings.trials):
         key = {**subject.facts, "evaluation": settings.evaluation, "trial": seed}
-        key["settings"] = {k: v for k, v in dataclasses.asdict(settings).items() if k != "trials"}
+        # A training is the same with whichever seed the trials begin.
+        shared = dataclasses.asdict(settings).items()
+        key["settings"] = {k: v for k, v in shared if k not in ("trials", "seed")}
         key["revision"] = revision_of(settings.evaluation)
         scores.append(remembered(subject.workdir / "trials", key, functools.partial(trial, seed)))
         shown = ", ".join(f"{name} {value:.2%}" for name, value in scores[-1].items())
         say(f"{settings.evaluation}, seed {seed}: {shown}")
-    names = [*scores[0]]
-    values = {name: [score[name] for score in scores] for name in names}
-    spread = {m: float(np.std(v, ddof=1)) if len(v) > 1 else None for m, v in values.items()}
     result = {
         "evaluation": settings.evaluation,
         "revision": revision_of(settings.evaluation),
-        **{name: float(np.mean(value)) for name, value in values.items()},
-        "std": spread,
-        "values": values,
-        "trials": len(scores),
+        **over_trials(scores),
         "settings": dataclasses.asdict(settings),
         **subject.facts,
         "command": this_command(),

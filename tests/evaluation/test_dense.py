@@ -226,6 +226,12 @@ def test_fine_tuning_lowers_the_loss_and_trials_are_remembered(subject, tmp_path
     [file] = subject.workdir.glob("segment-shapes-*.json")
     assert "mIoU 50.00% ± 35.36%" in dense.shown(result, {"miou": "mIoU"})
     assert json.loads(file.read_text())["values"] == {"miou": [0.25, 0.75]}
+    # The last seed alone, then one more from the first on: none but the new one is trained.
+    one = dataclasses.replace(settings, seed=1, trials=1)
+    assert dense.over_seeds(subject, one, trial)["values"] == {"miou": [0.75]}
+    three = dense.over_seeds(subject, dataclasses.replace(settings, trials=3), trial)
+    assert done == [0, 1, 2] and three["values"] == {"miou": [0.25, 0.75, 1.25]}
+    assert json.loads(file.read_text())["trials"] == 3
 
 
 def test_encoders_of_few_stages_and_datasets_without_masks_are_told(subject, tmp_path):
