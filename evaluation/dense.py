@@ -20,7 +20,7 @@ from evaluation.encoders import default_image_size, load_encoder
 from evaluation.flags import define_encoder_flags, define_result_flags, define_settings_flags
 from evaluation.loss_scale import gradients_of, with_loss_scale
 from evaluation.remembered import remembered
-from evaluation.results import over_trials, result_name, revision_of, versions
+from evaluation.results import dense_metrics, over_trials, result_name, revision_of, versions
 from evaluation.settings import EvaluationSettings, option
 from evaluation.subject import result_workdir
 from sassl_tf.backbones import PyramidBackbone
@@ -394,17 +394,9 @@ def over_seeds(
     return result
 
 
-def shown(result: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """Returns the metrics of a result as text.
-
-    Args:
-        result: what `over_seeds` returned.
-        names: {metric: the name that people know it by}.
-    """
-    parts = []
-    for metric, name in names.items():
-        spread = result["std"][metric]
-        parts.append(f"{name} {result[metric]:.2%}" + (f" ± {spread:.2%}" if spread else ""))
+def shown(result: Mapping[str, Any]) -> str:
+    """Returns the metrics of a result, what `over_seeds` returned, as text."""
+    parts = dense_metrics(result)
     start = "pretrained weights" if result["settings"]["init"] == "pretrained" else "random weights"
     return (
         f"On {result['dataset']} from {start}: {', '.join(parts)}\n"

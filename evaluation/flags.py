@@ -155,13 +155,18 @@ def evaluate_from_flags(
     tell_next()
 
 
-def tell_next() -> None:
-    """Prints where results lie and, for a pretraining's encoder, how to compare it with another."""
+def tell_next(metric: str = "") -> None:
+    """Prints where results lie and, for a pretraining's encoder, how to compare it with another.
+
+    Args:
+        metric: that of the report; "" for its default.
+    """
     workdir = result_workdir(flags.FLAGS.encoder, flags.FLAGS.workdir)
     print(f"Results and features are in {workdir}.")
     if (workdir / CONFIG_FILE).exists():
         where = shlex.quote(str(workdir))
-        print(f"Next: python -m evaluation.report --output=report {where} OTHER_WORKDIR")
+        output = "--output=report" + f" --metric={metric}" * bool(metric)
+        print(f"Next: python -m evaluation.report {output} {where} OTHER_WORKDIR")
 
 
 def settings_from_arguments(settings_class: type, arguments: Sequence[str], **fields: Any) -> Any:

@@ -18,7 +18,13 @@ import keras
 from absl import flags
 
 from evaluation.encoders import load_encoder
-from evaluation.results import METRICS, read_results
+from evaluation.results import (
+    DENSE_METRICS,
+    METRICS,
+    dense_metrics,
+    read_results,
+    with_spread,
+)
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.paths import as_path
@@ -47,6 +53,7 @@ KEPT = (  # of a result: the numbers, and all that says how they came about
     "dataset_fingerprints",
     *METRICS,
     "shape_bias",
+    *DENSE_METRICS,
     "std",
     "trials",
     "settings",
@@ -220,19 +227,18 @@ def _results_table(evaluations):
     if not evaluations:
         return ["No evaluation was made yet."]
     rows = [
-        f"| {result['evaluation']} | {result['dataset']} | {_percent(result)} | "
+        f"| {result['evaluation']} | {result['dataset']} | {_metrics(result)} | "
         f"{result.get('train_images', '')} / {result.get('test_images', '')} |"
         for result in evaluations
     ]
-    head = ["| evaluation | dataset | accuracy, test split | images, train / test |"]
+    head = ["| evaluation | dataset | on the test split | images, train / test |"]
     return [*head, "|---|---|---|---|", *rows, "", "`metrics.json` has them with their settings."]
 
 
-def _percent(result):
+def _metrics(result):
     if result.get("accuracy") is None:
-        return "–"
-    spread = (result.get("std") or {}).get("accuracy")
-    return f"{result['accuracy']:.2%}" + (f" ± {spread:.2%}" if spread is not None else "")
+        return ", ".join(dense_metrics(result)) or "–"
+    return f"accuracy {with_spread(result)}"
 
 
 def main(_: list[str]) -> None:

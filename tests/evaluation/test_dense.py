@@ -224,7 +224,7 @@ def test_fine_tuning_lowers_the_loss_and_trials_are_remembered(subject, tmp_path
     assert done == [0, 1] and result["miou"] == 0.5
     assert result["std"]["miou"] == pytest.approx(0.5 / 2**0.5)
     [file] = subject.workdir.glob("segment-shapes-*.json")
-    assert "mIoU 50.00% ± 35.36%" in dense.shown(result, {"miou": "mIoU"})
+    assert "mIoU 50.00% ± 35.36%" in dense.shown(result)
     assert json.loads(file.read_text())["values"] == {"miou": [0.25, 0.75]}
     # The last seed alone, then one more from the first on: none but the new one is trained.
     one = dataclasses.replace(settings, seed=1, trials=1)
