@@ -18,6 +18,7 @@ import keras
 from absl import flags
 
 from evaluation.encoders import load_encoder
+from evaluation.folders import without_folders
 from evaluation.results import (
     DENSE_METRICS,
     METRICS,
@@ -90,26 +91,6 @@ def save_preset(workdir: PathLike, output: PathLike, license: str = "") -> None:
     metrics = results_of(workdir, encoder_fingerprint(encoder))
     text = card(pathlib.Path(output).name, encoder, config, metrics, license)
     save_to_preset(workdir, output, config, metrics, text)
-
-
-def without_folders(config: Any) -> Any:
-    """Returns a config with each path cut to its last part: others need not know the rest.
-
-    Args:
-        config: of JSON's types.
-    """
-    if isinstance(config, dict):
-        return {key: without_folders(value) for key, value in config.items()}
-    if isinstance(config, list):
-        return [without_folders(value) for value in config]
-    return _without_folders(config) if isinstance(config, str) else config
-
-
-def _without_folders(text):
-    kind, colon, path = text.rpartition(":")
-    if kind and kind not in ("folder", "records"):  # such as tfds:NAME/CONFIG
-        return text
-    return kind + colon + pathlib.PurePath(path).name if "/" in path else text
 
 
 def results_of(workdir: PathLike, fingerprint: str) -> dict[str, Any]:
