@@ -34,6 +34,7 @@ from sassl_tf.representation.features import encoder_fingerprint
 from sassl_tf.typing import PathLike
 from training.command import binary
 from training.configs.earlier import up_to_date
+from training.encoders import all_layers
 from training.engine.workdir import CONFIG_FILE
 from training.report.metrics import read_metrics
 from training.styles import NONE
@@ -46,6 +47,7 @@ METHODS = {
     "simsiam": "SimSiam",
     "barlow_twins": "Barlow Twins",
     "vicreg": "VICReg",
+    "dino": "DINO",
 }
 KEPT = (  # of a result: the numbers, and all that says how they came about
     "evaluation",
@@ -147,7 +149,7 @@ def card(
         "features = encoder(images / 255.0)",
         "```",
         "",
-        "`keras.saving.load_model` loads `encoder.keras` without the package too.",
+        _about_keras(encoder),
         "",
         "## Training",
         "",
@@ -168,6 +170,16 @@ def card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _about_keras(encoder):
+    """Says what Keras alone needs to load the file: the packages that define its layers."""
+    parts = [encoder, *all_layers(encoder)]
+    packages = sorted({type(part).__module__.partition(".")[0] for part in parts} - {"keras"})
+    if not packages:
+        return "`keras.saving.load_model` loads `encoder.keras` without the package too."
+    imports = " and ".join(f"`import {package}`" for package in packages)
+    return f"`keras.saving.load_model` loads `encoder.keras` too, after {imports}."
 
 
 def _training_rows(config, metrics):

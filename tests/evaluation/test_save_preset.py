@@ -4,13 +4,15 @@ import json
 
 import pytest
 
-from evaluation.save_preset import save_preset
+from evaluation.save_preset import METHODS, card, save_preset
 from sassl_tf.checked import read_json
 from sassl_tf.presets import load_encoder
 from sassl_tf.representation.features import encoder_fingerprint
 from tests import commands
 from tests.evaluation.tiny import tiny_encoder
+from training import methods
 from training.configs import simclr
+from training.encoders import build_encoder
 from training.engine.workdir import open_workdir
 
 
@@ -71,6 +73,17 @@ def test_the_preset_of_a_workdir(workdir, tmp_path):
     for file in output.iterdir():
         if file.suffix != ".keras":
             assert "secret" not in file.read_text(), file
+
+
+def test_the_card_says_what_plain_keras_needs(tmp_path):
+    config, metrics = simclr.get_config("smoke").to_dict(), {"evaluations": [], "training": {}}
+    assert "loads `encoder.keras` without the package too" in card(
+        "a", tiny_encoder(), config, metrics, ""
+    )
+    transformer = build_encoder("vit_tiny16", image_size=16)
+    text = card("a", transformer, {**config, "method": "dino"}, metrics, "")
+    assert "loads `encoder.keras` too, after `import sassl_tf`." in text
+    assert " that DINO pretrained" in text and {*METHODS} == {*methods.METHODS}
 
 
 def test_an_encoder_without_a_workdir_is_told(tmp_path):
