@@ -18,8 +18,9 @@ from absl import flags
 
 from evaluation.encoders import default_image_size, load_encoder
 from evaluation.flags import define_encoder_flags, define_result_flags, define_settings_flags
+from evaluation.loss_scale import gradients_of, with_loss_scale
 from evaluation.remembered import remembered
-from evaluation.results import result_name, revision_of, versions
+from evaluation.results import dense_metrics, over_trials, result_name, revision_of, versions
 from evaluation.settings import EvaluationSettings, option
 from evaluation.subject import result_workdir
 from sassl_tf.backbones import PyramidBackbone
@@ -165,16 +166,28 @@ def load_dense_subject(
         batch_size: how many images are predicted at a time.
 
     Raises:
-        ValueError: no such encoder or dataset, no workdir, a dataset without what is needed, or a
-            side that is no multiple of 32.
+        ValueError: no such encoder or dataset, no workdir, a dataset or split without what is
+            needed, splits with other classes, or a side that is no multiple of 32.
     """
     folder = result_workdir(encoder_path, workdir)
     if image_size and image_size % STRIDE:
         raise UserError(f"The image size is {image_size}; give a multiple of {STRIDE}.")
-    train, test = (load_annotated(dataset, split, data_dir) for split in ("train", "test"))
+    train, test = (load_annotated(dataset, split, data_dir, needs) for split in ("train", "test"))
     for split in (train, test):
         if (split.boxes if needs == "boxes" else split.read_mask) is None:
             raise UserError(f"The dataset {dataset} has no {needs}; give one that has.")
+        if needs == "boxes" and not (np.asarray(split.classes) >= 0).any():
+            raise UserError(
+                f"The {split.images.split} split of {dataset} has no object in its "
+                f"{len(split)} images; give a dataset whose splits are annotated."
+            )
+    for part in ("class_names", "mask_names"):
+        if [*getattr(train, part)] != [*getattr(test, part)]:
+            raise UserError(
+                f"The splits of {dataset} have different {part.replace('_', ' ')}, so that a label "
+                f"has two meanings: {', '.join(getattr(train, part))} and "
+                f"{', '.join(getattr(test, part))}. Give all splits the same names."
+            )
     encoder = load_encoder(encoder_path)
     side = image_size
     if side is None:
@@ -185,7 +198,7 @@ def load_dense_subject(
 
 def define_dense_flags(settings_class: type[DenseSettings]) -> None:
     """Defines the flags of a detection or segmentation: encoder, dataset, results and settings."""
-    define_encoder_flags()
+    define_encoder_flags(frozen=False)
     define_result_flags()
     flags.DEFINE_string(
         "dataset",
@@ -304,6 +317,7 @@ def fine_tune(
         weight_decay=settings.weight_decay,
         global_clipnorm=10.0,  # as KerasCV trains its detectors
     )
+    optimizer = with_loss_scale(optimizer, model)
     variables = model.trainable_variables
     optimizer.build(variables)
 
@@ -311,7 +325,7 @@ def fine_tune(
     def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
         with tf.GradientTape() as tape:
             value = loss(batch)
-        optimizer.apply(tape.gradient(value, variables), variables)
+        optimizer.apply(gradients_of(tape, value, optimizer, variables), variables)
         return value
 
     examples = training_examples(subject.train, subject.image_size, seed)
@@ -347,7 +361,9 @@ def over_seeds(
     settings: DenseSettings,
     trial: Callable[[int], dict[str, float]],
 ) -> dict[str, Any]:
-    """Does the trainings of all seeds, writes the result and returns its content.
+    """Does the trainings of all seeds, writes one result of them and returns its content.
+
+    It replaces an earlier result, of these or other seeds.
 
     Args:
         subject: the `DenseSubject`.
@@ -358,21 +374,17 @@ def over_seeds(
     scores = []
     for seed in range(settings.seed, settings.seed + settings.trials):
         key = {**subject.facts, "evaluation": settings.evaluation, "trial": seed}
-        key["settings"] = {k: v for k, v in dataclasses.asdict(settings).items() if k != "trials"}
+        # A training is the same with whichever seed the trials begin.
+        shared = dataclasses.asdict(settings).items()
+        key["settings"] = {k: v for k, v in shared if k not in ("trials", "seed")}
         key["revision"] = revision_of(settings.evaluation)
         scores.append(remembered(subject.workdir / "trials", key, functools.partial(trial, seed)))
         shown = ", ".join(f"{name} {value:.2%}" for name, value in scores[-1].items())
         say(f"{settings.evaluation}, seed {seed}: {shown}")
-    names = [*scores[0]]
-    values = {name: [score[name] for score in scores] for name in names}
-    spread = {m: float(np.std(v, ddof=1)) if len(v) > 1 else None for m, v in values.items()}
     result = {
         "evaluation": settings.evaluation,
         "revision": revision_of(settings.evaluation),
-        **{name: float(np.mean(value)) for name, value in values.items()},
-        "std": spread,
-        "values": values,
-        "trials": len(scores),
+        **over_trials(scores),
         "settings": dataclasses.asdict(settings),
         **subject.facts,
         "command": this_command(),
@@ -382,17 +394,9 @@ def over_seeds(
     return result
 
 
-def shown(result: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """Returns the metrics of a result as text.
-
-    Args:
-        result: what `over_seeds` returned.
-        names: {metric: the name that people know it by}.
-    """
-    parts = []
-    for metric, name in names.items():
-        spread = result["std"][metric]
-        parts.append(f"{name} {result[metric]:.2%}" + (f" ± {spread:.2%}" if spread else ""))
+def shown(result: Mapping[str, Any]) -> str:
+    """Returns the metrics of a result, what `over_seeds` returned, as text."""
+    parts = dense_metrics(result)
     start = "pretrained weights" if result["settings"]["init"] == "pretrained" else "random weights"
     return (
         f"On {result['dataset']} from {start}: {', '.join(parts)}\n"

@@ -152,8 +152,8 @@ def scores(model: keras.Model, subject: DenseSubject) -> dict[str, float]:
 def main(_: list[str]) -> None:
     settings = settings_from_flags(Settings)
     result = run(dense_subject_from_flags("boxes"), settings)
-    print(shown(result, {"ap50": "AP50", "ap75": "AP75", "ap": "AP"}))
-    tell_next()
+    print(shown(result))
+    tell_next("ap50")
 
 
 if __name__ == "__main__":

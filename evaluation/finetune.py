@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 
 from evaluation.flags import define_flags, evaluate_from_flags
 from evaluation.linear_probe import VALIDATION_SHARE, stratified_split
+from evaluation.loss_scale import computes_in_float16, gradients_of, with_loss_scale
 from evaluation.remembered import remembered
 from evaluation.results import METRICS, accuracies, revision_of, write_result
 from evaluation.settings import EvaluationSettings, numbers, option
@@ -160,6 +161,7 @@ def _training_step(classifier, learning_rate, weight_decay, steps):
     """Returns the function of images and labels that does one step and returns the loss."""
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True)
+    optimizer = with_loss_scale(optimizer, classifier)
     variables = classifier.trainable_variables
     optimizer.build(variables)
 
@@ -171,7 +173,7 @@ def _training_step(classifier, learning_rate, weight_decay, steps):
             loss = tf.reduce_mean(losses)
             if weight_decay:
                 loss += weight_decay * tf.add_n([tf.nn.l2_loss(v.value) for v in variables])
-        optimizer.apply(tape.gradient(loss, variables), variables)
+        optimizer.apply(gradients_of(tape, loss, optimizer, variables), variables)
         return loss
 
     return step
@@ -256,6 +258,8 @@ def _trial(subject, settings, pair, dataset, held_out):
         "seed": settings.seed,
         "images": [dataset.fingerprint, held_out.fingerprint],
     }
+    if computes_in_float16(subject.encoder):
+        key["loss_scale"] = True  # trials of before were trained without
     compute = functools.partial(_train_and_score, subject, settings, pair, dataset, held_out)
     return remembered(subject.workdir / "trials", key, compute)
 

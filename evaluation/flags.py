@@ -23,8 +23,12 @@ SettingsT = TypeVar("SettingsT", bound=EvaluationSettings)
 flags.disclaim_key_flags()  # they count as the command's own flags, which --help shows
 
 
-def define_encoder_flags() -> None:
-    """Defines the flags about the encoder and the images that it sees."""
+def define_encoder_flags(frozen: bool = True) -> None:
+    """Defines the flags about the encoder and the images that it sees.
+
+    Args:
+        frozen: whether features are extracted, which has a batch of its own.
+    """
     flags.DEFINE_string(
         "encoder",
         None,
@@ -38,13 +42,14 @@ def define_encoder_flags() -> None:
         "else 224.",
         lower_bound=1,
     )
-    flags.DEFINE_integer(
-        "extract_batch_size",
-        EXTRACT_BATCH_SIZE,
-        "How many images go through the frozen encoder at a time. It changes memory and speed, "
-        "not results.",
-        lower_bound=1,
-    )
+    if frozen:
+        flags.DEFINE_integer(
+            "extract_batch_size",
+            EXTRACT_BATCH_SIZE,
+            "How many images go through the frozen encoder at a time. It changes memory and speed, "
+            "not results.",
+            lower_bound=1,
+        )
 
 
 def define_crop_flag() -> None:
@@ -150,13 +155,18 @@ def evaluate_from_flags(
     tell_next()
 
 
-def tell_next() -> None:
-    """Prints where results lie and, for a pretraining's encoder, how to compare it with another."""
+def tell_next(metric: str = "") -> None:
+    """Prints where results lie and, for a pretraining's encoder, how to compare it with another.
+
+    Args:
+        metric: that of the report; "" for its default.
+    """
     workdir = result_workdir(flags.FLAGS.encoder, flags.FLAGS.workdir)
     print(f"Results and features are in {workdir}.")
     if (workdir / CONFIG_FILE).exists():
         where = shlex.quote(str(workdir))
-        print(f"Next: python -m evaluation.report --output=report {where} OTHER_WORKDIR")
+        output = "--output=report" + f" --metric={metric}" * bool(metric)
+        print(f"Next: python -m evaluation.report {output} {where} OTHER_WORKDIR")
 
 
 def settings_from_arguments(settings_class: type, arguments: Sequence[str], **fields: Any) -> Any:

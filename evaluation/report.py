@@ -1,6 +1,7 @@
 """Compares pretraining runs with and without style augmentation, in tables and pictures.
 
     python -m evaluation.report --output=report runs/simclr-*
+    python -m evaluation.report --output=report --metric=ap50 runs/simclr-*
 
 Evaluate each run first (evaluation.linear_probe, evaluation.knn, ...). Runs that differ only in
 their seed, in `config.style` and in its arguments are compared with each other, seed by seed. Runs
@@ -32,7 +33,7 @@ from training.engine.workdir import COMMANDS_FILE, CONFIG_FILE, differences
 from training.report.metrics import read_metrics
 from training.styles import NONE, STYLES
 
-METRICS = (*results.METRICS, "shape_bias")
+METRICS = (*results.METRICS, "shape_bias", *results.DENSE_METRICS)
 CONFIDENCE = 0.95
 # The keys of a result that must be the same for its number to be compared with another run's.
 ALIKE = (
@@ -220,9 +221,10 @@ def paired_difference(
 def markdown(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], metric: str) -> str:
     """Returns the report as Markdown: a table, its meaning, the commands and the versions."""
     header = ("setting", "evaluation", "dataset", "variant", "mean ± std", "seeds", "change [95 %]")
-    measured = metric.replace("_", " ").capitalize()
+    name = _name_of(metric)
+    title = name.capitalize() if name.islower() else name
     lines = [
-        f"# {measured} with and without style augmentation, test split, %",
+        f"# {title} with and without style augmentation, test split, %",
         "",
         table(header, map(_cells, rows)),
         "",
@@ -268,7 +270,11 @@ def write_report(workdirs: Iterable[PathLike], output: PathLike, metric: str = "
     runs = [read_run(workdir) for workdir in workdirs]
     rows = compare(runs, metric)
     if not rows:
-        raise UserError(f"None of the {len(runs)} workdirs has a result with {metric}.")
+        held = [m for m in METRICS if any(m in result for run in runs for result in run["results"])]
+        raise UserError(
+            f"None of the {len(runs)} workdirs has a result with {metric}. Give another --metric: "
+            f"they have {', '.join(held) or 'none that the report knows'}."
+        )
     text = markdown(rows, runs, metric)
     output = as_path(output)
     with replacing(output / "report.json") as beside:
@@ -280,6 +286,10 @@ def write_report(workdirs: Iterable[PathLike], output: PathLike, metric: str = "
     with replacing(output / "report.md") as beside:
         beside.write_text(text)
     return text
+
+
+def _name_of(metric):
+    return results.DENSE_METRICS.get(metric, metric.replace("_", " "))
 
 
 def _values(by_seed, metric):
@@ -355,7 +365,7 @@ def _accuracies_picture(rows, metric):
     picture = plot.figure(2.0 + 1.3 * widest, 3.0 * len(panels))
     axes = picture.subplots(len(panels), squeeze=False)
     for axis, panel in zip(axes[:, 0], panels, strict=True):
-        plot.bars_of_values(axis, groups[panel], variants, f"{metric.replace('_', ' ')}, %")
+        plot.bars_of_values(axis, groups[panel], variants, f"{_name_of(metric)}, %")
         axis.set_xlim(-0.6, widest - 0.4)  # bars of one width in all panels
         axis.tick_params(axis="x", labelsize=8)
         axis.set_title(panel.replace("_", " "), fontsize=9, loc="left")

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from evaluation.subject import Subject
 
 METRICS = ("accuracy", "mean_per_class_accuracy", "quadratic_kappa")
+# Those of detection and segmentation, and the names that people know them by.
+DENSE_METRICS = {
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap": "AP",
+    "miou": "mIoU",
+    "pixel_accuracy": "pixel accuracy",
+}
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 # The revision of each evaluation; others have 1. Raise it whenever the evaluation's numbers change:
 # results of another revision are neither taken for done nor compared.
@@ -80,10 +88,16 @@ def over_trials(trials: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     return {**means, "std": spread, "values": values, "trials": len(trials)}
 
 
-def with_spread(result: Mapping[str, Any]) -> str:
-    """Returns the accuracy of a result of several trials as text, such as "81.25% ± 0.40%"."""
-    spread = result["std"]["accuracy"]
-    return f"{result['accuracy']:.2%}" + (f" ± {spread:.2%}" if spread is not None else "")
+def with_spread(result: Mapping[str, Any], metric: str = "accuracy") -> str:
+    """Returns a metric of a result of one or several trials as text, such as "81.25% ± 0.40%"."""
+    spread = (result.get("std") or {}).get(metric)
+    return f"{result[metric]:.2%}" + (f" ± {spread:.2%}" if spread is not None else "")
+
+
+def dense_metrics(result: Mapping[str, Any]) -> list[str]:
+    """Returns the `DENSE_METRICS` that a result has as texts, such as "AP50 8.83% ± 0.25%"."""
+    present = (item for item in DENSE_METRICS.items() if item[0] in result)
+    return [f"{name} {with_spread(result, metric)}" for metric, name in present]
 
 
 def revision_of(evaluation: str) -> int:

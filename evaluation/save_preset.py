@@ -18,7 +18,14 @@ import keras
 from absl import flags
 
 from evaluation.encoders import load_encoder
-from evaluation.results import METRICS, read_results
+from evaluation.folders import without_folders
+from evaluation.results import (
+    DENSE_METRICS,
+    METRICS,
+    dense_metrics,
+    read_results,
+    with_spread,
+)
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.paths import as_path
@@ -27,6 +34,7 @@ from sassl_tf.representation.features import encoder_fingerprint
 from sassl_tf.typing import PathLike
 from training.command import binary
 from training.configs.earlier import up_to_date
+from training.encoders import all_layers
 from training.engine.workdir import CONFIG_FILE
 from training.report.metrics import read_metrics
 from training.styles import NONE
@@ -39,6 +47,7 @@ METHODS = {
     "simsiam": "SimSiam",
     "barlow_twins": "Barlow Twins",
     "vicreg": "VICReg",
+    "dino": "DINO",
 }
 KEPT = (  # of a result: the numbers, and all that says how they came about
     "evaluation",
@@ -47,6 +56,7 @@ KEPT = (  # of a result: the numbers, and all that says how they came about
     "dataset_fingerprints",
     *METRICS,
     "shape_bias",
+    *DENSE_METRICS,
     "std",
     "trials",
     "settings",
@@ -83,26 +93,6 @@ def save_preset(workdir: PathLike, output: PathLike, license: str = "") -> None:
     metrics = results_of(workdir, encoder_fingerprint(encoder))
     text = card(pathlib.Path(output).name, encoder, config, metrics, license)
     save_to_preset(workdir, output, config, metrics, text)
-
-
-def without_folders(config: Any) -> Any:
-    """Returns a config with each path cut to its last part: others need not know the rest.
-
-    Args:
-        config: of JSON's types.
-    """
-    if isinstance(config, dict):
-        return {key: without_folders(value) for key, value in config.items()}
-    if isinstance(config, list):
-        return [without_folders(value) for value in config]
-    return _without_folders(config) if isinstance(config, str) else config
-
-
-def _without_folders(text):
-    kind, colon, path = text.rpartition(":")
-    if kind and kind not in ("folder", "records"):  # such as tfds:NAME/CONFIG
-        return text
-    return kind + colon + pathlib.PurePath(path).name if "/" in path else text
 
 
 def results_of(workdir: PathLike, fingerprint: str) -> dict[str, Any]:
@@ -159,7 +149,7 @@ def card(
         "features = encoder(images / 255.0)",
         "```",
         "",
-        "`keras.saving.load_model` loads `encoder.keras` without the package too.",
+        _about_keras(encoder),
         "",
         "## Training",
         "",
@@ -180,6 +170,16 @@ def card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _about_keras(encoder):
+    """Says what Keras alone needs to load the file: the packages that define its layers."""
+    parts = [encoder, *all_layers(encoder)]
+    packages = sorted({type(part).__module__.partition(".")[0] for part in parts} - {"keras"})
+    if not packages:
+        return "`keras.saving.load_model` loads `encoder.keras` without the package too."
+    imports = " and ".join(f"`import {package}`" for package in packages)
+    return f"`keras.saving.load_model` loads `encoder.keras` too, after {imports}."
 
 
 def _training_rows(config, metrics):
@@ -220,19 +220,18 @@ def _results_table(evaluations):
     if not evaluations:
         return ["No evaluation was made yet."]
     rows = [
-        f"| {result['evaluation']} | {result['dataset']} | {_percent(result)} | "
+        f"| {result['evaluation']} | {result['dataset']} | {_metrics(result)} | "
         f"{result.get('train_images', '')} / {result.get('test_images', '')} |"
         for result in evaluations
     ]
-    head = ["| evaluation | dataset | accuracy, test split | images, train / test |"]
+    head = ["| evaluation | dataset | on the test split | images, train / test |"]
     return [*head, "|---|---|---|---|", *rows, "", "`metrics.json` has them with their settings."]
 
 
-def _percent(result):
+def _metrics(result):
     if result.get("accuracy") is None:
-        return "–"
-    spread = (result.get("std") or {}).get("accuracy")
-    return f"{result['accuracy']:.2%}" + (f" ± {spread:.2%}" if spread is not None else "")
+        return ", ".join(dense_metrics(result)) or "–"
+    return f"accuracy {with_spread(result)}"
 
 
 def main(_: list[str]) -> None:

@@ -122,8 +122,8 @@ def scores(table: np.ndarray) -> dict[str, float]:
 def main(_: list[str]) -> None:
     settings = settings_from_flags(Settings)
     result = run(dense_subject_from_flags("masks"), settings)
-    print(shown(result, {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}))
-    tell_next()
+    print(shown(result))
+    tell_next("miou")
 
 
 if __name__ == "__main__":

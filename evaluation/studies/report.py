@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from evaluation.folders import without_folders
 from evaluation.report import CONFIDENCE, paired_difference
 from evaluation.studies.plan import Plan
-from evaluation.studies.records import others, record_of, valid_results, without_folders
+from evaluation.studies.records import others, record_of, valid_results
 from sassl_tf import plot
 from sassl_tf.files import replacing
 from training.report.progress import clock

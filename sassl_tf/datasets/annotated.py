@@ -65,7 +65,7 @@ class AnnotatedDataset:
 
 
 def load_annotated(
-    spec: str, split: str = "train", data_dir: PathLike | None = None
+    spec: str, split: str = "train", data_dir: PathLike | None = None, needs: str = "boxes"
 ) -> AnnotatedDataset:
     """Loads one split of a dataset with boxes or masks.
 
@@ -75,6 +75,7 @@ def load_annotated(
             tfds:oxford_iiit_pet for masks).
         split: "train" or "test".
         data_dir: the folder of prepared TFDS datasets.
+        needs: "boxes" or "masks": a VOC folder has other images for each.
 
     Raises:
         MissingSplit: the dataset has no such split; it is a ValueError.
@@ -89,7 +90,7 @@ def load_annotated(
     if kind == "voc" and argument:
         from sassl_tf.datasets.voc import voc
 
-        return voc(argument, split)
+        return voc(argument, split, needs)
     if kind == "tfds" and argument:
         from sassl_tf.datasets.tfds_annotated import tfds_annotated
 

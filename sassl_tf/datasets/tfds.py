@@ -47,16 +47,10 @@ def tfds(name: str, split: str = "train", data_dir: PathLike | None = None) -> I
     """
     check_split(split)
     builder = prepared_builder(name, data_dir)
-    features = builder.info.features
-    _check_image(name, features)
-    _check_format(name, builder)
     fields = Fields("image", "label" if _has_label(builder) else None)
     source = source_split(builder, split, fields.label)
-    info = builder.info.splits[source]
-    shards = look_at([absolute(os.fspath(path)) for path in info.filepaths])
-    places = places_of_records(shards, fields)
-    _check_counts(name, info, shards, places)
-    class_names = _class_names(features["label"]) if fields.label else []
+    shards, places = stored_in(name, builder, source, fields)
+    class_names = _class_names(builder.info.features["label"]) if fields.label else []
     return dataset_of(f"tfds:{name}", split, shards, fields, places, class_names)
 
 
@@ -180,6 +174,30 @@ def _can_connect() -> bool:
     attempt.start()
     attempt.join(PATIENCE + 1)
     return bool(connected)
+
+
+def stored_in(
+    name: str, builder: Any, source: str, fields: Fields
+) -> tuple[list[Shard], list[Places]]:
+    """Returns the shards of a split of TFDS, and the places of the records in each.
+
+    Args:
+        name: as for `tfds`.
+        builder: of the dataset.
+        source: the name of the split in TFDS.
+        fields: of the image and the label.
+
+    Raises:
+        ValueError: there is no image feature, the dataset is not prepared as TFRecord, or a shard
+            is not as TFDS wrote it.
+    """
+    _check_image(name, builder.info.features)
+    _check_format(name, builder)
+    info = builder.info.splits[source]
+    shards = look_at([absolute(os.fspath(path)) for path in info.filepaths])
+    places = places_of_records(shards, fields)
+    _check_counts(name, info, shards, places)
+    return shards, places
 
 
 # Choosing what to read.

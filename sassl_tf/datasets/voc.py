@@ -1,5 +1,6 @@
 """Folders in the layout of PASCAL VOC: JPEGImages, Annotations, perhaps SegmentationClass."""
 
+import dataclasses
 import pathlib
 import xml.etree.ElementTree as ElementTree
 
@@ -7,7 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf.datasets.annotated import AnnotatedDataset, padded_boxes
-from sassl_tf.datasets.dataset import check_split, on_host, os_bytes
+from sassl_tf.datasets.dataset import (
+    MissingSplit,
+    check_split,
+    fingerprint_of,
+    on_host,
+    os_bytes,
+)
 from sassl_tf.datasets.folder import image_files
 from sassl_tf.datasets.listing import TEST_EVERY
 from sassl_tf.errors import UserError
@@ -18,30 +25,39 @@ CLASSES = [
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
     *("train", "tvmonitor"),
 ]
-# The lists in ImageSets of each of our splits, the best first.
-LISTS = {"train": ("trainval", "train"), "test": ("test", "val"), "validation": ("val",)}
+LISTS = ("train", "trainval", "val", "test")
+# The folder of ImageSets with the lists for each kind of annotation.
+TASKS = {"boxes": "Main", "masks": "Segmentation"}
 
 
-def voc(path: PathLike, split: str = "train") -> AnnotatedDataset:
+def voc(path: PathLike, split: str = "train", needs: str = "boxes") -> AnnotatedDataset:
     """Loads a folder in the layout of PASCAL VOC.
 
-    The split is a list of ImageSets: of Segmentation where SegmentationClass has masks, else of
-    Main. It is `trainval`, else `train`, and for "test" `test`, else `val`. Without lists, every
-    fifth image in sorted order is "test". The classes are VOC's twenty if no other occurs, else
-    those that occur, sorted.
+    The split is a list of ImageSets: of Main for boxes, of Segmentation for masks. "test" is the
+    list `test`; "train" is then `trainval`, else `train`. Without `test`, as in VOC2012, "test" is
+    `val` and "train" is `train`. Without lists, every fifth image in sorted order is "test". The
+    classes are VOC's twenty if no other occurs in the folder, else those that occur, sorted.
+
+    Args:
+        path: of the folder.
+        split: "train" or "test".
+        needs: "boxes", or "masks" for the images of SegmentationClass, with their boxes too.
 
     Raises:
         ValueError: no such folder or split, an image without annotation or one that is damaged.
     """
     check_split(split)
+    if split == "validation":
+        raise MissingSplit(f"voc:{path} has no validation split here: val is for training or test.")
     root = pathlib.Path(path).expanduser().absolute()
     if not (root / "JPEGImages").is_dir() or not (root / "Annotations").is_dir():
         raise UserError(f"{root} has no folders JPEGImages and Annotations, as VOC's have.")
-    has_masks = (root / "SegmentationClass").is_dir()
-    names = _names(root, split, "Segmentation" if has_masks else "Main")
-    objects = [_objects(root / "Annotations" / f"{name}.xml") for name in names]
-    occurring = {kind for kinds, _, _ in objects for kind in kinds}
-    class_names = CLASSES if occurring <= {*CLASSES} else sorted(occurring)
+    has_masks = needs == "masks"
+    if has_masks and not (root / "SegmentationClass").is_dir():
+        raise UserError(f"{root} has no masks: there is no folder SegmentationClass in it.")
+    names = _names(root, split, TASKS[needs])
+    objects = [_objects(_annotation(root, name)) for name in names]
+    class_names = _class_names(root, names, objects)
     boxes, classes = padded_boxes(
         [corners for _, corners, _ in objects],
         [np.array([class_names.index(kind) for kind in kinds], int) for kinds, _, _ in objects],
@@ -50,8 +66,12 @@ def voc(path: PathLike, split: str = "train") -> AnnotatedDataset:
     for number, (_, _, hard) in enumerate(objects):
         difficult[number, : len(hard)] = hard
     images = image_files([root / "JPEGImages" / f"{name}.jpg" for name in names])
-    object.__setattr__(images, "name", f"voc:{path}")
-    object.__setattr__(images, "split", split)
+    # The same images with other annotations are other data.
+    annotations = [*class_names, boxes.tobytes(), classes.tobytes(), difficult.tobytes()]
+    fingerprint = fingerprint_of(images.fingerprint, *annotations)
+    images = dataclasses.replace(
+        images, name=f"voc:{path}", split=split, fingerprint=fingerprint, listing=""
+    )
     masks = [os_bytes(str(root / "SegmentationClass" / f"{name}.png")) for name in names]
     mask_paths = on_host(np.array(masks, object))
     return AnnotatedDataset(
@@ -66,18 +86,58 @@ def voc(path: PathLike, split: str = "train") -> AnnotatedDataset:
 
 
 def _names(root: pathlib.Path, split: str, task: str) -> list[str]:
+    """Returns the names of the images of a split, without their suffix."""
     lists = root / "ImageSets" / task
-    for name in LISTS[split]:
-        if (lists / f"{name}.txt").is_file():
-            return (lists / f"{name}.txt").read_text().split()
+    present = [name for name in LISTS if _list(lists, name)]
+    if present:
+        wanted = _lists_of(split, "test" in present)
+        for name in wanted:
+            if name in present:
+                return _list(lists, name)
+        raise MissingSplit(
+            f"{lists} has none of the lists {', '.join(wanted)} for {split}; it has "
+            f"{', '.join(present)}."
+        )
     if (root / "ImageSets").is_dir():
-        raise UserError(f"{lists} has none of the lists {', '.join(LISTS[split])} for {split}.")
+        raise UserError(f"{lists} has none of the lists {', '.join(LISTS)}.")
     every = sorted(file.stem for file in (root / "JPEGImages").glob("*.jpg"))
     is_test = np.arange(len(every)) % TEST_EVERY == TEST_EVERY - 1
     chosen = [name for name, held in zip(every, is_test, strict=True) if held == (split == "test")]
-    if not chosen or split == "validation":
-        raise UserError(f"{root} has no images for the split {split}.")
+    if not chosen:
+        raise MissingSplit(f"{root} has no images for the split {split}.")
     return chosen
+
+
+def _annotation(root: pathlib.Path, name: str) -> pathlib.Path:
+    return root / "Annotations" / f"{name}.xml"
+
+
+def _class_names(
+    root: pathlib.Path, names: list[str], objects: list[tuple[list[str], np.ndarray, list[bool]]]
+) -> list[str]:
+    """Returns the names of the classes: the same for every split, also where one lacks a class."""
+    occurring = {kind for kinds, _, _ in objects for kind in kinds}
+    folders = [root / "ImageSets" / task for task in TASKS.values()]
+    others = {name for folder in folders for part in LISTS for name in _list(folder, part)}
+    if not (root / "ImageSets").is_dir():
+        others = {file.stem for file in (root / "JPEGImages").glob("*.jpg")}
+    for name in others - {*names}:
+        if (file := _annotation(root, name)).is_file():  # VOC's test images may have none
+            occurring.update(_objects(file)[0])
+    return CLASSES if occurring <= {*CLASSES} else sorted(occurring)
+
+
+def _lists_of(split: str, has_test: bool) -> tuple[str, ...]:
+    """Returns the lists that may be a split, the best first."""
+    if split == "test":
+        return ("test",) if has_test else ("val",)
+    # trainval holds val, which is the test split where there is no list test.
+    return ("trainval", "train") if has_test else ("train",)
+
+
+def _list(lists: pathlib.Path, name: str) -> list[str]:
+    file = lists / f"{name}.txt"
+    return file.read_text().split() if file.is_file() else []
 
 
 def _objects(file: pathlib.Path) -> tuple[list[str], np.ndarray, list[bool]]:

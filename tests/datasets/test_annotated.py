@@ -1,10 +1,13 @@
 """Datasets with boxes and masks: generated scenes, folders as VOC's, TFDS."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from sassl_tf.datasets import MissingSplit, tfds_annotated
 from sassl_tf.datasets.annotated import IGNORED, load_annotated, padded_boxes
 from sassl_tf.datasets.scenes import scenes
 from sassl_tf.datasets.shapes import SILHOUETTES
@@ -96,7 +99,9 @@ def voc_folder(tmp_path):
 
 def test_a_folder_as_vocs(voc_folder):
     folder, values = voc_folder
-    train, test = (load_annotated(f"voc:{folder}", split) for split in ("train", "test"))
+    train, test = (
+        load_annotated(f"voc:{folder}", split, needs="masks") for split in ("train", "test")
+    )
     np.testing.assert_array_equal(train.mask(0), values)
     assert values.max() == IGNORED
     boxes, classes, hard = train.objects(0)
@@ -107,8 +112,73 @@ def test_a_folder_as_vocs(voc_folder):
     assert train.class_names == CLASSES and train.mask_names[0] == "background"
 
 
+def photographs(data):
+    return [file.rpartition("/")[-1].removesuffix(".jpg") for file in data.images.files]
+
+
+def test_no_list_is_of_two_splits(voc_folder):
+    """As in VOC2012: train, val and trainval, but no test; then as in VOC2007, with test."""
+    folder, _ = voc_folder
+    lists = folder / "ImageSets/Segmentation"
+    (lists / "trainval.txt").write_text("a\nb\n")
+    spec = f"voc:{folder}"
+
+    def splits():
+        loaded = (load_annotated(spec, split, needs="masks") for split in ("train", "test"))
+        return [photographs(data) for data in loaded]
+
+    assert splits() == [["a"], ["b"]]
+    (lists / "test.txt").write_text("c\n")
+    for part, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        shutil.copy(folder / part / f"a.{suffix}", folder / part / f"c.{suffix}")
+    assert splits() == [["a", "b"], ["c"]]
+    (lists / "trainval.txt").unlink()
+    assert splits() == [["a"], ["c"]]
+    (lists / "train.txt").unlink()
+    with pytest.raises(MissingSplit, match="none of the lists trainval, train for train; it has"):
+        load_annotated(spec, needs="masks")
+    with pytest.raises(MissingSplit, match="no validation split"):
+        load_annotated(spec, "validation")
+
+
+def test_a_label_means_the_same_in_every_split(voc_folder):
+    """Names of one's own; the test split lacks a class, and a third list has another one."""
+    folder, _ = voc_folder
+    (folder / "ImageSets/Main").mkdir()
+    for name, kinds in {"a": ["ant", "cow"], "b": ["cow"], "c": ["bee"], "d": ["yak"]}.items():
+        shutil.copy(folder / "JPEGImages/a.jpg", folder / f"JPEGImages/{name}-.jpg")
+        objects = "".join(VOC_OBJECT.format(kind, 0, 1, 1, 2, 2) for kind in kinds)
+        (folder / f"Annotations/{name}-.xml").write_text(VOC_XML.format(w=4, h=2, objects=objects))
+    for part, name in {"train": "a-", "test": "b-", "val": "c-"}.items():
+        (folder / f"ImageSets/Main/{part}.txt").write_text(f"{name}\n")
+    shutil.rmtree(folder / "ImageSets/Segmentation")
+    train, test = (load_annotated(f"voc:{folder}", split) for split in ("train", "test"))
+    assert train.class_names == test.class_names == ["ant", "bee", "cow"]
+    assert (train.objects(0)[1].tolist(), test.objects(0)[1].tolist()) == ([0, 2], [2])
+    (folder / "Annotations/c-.xml").write_text(VOC_XML.format(w=4, h=2, objects=""))
+    again = load_annotated(f"voc:{folder}")
+    assert again.class_names == ["ant", "cow"]
+    assert again.images.fingerprint != train.images.fingerprint
+
+
+def test_boxes_have_lists_of_their_own(voc_folder):
+    """The detection of VOC has many images without masks."""
+    folder, _ = voc_folder
+    with pytest.raises(ValueError, match="Main has none of the lists train"):
+        load_annotated(f"voc:{folder}")
+    (folder / "ImageSets/Main").mkdir()
+    (folder / "ImageSets/Main/train.txt").write_text("a\nb\n")
+    data = load_annotated(f"voc:{folder}")
+    assert photographs(data) == ["a", "b"] and data.read_mask is None
+    assert photographs(load_annotated(f"voc:{folder}", needs="masks")) == ["a"]
+    shutil.rmtree(folder / "SegmentationClass")
+    with pytest.raises(ValueError, match="has no masks: there is no folder SegmentationClass"):
+        load_annotated(f"voc:{folder}", needs="masks")
+
+
 def test_damaged_annotations_are_told(voc_folder):
     folder, _ = voc_folder
+    shutil.copytree(folder / "ImageSets/Segmentation", folder / "ImageSets/Main")
     (folder / "Annotations/a.xml").write_text("<annotation><object/></annotation>")
     with pytest.raises(ValueError, match=r"a\.xml cannot be read .it has no size/width"):
         load_annotated(f"voc:{folder}")
@@ -132,42 +202,97 @@ def test_voc_photographs():
         train.mask(0)
 
 
-def test_tfds_with_boxes(tmp_path):
+def store(folder, name, splits, **features):
+    """Makes a real TFDS dataset; each split is a list of its examples."""
     import tensorflow_datasets as tfds
 
-    features = tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-            "objects": tfds.features.Sequence(
-                {
-                    "bbox": tfds.features.BBoxFeature(),
-                    "label": tfds.features.ClassLabel(names=["cat", "dog"]),
-                    "is_difficult": np.bool_,
-                }
-            ),
-        }
+    image = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=name,
+        version="1.0.0",
+        features=tfds.features.FeaturesDict({"image": image, **features}),
+        split_datasets={split: list(enumerate(rows)) for split, rows in splits.items()},
+        data_dir=folder,
+        disable_shuffling=True,
     )
+
+
+def store_boxed(folder, name, **splits):
+    """Makes one with boxes; each split is a list of numbers, of images with a dog each or none."""
+    import tensorflow_datasets as tfds
+
     box = tfds.features.BBox(ymin=0.0, xmin=0.25, ymax=0.5, xmax=1.0)
     none = {"bbox": [], "label": [], "is_difficult": []}
     one = {"bbox": [box], "label": ["dog"], "is_difficult": [True]}
-    rows = [
-        {"image": np.full((4, 8, 3), value, np.uint8), "objects": found}
-        for value, found in enumerate((one, none))
-    ]
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name="boxed",
-        version="1.0.0",
-        features=features,
-        split_datasets={"train": list(enumerate(rows)), "test": list(enumerate(rows[:1]))},
-        data_dir=tmp_path,
-        disable_shuffling=True,
+
+    def row(value):
+        image = np.full((4, 8, 3), abs(value), np.uint8)
+        return {"image": image, "objects": one if value > 0 else none}
+
+    objects = tfds.features.Sequence(
+        {
+            "bbox": tfds.features.BBoxFeature(),
+            "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+            "is_difficult": np.bool_,
+        }
     )
+    rows = {split: [row(value) for value in values] for split, values in splits.items()}
+    store(folder, name, rows, objects=objects)
+
+
+def values_of(data):
+    return [int(data.images.image(index)[0, 0, 0]) for index in range(len(data))]
+
+
+def test_tfds_with_boxes(tmp_path):
+    store_boxed(tmp_path, "boxed", train=[7, -9], test=[1])
     data = load_annotated("tfds:boxed", data_dir=tmp_path)
-    by_value = {int(data.images.image(i)[0, 0, 0]): i for i in range(2)}
-    boxes, classes, hard = data.objects(by_value[0])
+    by_value = {value: index for index, value in enumerate(values_of(data))}
+    boxes, classes, hard = data.objects(by_value[7])
     np.testing.assert_allclose(boxes, [[0.25, 0, 1, 0.5]])
     assert (classes.tolist(), hard.tolist(), data.class_names) == ([1], [True], ["cat", "dog"])
-    assert not data.objects(by_value[1])[0].size and data.images.image(0).shape == (4, 8, 3)
+    assert not data.objects(by_value[9])[0].size and data.images.image(0).shape == (4, 8, 3)
+
+
+def test_tfds_is_trained_on_all_that_is_no_test(tmp_path):
+    """As voc/2007, whose test is annotated, and as voc/2012 and coco/2017, whose test is not."""
+    store_boxed(tmp_path, "open", train=[1, 2], validation=[3, -4], test=[-5, 6])
+    store_boxed(tmp_path, "hidden", train=[1, -2], validation=[3], test=[-5, -6])
+    store_boxed(tmp_path, "closed", train=[1], test=[-5])
+
+    for name, expected in (("open", [[1, 2, 3, 4], [5, 6]]), ("hidden", [[1, 2], [3]])):
+        loaded = [load_annotated(f"tfds:{name}", split, tmp_path) for split in ("train", "test")]
+        assert [sorted(values_of(data)) for data in loaded] == expected
+        for data in loaded if name == "open" else ():  # the boxes are those of the images
+            found = [data.objects(index)[0].size > 0 for index in range(len(data))]
+            assert found == [value in (1, 2, 3, 6) for value in values_of(data)]
+    assert values_of(load_annotated("tfds:closed", data_dir=tmp_path)) == [1]
+    with pytest.raises(ValueError, match="tfds:closed has no annotation in test, so nothing"):
+        load_annotated("tfds:closed", "test", tmp_path)
+    with pytest.raises(MissingSplit, match="no validation split here; it has train, "):
+        load_annotated("tfds:open", "validation", tmp_path)
+
+
+def test_tfds_with_masks_reads_them_where_they_lie(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setitem(tfds_annotated.MASKS, "masked", ("trimap", ("pet", "ground"), 1))
+    masks = np.random.default_rng(0).integers(1, 3, (3, 4, 8, 1), np.uint8)
+    rows = [
+        {"image": np.full((4, 8, 3), 9 * number, np.uint8), "trimap": mask}
+        for number, mask in enumerate(masks)
+    ]
+    trimap = tfds.features.Image(shape=(None, None, 1), encoding_format="png")
+    store(tmp_path, "masked", {"train": rows[:2], "test": rows[2:]}, trimap=trimap)
+    data = load_annotated("tfds:masked", data_dir=tmp_path, needs="masks")
+    by_graph = tf.data.Dataset.range(2).map(data.mask)
+    for value, mask in zip(values_of(data), by_graph.as_numpy_iterator(), strict=True):
+        np.testing.assert_array_equal(mask, masks[value // 9, ..., 0] - 1)
+    assert data.mask_names == ["pet", "ground"] and data.boxes is None
+    for file in tmp_path.rglob("*-train.tfrecord*"):
+        file.unlink()
+    with pytest.raises(tf.errors.NotFoundError):
+        data.mask(0)
 
 
 def test_unknown_names_and_missing_boxes_are_told():

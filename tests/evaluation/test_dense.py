@@ -14,6 +14,7 @@ from evaluation.average_precision import average_precision, mean_average_precisi
 from evaluation.dense import fine_tune, load_dense_subject, prepared, step_schedule
 from sassl_tf.datasets import annotated, scenes
 from sassl_tf.datasets.annotated import IGNORED
+from tests import commands
 from tests.evaluation.tiny import tiny_encoder
 from training.encoders import build_encoder
 
@@ -141,6 +142,18 @@ def test_the_side_is_a_multiple_of_32(subject):
         load_dense_subject(subject.encoder_path, "shapes", "masks", image_size=50)
 
 
+def test_splits_without_objects_or_of_other_classes_are_told(subject, monkeypatch):
+    """The AP would be 0, whatever the detector finds, or of other classes."""
+    bare = dataclasses.replace(subject.test, classes=np.full_like(subject.test.classes, -1))
+    given = {"train": subject.train, "test": bare}
+    monkeypatch.setattr(dense, "load_annotated", lambda spec, split, *rest: given[split])
+    with pytest.raises(ValueError, match="test split of shapes has no object in its 6 images"):
+        load_dense_subject(subject.encoder_path, "shapes", "boxes")
+    given["test"] = dataclasses.replace(subject.test, class_names=["x", "y"])
+    with pytest.raises(ValueError, match=r"splits of shapes have different class names.* and x, y"):
+        load_dense_subject(subject.encoder_path, "shapes", "boxes")
+
+
 class Oracle:
     """In the place of both models: it looks the images up among those of the test split."""
 
@@ -211,8 +224,14 @@ def test_fine_tuning_lowers_the_loss_and_trials_are_remembered(subject, tmp_path
     assert done == [0, 1] and result["miou"] == 0.5
     assert result["std"]["miou"] == pytest.approx(0.5 / 2**0.5)
     [file] = subject.workdir.glob("segment-shapes-*.json")
-    assert "mIoU 50.00% ± 35.36%" in dense.shown(result, {"miou": "mIoU"})
+    assert "mIoU 50.00% ± 35.36%" in dense.shown(result)
     assert json.loads(file.read_text())["values"] == {"miou": [0.25, 0.75]}
+    # The last seed alone, then one more from the first on: none but the new one is trained.
+    one = dataclasses.replace(settings, seed=1, trials=1)
+    assert dense.over_seeds(subject, one, trial)["values"] == {"miou": [0.75]}
+    three = dense.over_seeds(subject, dataclasses.replace(settings, trials=3), trial)
+    assert done == [0, 1, 2] and three["values"] == {"miou": [0.25, 0.75, 1.25]}
+    assert json.loads(file.read_text())["trials"] == 3
 
 
 def test_encoders_of_few_stages_and_datasets_without_masks_are_told(subject, tmp_path):
@@ -221,6 +240,13 @@ def test_encoders_of_few_stages_and_datasets_without_masks_are_told(subject, tmp
     few = dense.DenseSubject(tmp_path, tiny_encoder(), "shapes", None, None, tmp_path, 64)
     with pytest.raises(ValueError, match=r"has the levels P2, P3; .* need P2 to P5"):
         few.backbone(segment.Settings(), 0)
+
+
+def test_the_batch_of_features_is_no_flag():
+    """No features are extracted; the test images go through the model 16 at a time."""
+    flags = ["--encoder=x", "--dataset=shapes", "--extract_batch_size=4"]
+    done = commands.run("evaluation.segment", *flags)
+    assert done.returncode and "Unknown command line flag 'extract_batch_size'" in done.stderr
 
 
 @pytest.mark.slow

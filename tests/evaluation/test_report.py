@@ -63,6 +63,25 @@ def test_means_spreads_and_paired_differences(workdirs):
     assert halves[0]["mean"] == pytest.approx(26)
 
 
+def test_detection_is_compared_apart_from_random_weights(tmp_path):
+    """One encoder has a result of each; the names of the metrics are the field's."""
+    folders = []
+    for seed, values in enumerate([(0.10, 0.13, 0.02), (0.14, 0.15, 0.04)]):
+        for enabled in (False, True):
+            folder = write_run(tmp_path / f"{enabled}-{seed}", {}, seed=seed, enabled=enabled)
+            for evaluation, ap50 in (("detect", values[enabled]), ("detect_random", values[2])):
+                result = {"evaluation": evaluation, "dataset": "shapes", "ap50": ap50}
+                result |= {"settings": {"init": evaluation}, "versions": VERSIONS}
+                (folder / f"{evaluation}-shapes.json").write_text(json.dumps(result))
+            folders.append(folder)
+    text = write_report(folders, tmp_path / "report", "ap50")
+    assert text.startswith("# AP50 with and without style augmentation")
+    assert "| simclr | detect | shapes | SASSL | 14.00 ± 1.41 | 2 | +2.00 " in text
+    assert "| simclr | detect_random | shapes | SASSL | 3.00 ± 1.41 | 2 | +0.00 " in text
+    with pytest.raises(ValueError, match=r"Give another --metric: they have ap50\."):
+        write_report(folders, tmp_path / "report")
+
+
 def test_pairs_are_of_one_seed():
     expected = {"mean": 1.0, "low": None, "high": None, "pairs": 1}
     assert paired_difference({0: 5.0, 3: 9.0}, {0: 4.0, 1: 1.0}) == expected

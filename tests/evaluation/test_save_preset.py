@@ -4,19 +4,21 @@ import json
 
 import pytest
 
-from evaluation.save_preset import save_preset, without_folders
+from evaluation.save_preset import METHODS, card, save_preset
 from sassl_tf.checked import read_json
 from sassl_tf.presets import load_encoder
 from sassl_tf.representation.features import encoder_fingerprint
 from tests import commands
 from tests.evaluation.tiny import tiny_encoder
+from training import methods
 from training.configs import simclr
+from training.encoders import build_encoder
 from training.engine.workdir import open_workdir
 
 
 @pytest.fixture
 def workdir(tmp_path):
-    """As a pretraining and two evaluations leave it, one of them of an earlier encoder."""
+    """As a pretraining and three evaluations leave it, one of them of an earlier encoder."""
     config = simclr.get_config("smoke")
     config.dataset = "folder:/home/me/secret/photos"
     workdir = open_workdir(tmp_path / "run", config, {"images": 4000})
@@ -31,6 +33,11 @@ def workdir(tmp_path):
         content = {**result, "encoder_fingerprint": fingerprint}
         content["evaluation"] = {"now": "knn", "before": "few_shot_1"}[name]
         (workdir / f"{content['evaluation']}-pets.json").write_text(json.dumps(content))
+    del content["accuracy"]
+    content.update(evaluation="detect_random", dataset="voc:/home/me/secret/VOC2007", ap50=0.5)
+    content.update(ap=0.25, std={"ap50": 0.01, "ap": None}, settings={"init": "random"}, trials=2)
+    content["encoder_fingerprint"] = encoder_fingerprint(encoder)
+    (workdir / "detect_random-voc.json").write_text(json.dumps(content))
     return workdir
 
 
@@ -49,14 +56,16 @@ def test_the_preset_of_a_workdir(workdir, tmp_path):
     assert config["dataset"] == "folder:photos" and config["image_size"] == 32
     assert config["sassl"] == read_json(workdir / "config.json")["sassl"]
     assert metrics["training"] == {"step": 2, "loss": 3.25, "knn_accuracy": 50.0}
-    [result] = metrics["evaluations"]  # that of the earlier encoder is left out
+    found, result = metrics["evaluations"]  # that of the earlier encoder is left out
+    assert (found["ap50"], found["trials"], found["settings"]) == (0.5, 2, {"init": "random"})
     assert (result["dataset"], result["accuracy"]) == ("folder:pets", 0.8125)
     card = (output / "README.md").read_text()
     for told in (
         "license: apache-2.0",
         "SimCLR pretrained without labels on `folder:photos`",
         "to 6 features; it was trained on views of 32 px",
-        "| knn | folder:pets | 81.25% | 30 / 12 |",
+        "| knn | folder:pets | accuracy 81.25% | 30 / 12 |",
+        "| detect_random | voc:VOC2007 | AP50 50.00% ± 1.00%, AP 25.00% | 30 / 12 |",
         "| last loss | 3.25 |",
         "compact stylizer, styles default, p 0.8, α [0.1, 0.3], β [0.1, 0.3]",
     ):
@@ -66,10 +75,15 @@ def test_the_preset_of_a_workdir(workdir, tmp_path):
             assert "secret" not in file.read_text(), file
 
 
-def test_paths_are_cut_to_their_last_part():
-    config = {"a": "/x/y.npz", "b": ["tfds:imagenette/160px-v2", "folder:p"], "c": 1, "d": "s.m:f"}
-    expected = {**config, "a": "y.npz"}
-    assert without_folders(config) == expected
+def test_the_card_says_what_plain_keras_needs(tmp_path):
+    config, metrics = simclr.get_config("smoke").to_dict(), {"evaluations": [], "training": {}}
+    assert "loads `encoder.keras` without the package too" in card(
+        "a", tiny_encoder(), config, metrics, ""
+    )
+    transformer = build_encoder("vit_tiny16", image_size=16)
+    text = card("a", transformer, {**config, "method": "dino"}, metrics, "")
+    assert "loads `encoder.keras` too, after `import sassl_tf`." in text
+    assert " that DINO pretrained" in text and {*METHODS} == {*methods.METHODS}
 
 
 def test_an_encoder_without_a_workdir_is_told(tmp_path):

@@ -25,7 +25,6 @@ from evaluation.studies import records
 from evaluation.studies import report as reports
 from evaluation.studies.plan import make_plan, read_study
 from evaluation.studies.processes import Failed, Stopped, run_command
-from evaluation.studies.records import without_folders
 from evaluation.studies.report import time_left, verdict
 from evaluation.study import Study
 from sassl_tf import plot
@@ -150,13 +149,6 @@ def test_evaluations_by_name(tmp_path, monkeypatch):
     done = tests.commands.run("evaluation.evaluate", *flags)
     assert done.returncode == 1 and "first: done before" in done.stderr, done.stderr
     assert "near: accuracy 100.00 %" in done.stdout and "ten: " in done.stdout
-
-
-def test_paths_stay_out_of_records():
-    assert without_folders("folder:/home/me/pets/") == "folder:pets"
-    assert without_folders(["/a/b.npz", 1, {"x": "folder:c/d"}]) == ["b.npz", 1, {"x": "folder:d"}]
-    for kept in ("tfds:imagenet2012_subset/1pct", "shapes", "folder:pets", "hf://owner/name"):
-        assert without_folders(kept) == kept
 
 
 def test_the_report_shows_evaluations_without_folders():
