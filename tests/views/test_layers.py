@@ -118,7 +118,8 @@ def test_layers_under_one_seed_draw_independently():
         views.RandomSolarization(),
     ]
     draws = [layer.get_random_transformation((4000,), SEED) for layer in layers]
-    draws += [views.RandomResizedCrop(8, 8).get_random_transformation((4000, 40, 40, 3), SEED)]
+    boxes = tf.function(views.RandomResizedCrop(8, 8).get_random_transformation)  # a loop
+    draws += [boxes((4000, 40, 40, 3), SEED)]
     numbers = [
         np.concatenate([x.numpy().reshape(4000, -1) for x in one.values()], axis=1, dtype=float)
         for one in draws
