@@ -63,9 +63,6 @@ class Settings(EvaluationSettings):
         # A list, as results files have had it from the beginning.
         return {"test": list(self.test), "listings": [*self.listings().values()]}
 
-    def check(self) -> None:
-        self.listings()
-
 
 def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     """Trains the probe on the subject's train split and tests it on the other domains.

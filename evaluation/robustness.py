@@ -98,8 +98,6 @@ class Settings(EvaluationSettings):
     def check(self) -> None:
         if self.corrupted is None:
             package()
-        else:
-            self.listings()
 
 
 def sample(dataset: ImageDataset, count: int | None, seed: int = 0) -> ImageDataset:

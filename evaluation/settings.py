@@ -31,10 +31,10 @@ class EvaluationSettings:
         return self.name
 
     def check(self) -> None:
-        """Checks before an evaluation that all it needs beside the dataset is there.
+        """Checks before an evaluation what `listings` does not see.
 
         Raises:
-            UserError: images or files are missing.
+            UserError: images are damaged.
             PackageError: a package is missing.
         """
 
@@ -43,6 +43,9 @@ class EvaluationSettings:
 
         Other images under the same path have another `ImageDataset.listing`, and are another
         evaluation.
+
+        Raises:
+            UserError: they are missing.
         """
         return {}
 

@@ -76,12 +76,12 @@ class Settings(EvaluationSettings):
     )
 
     def check(self) -> None:
-        self.listings()
+        cue_conflict_images(self.cue_conflict)
 
     def listings(self) -> dict[str, str]:
-        images, _, _ = cue_conflict_images(self.cue_conflict)
+        files, _, _ = _named(self.cue_conflict)
         categories = json.dumps(_read_categories(self.categories), sort_keys=True)
-        return {"cue_conflict": images.listing, "categories": fingerprint_of(categories)}
+        return {"cue_conflict": _listing(files), "categories": fingerprint_of(categories)}
 
     def recorded(self, subject: Subject) -> dict[str, Any]:
         return {"listings": self.listings()}  # the same wherever the files lie
@@ -97,6 +97,12 @@ def cue_conflict_images(path: PathLike) -> tuple[ImageDataset, list[str], list[s
     Raises:
         ValueError: there is no such image, or some cannot be decoded.
     """
+    files, shapes, textures = _named(path)
+    return _dataset(pathlib.Path(path).expanduser(), files), shapes, textures
+
+
+def _named(path):
+    """Returns the files of the cue-conflict images, and their categories of shape and texture."""
     root = pathlib.Path(path).expanduser()
     files, shapes, textures = [], [], []
     for file in sorted(root.glob("*/*")):
@@ -110,7 +116,12 @@ def cue_conflict_images(path: PathLike) -> tuple[ImageDataset, list[str], list[s
             f"There are no cue-conflict images in {root}: expected files such as "
             "cat/cat4-truck2.png (rgeirhos/texture-vs-shape, stimuli)."
         )
-    return _dataset(root, files), shapes, textures
+    return files, shapes, textures
+
+
+def _listing(files):
+    names_sizes = [part for file in files for part in (file.name, file.stat().st_size)]
+    return fingerprint_of("cue conflict", *names_sizes)
 
 
 def _dataset(root, files):
@@ -122,14 +133,13 @@ def _dataset(root, files):
         )
     stats = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     held = [part for file, stat in zip(files, stats, strict=True) for part in (file.name, *stat)]
-    names_sizes = [part for f, stat in zip(files, stats, strict=True) for part in (f.name, stat[0])]
     return ImageDataset(
         name=f"cue conflict in {root}",
         split="test",
         class_names=[],
         labels=np.full(len(files), -1),
         fingerprint=fingerprint_of("cue conflict", *held),
-        listing=fingerprint_of("cue conflict", *names_sizes),
+        listing=_listing(files),
         read=lambda index: decode_image(tf.io.read_file(tf.gather(paths, index))),
         damaged=functools.partial(damaged_files, paths, np.array(stats, np.int64)),
     )

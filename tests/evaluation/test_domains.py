@@ -62,7 +62,7 @@ def test_a_line_of_a_study_and_other_images_at_the_same_place(photos):
 
 def test_bad_domains(photos):
     with pytest.raises(UserError, match="missing does not exist"):
-        Settings(test=(f"folder:{photos / 'missing'}",)).check()
+        Settings(test=(f"folder:{photos / 'missing'}",)).listings()
     plain = photos / "plain"
     shutil.copytree(photos / "photo" / "train" / "class0", plain)
     with pytest.raises(UserError, match="no class folders"):

@@ -128,7 +128,7 @@ def test_prepared_images_of_tfds_by_their_names(monkeypatch):
     with pytest.raises(UserError, match=r"1 classes of made.*[(]b[)]"):
         prepared("tfds:cifar10_corrupted", "fog", 1, ["a", "c"], None)
     with pytest.raises(UserError, match="expected tfds:NAME"):
-        Settings(corrupted="cifar10_corrupted").check()
+        Settings(corrupted="cifar10_corrupted").listings()
     del asked[:]
     line = "r=robustness on shapes --corrupted=tfds:cifar10_corrupted --severities=1,3"
     found = check_data(parse_evaluations([line]), "DIR")
