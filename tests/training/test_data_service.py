@@ -158,3 +158,29 @@ def test_a_run_by_helpers(service, small_run, tmp_path):
     os.kill(service.second.pid, signal.SIGTERM)
     assert service.second.wait(timeout=30) == 0
     assert "Stopped." in service.second.stdout.read()
+
+
+def endless(index):
+    """Returns a number after more work than a test waits for."""
+
+    def once_more(turn, square):
+        return turn + 1, tf.tanh(square @ square)
+
+    square = tf.random.stateless_normal((1000, 1000), [0, index])
+    return tf.while_loop(lambda turn, _: turn < 10_000, once_more, [0, square])[1][0, 0]
+
+
+@pytest.mark.slow
+def test_a_worker_stops_while_it_computes(tmp_path):
+    """TensorFlow's server would wait for the element that is under way."""
+    made = Service(tmp_path / "dispatcher")
+    try:
+        made.dispatcher()
+        worker = made.worker()
+        batches = iter(served(tf.data.Dataset.range(8).map(endless), made.address))
+        with pytest.raises(NoBatches, match="no batch for 10 seconds"):
+            next_within(batches, patience=10)
+        os.kill(worker.pid, signal.SIGTERM)
+        assert worker.wait(timeout=10) == 0
+    finally:
+        made.stop()
