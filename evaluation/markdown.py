@@ -11,18 +11,20 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def origin(commands: Iterable[str], results: Iterable[Mapping[str, Any]]) -> str:
-    """Returns the sections "Commands" and "Versions" of a report; what repeats is listed once.
+    """Returns the sections "Commands" and "Versions" of a report, without those that are empty.
 
     Args:
-        commands: the command lines, in their order.
-        results: the contents of results files, which name their versions.
+        commands: the command lines, in their order; one that repeats is listed once.
+        results: the contents of results files, which name their versions; likewise.
     """
-    versions = (
+    lines = list(dict.fromkeys(commands))
+    versions = dict.fromkeys(
         ", ".join(f"{name} {version}" for name, version in result["versions"].items())
         for result in results
     )
-    lines = [
-        *("## Commands", "", "```sh", *dict.fromkeys(commands), "```", ""),
-        *("## Versions", "", *dict.fromkeys(versions), ""),
-    ]
-    return "\n".join(lines)
+    sections = []
+    if lines:
+        sections += ["## Commands", "", "```sh", *lines, "```", ""]
+    if versions:
+        sections += ["## Versions", "", *versions, ""]
+    return "\n".join(sections)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from evaluation import markdown
 from evaluation.folders import without_folders
 from evaluation.report import CONFIDENCE, paired_difference
 from evaluation.studies.plan import Plan
@@ -149,29 +150,24 @@ def _markdown(
         f"{', '.join(map(str, plan.seeds))}. All numbers are of test images, in %.",
         "",
         "Std is the standard deviation over the seeds. Change is the mean of the differences "
-        f"between runs of one seed, with Student's {CONFIDENCE:.0%} confidence interval. Of "
-        f"{tested} such intervals, about {(1 - CONFIDENCE) * tested:.1f} exclude 0 by chance.",
+        f"between runs of one seed, with Student's {CONFIDENCE:.0%} confidence interval.",
     ]
+    if tested:
+        chance = (1 - CONFIDENCE) * tested
+        lines[-1] += f" Of {tested} such intervals, about {chance:.1f} exclude 0 by chance."
     lines += _told_apart(rows, plan.baseline)
+    lines += _overview(plan, rows)
     for evaluation in plan.evaluations:
         own = [row for row in rows if row["evaluation"] == evaluation.name]
         if own:
             line = evaluation.line.partition("=")[2]
             lines += ["", f"## {evaluation.name}", "", f"`{_short(line)}`: {_words(own[0])}.", ""]
-            lines += _table(own)
+            lines.append(_table(own))
     lines += _failures(failures)
     if not_part:
         listed = ", ".join(not_part)
         lines += ["", "## Not part of the study", "", f"Kept, and not counted: {listed}."]
-    versions = {
-        ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-        for record in records
-    }
-    if commands:
-        lines += ["", "## Commands", "", "```sh", *commands, "```"]
-    if versions:
-        lines += ["", "## Versions", "", *(f"- {text}" for text in sorted(versions))]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", markdown.origin(commands, records)])
 
 
 def _told_apart(rows: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
@@ -180,6 +176,24 @@ def _told_apart(rows: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
     found.sort(key=lambda row: -row["difference"]["mean"])
     lines = [f"- {row['arm']}, {row['evaluation']}: {_change(row['difference'])}" for row in found]
     return ["", f"## Told from {baseline}", "", *(lines or ["Nothing yet."])]
+
+
+def _overview(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a table of all changes, a row for each evaluation and a column for each arm."""
+    arms = [arm for arm in plan.arms if arm != plan.baseline]
+    changes = {(row["evaluation"], row["arm"]): row["difference"] for row in rows}
+
+    def cell(evaluation: str, arm: str) -> str:
+        change = changes.get((evaluation, arm))
+        if change is None:
+            return ""
+        mark = "**" if verdict(change) in (GAIN, LOSS) else ""
+        return f"{mark}{change['mean']:+.2f}{mark}"
+
+    names = [evaluation.name for evaluation in plan.evaluations]
+    cells = [[name, *(cell(name, arm) for arm in arms)] for name in names]
+    text = "Mean changes, in points. Bold: the interval excludes 0."
+    return ["", "## All changes", "", text, "", markdown.table(["", *arms], cells)]
 
 
 def _change(difference: Mapping[str, Any]) -> str:
@@ -197,21 +211,15 @@ def _short(line: str) -> str:
     return " ".join(f"{name}{equals}{without_folders(value)}" for name, equals, value in parts)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = ["| arm | mean ± std | seeds | change [95 %] | |", "|---|---|---|---|---|"]
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = []
     for row in rows:
         spread = "" if row["std"] is None else f" ± {row['std']:.2f}"
         change = row["difference"]
         shown = "" if change is None else _change(change)
-        cells = [
-            row["arm"],
-            f"{row['mean']:.2f}{spread}",
-            str(len(row["values"])),
-            shown,
-            verdict(change),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        mean = f"{row['mean']:.2f}{spread}"
+        cells.append([row["arm"], mean, len(row["values"]), shown, verdict(change)])
+    return markdown.table(["arm", "mean ± std", "seeds", f"change [{CONFIDENCE:.0%}]", ""], cells)
 
 
 def _failures(failures: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -225,6 +225,23 @@ def test_the_picture_shows_each_difference_with_its_interval():
     assert empty.get_title(loc="left") == "no pair yet"
 
 
+def test_the_overview_has_a_row_for_each_evaluation_and_a_column_for_each_arm():
+    plan = make_plan({**STUDY, "arms": [*STUDY["arms"], ("third", {"epochs": 0.25})]})
+    [name] = [evaluation.name for evaluation in plan.evaluations]
+    changes = {
+        "half": {"mean": 2.0, "low": 1.0, "high": 3.0},
+        "third": {"mean": -0.5, "low": -2.0, "high": 1.0},
+        "baseline": None,
+    }
+    rows = [
+        {"evaluation": name, "arm": arm, "difference": change} for arm, change in changes.items()
+    ]
+    table = reports._overview(plan, rows)[-1].splitlines()
+    assert table == ["|  | half | third |", "|---|---|---|", f"| {name} | **+2.00** | -0.50 |"]
+    one = [{**rows[0], "difference": {"mean": 2.0, "low": None, "high": None}}]  # of one pair
+    assert reports._overview(plan, one)[-1].splitlines()[-1] == f"| {name} | +2.00 |  |"
+
+
 @pytest.fixture
 def commands(monkeypatch):
     made_up = Commands()
