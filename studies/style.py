@@ -103,7 +103,6 @@ def get_study(variant="simclr"):
     }
     if short:
         study["changes"].update(SHORT)
-        study["seeds"] = FEWER_SEEDS
         study["evaluations"] = [line for line in EVALUATIONS if not line.startswith(SLOW)]
     if variant in ("moco", "byol", "long"):
         study["arms"] = [arm for arm in ARMS if not BEST or arm[0] in (BASELINE[0], *BEST)]
