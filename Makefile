@@ -1,8 +1,9 @@
 # Every target sets up what it needs: the first command in a fresh clone may be any of them.
 PYTHON ?= python3
-# Another TensorFlow than the pinned one, in an environment of its own: make test TENSORFLOW=2.20
+# Another TensorFlow than the pinned one: make test TENSORFLOW=2.20
 TENSORFLOW ?=
-VENV := .venv$(TENSORFLOW)
+# Each TensorFlow and each Python has an environment of its own.
+VENV := .venv$(TENSORFLOW)$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATASET ?= shapes
@@ -100,6 +101,8 @@ build/hub_module/saved_model.pb: $(READY)
 	$(BIN)/python -m tests.stylizers.hub_module build/hub_module
 
 $(READY): requirements.lock setup.py
+	@$(PYTHON) -c "import sys; sys.exit('The pinned versions need Python 3.11 or later, and \
+	$(PYTHON) is older: give PYTHON=python3.11.' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -r requirements.lock
@@ -108,7 +111,7 @@ $(READY): requirements.lock setup.py
 	$(BIN)/pip install --quiet --no-deps -e .
 	touch $(READY)
 
-# Pins what setup.py asks for, on the oldest Python that is tested.
+# Pins what setup.py asks for. The pinned versions need the Python that this runs on, or a later one.
 lock:
 	$(BIN)/pip-compile --quiet --extra=dev --strip-extras --allow-unsafe --no-emit-index-url \
 		--no-emit-trusted-host --no-header --no-emit-find-links --output-file=requirements.lock setup.py

@@ -3,9 +3,9 @@
     python -m benchmarks.compare --fresh=build/bench [--committed=benchmarks/results]
 
 Absolute times are a machine's own, so only ratios are compared, each of two things that one run
-timed in turn, and decibels. More is better in all of them. A ratio that fell by more than
-`--tolerance` is a regression, and the exit status is 1; machines that do other things drift by a
-fifth and more, so run it again before you believe it.
+timed in turn, and fidelity beyond that of the plain image. More is better in all of them. A ratio
+that fell by more than `--tolerance` is a regression, and the exit status is 1; machines that do
+other things drift by a fifth and more, so run it again before you believe it.
 """
 
 import json
@@ -19,6 +19,8 @@ from sassl_tf.errors import UserError
 _FRESH = flags.DEFINE_string("fresh", None, "Folder of the new results.", required=True)
 _COMMITTED = flags.DEFINE_string("committed", "benchmarks/results", "Folder of those to keep up.")
 _TOLERANCE = flags.DEFINE_float("tolerance", 0.25, "Share by which a ratio may fall.")
+
+PLAIN = "the plain image"  # the row of a stylizer that does nothing
 
 
 def of_views(report):
@@ -61,15 +63,20 @@ def of_stylizers(report):
         if row["stylizer"] != "mobile"
     }
     for found in report["fidelity"]:
-        for way, decibels in found["decibels"].items():
-            ratios[f"{way}, {found['size']} px: dB"] = decibels["mean"]
+        ways = {way: decibels["mean"] for way, decibels in found["decibels"].items()}
+        plain = ways.pop(PLAIN)
+        for way, decibels in ways.items():
+            ratios[f"{way}, {found['size']} px: dB beyond {PLAIN}"] = decibels - plain
     for found in report["texture"]:
-        for row in found["rows"]:
+        rows = found["rows"]
+        plain = {row["alpha"]: row["psnr"] for row in rows if row["stylizer"] == PLAIN}
+        for row in rows:
             if row["stylizer"] in ("compact, float32", "compact, bfloat16"):
                 name = f"{row['stylizer']}, {found['size']} px, α = {row['alpha']}"
                 ratios[f"{name}: 1 - style gap"] = 1 - row["style_gap"]
                 ratios[f"{name}: fine detail explained"] = row["detail_explained"]
-                ratios[f"{name}: dB of T's picture"] = row["psnr"]
+                beyond = row["psnr"] - plain[row["alpha"]]
+                ratios[f"{name}: dB of T's picture beyond {PLAIN}"] = beyond
     return ratios
 
 
@@ -111,15 +118,6 @@ def of_latency(report):
     return ratios
 
 
-def of_at_size(report):
-    """The first look at a dataset, and its load afterwards."""
-    return {
-        f"{row['dataset']}: first look/later load, seconds": row["first_look_seconds"]
-        / row["load_seconds"]
-        for row in report["rows"]
-    }
-
-
 RATIOS = {
     "views.json": of_views,
     "view_pipelines.json": of_view_pipelines,
@@ -129,7 +127,6 @@ RATIOS = {
     "evaluation.json": of_evaluation,
     "data_service.json": of_data_service,
     "latency.json": of_latency,
-    "at_size.json": of_at_size,
 }
 
 

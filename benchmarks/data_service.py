@@ -85,7 +85,7 @@ def batches_per_second(workers):
 
 
 def counted(policy, replaced):
-    """{"lost": , "twice": } of the elements of a service whose worker is killed half way."""
+    """{"lost": , "twice": } of a service's elements, whose worker is killed after a third."""
     with service() as (address, start_worker):
         first, _ = start_worker(), start_worker()
         numbers = tf.data.Dataset.range(_ELEMENTS.value).apply(testing.sleep(5000))

@@ -78,6 +78,8 @@ def sweep_rows(features, labels, solvers, budget):
 def _ours(features, labels, values):
     """Yields (l2, weights, bias), in the features' own coordinates."""
     for l2, classifier in regularization_path(features, labels, values):
+        if not classifier.converged:
+            warnings.warn(f"L2 {l2}", ConvergenceWarning, stacklevel=2)
         weights = classifier.model.coef_ / classifier.scale
         yield l2, weights, classifier.model.intercept_ - weights @ classifier.centre
 

@@ -150,7 +150,7 @@ def main(_):
             decibels = fidelity(layers(size, banks, stylizers), images)
             found.append({"size": size, "contents": len(images), "decibels": decibels})
             contents[size] = images
-            few = images[:TEXTURE_CONTENTS]
+            few = images[:: max(1, len(images) // TEXTURE_CONTENTS)][:TEXTURE_CONTENTS]
             rows = texture_rows(banks, stylizers, few)
             textures.append({"size": size, "contents": len(few), "rows": rows})
     if _PICTURE.value:

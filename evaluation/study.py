@@ -25,11 +25,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import tensorflow as tf
 from absl import flags
 
 from evaluation.evaluate import EVALUATIONS_FILE
 from evaluation.studies.plan import Plan, Run, make_plan, read_study
-from evaluation.studies.processes import Failed, run_command, shown
+from evaluation.studies.processes import Failed, Stopped, run_command, shown
 from evaluation.studies.records import (
     folder_of,
     make_record,
@@ -37,9 +38,9 @@ from evaluation.studies.records import (
     others,
     record_of,
     training_seconds,
-    valid_results,
 )
-from evaluation.studies.report import REPORT, time_left, write_report
+from evaluation.studies.report import REPORT, write_report
+from evaluation.studies.times import Times
 from sassl_tf.checked import Damaged, cached, read_json, write_json
 from sassl_tf.errors import UserError
 from sassl_tf.files import make_folder
@@ -48,7 +49,9 @@ from training.engine.lock import InUse, locked
 from training.engine.preemption import StopRequest, stop_requests
 from training.engine.workdir import CHECKPOINTS_FOLDER, CONFIG_FILE, local_workdir_path, writable
 from training.report.logs import say
+from training.report.progress import clock
 
+RESULTS = "results"
 FAILURES = "failures"
 LOCKS = "locks"
 IN_USE_SECONDS = 5.0  # between two looks at a workdir that another process uses
@@ -80,7 +83,7 @@ class Study:
                 f"The task is {task} of {tasks}; expected a number from 0 to tasks - 1."
             )
         self.plan, self.workdir = plan, local_workdir_path(workdir)
-        self.results = local_workdir_path(results) if results else self.workdir / "results"
+        self.results = local_workdir_path(results) if results else self.workdir / RESULTS
         self.task, self.tasks, self.remove_checkpoints = task, tasks, remove_checkpoints
 
     @property
@@ -147,33 +150,46 @@ class Study:
             f"--study={self.plan.file}",
             f"--workdir={self.workdir}",
         ]
+        if self.results != self.workdir / RESULTS:
+            command.append(f"--results={self.results}")
         commands = [shown(command)] if self.plan.file else []
         return write_report(self.plan, self.workdir, self.results, self.failures(), commands)
 
     def failures(self) -> dict[str, dict[str, Any]]:
-        """Returns {name of a run: {"stage", "reason"}} of the study's runs that failed last."""
-        found = {run.name: cached(read_json, self._failure_file(run)) for run in self.plan.runs}
+        """Returns {name of a run: {"stage", "reason"}} of the runs that failed and are not done."""
+        undone = [run for run in self.plan.runs if missing(run, self.plan, self.results)]
+        found = {run.name: cached(read_json, self._failure_file(run)) for run in undone}
         return {name: failure for name, failure in found.items() if failure}
 
     def summary(self) -> str:
         """Returns how much is done, and how long the rest takes."""
         plan, waiting = self.plan, self.waiting()
-        seconds: dict[str, list[float]] = {}
-        for run in plan.runs:
-            _, record = record_of(run, plan, self.results)
-            if record and len(valid_results(record, plan)) == len(plan.evaluations):
-                seconds.setdefault(run.arm, []).append(sum(record["seconds"].values()))
-        counts: dict[str, int] = {}
-        for run in waiting:
-            counts[run.arm] = counts.get(run.arm, 0) + 1
         lines = [
             f"{len(plan.runs)} runs ({len(plan.arms)} arms, {len(plan.seeds)} seeds), "
             f"{len(waiting)} of this task's {len(self.share)} to do: "
-            f"{time_left(seconds, counts) if waiting else 'nothing left'}."
+            f"{self._time_left(waiting) if waiting else 'nothing left'}."
         ]
         if not_part := others(plan, self.results):
             lines.append(f"Not part of the study, and kept: {', '.join(not_part)}.")
         return "\n".join(lines)
+
+    def _time_left(self, waiting: Sequence[Run]) -> str:
+        """Estimates how long some runs take, from the trainings and evaluations that are done."""
+        training, evaluation = Times(), Times()
+        for run in self.plan.runs:
+            _, record = record_of(run, self.plan, self.results)
+            if record:
+                training.add(run.arm, record["seconds"]["training"])
+            if record.get("evaluations"):
+                seconds = record["seconds"]["evaluation"] / len(record["evaluations"])
+                evaluation.add(run.arm, seconds)
+        for run in waiting:
+            _, trained = folder_of(run, self.plan, self.workdir)
+            training.wait(run.arm, 0 if trained else 1)
+            evaluation.wait(run.arm, len(missing(run, self.plan, self.results)))
+        left = [times.left() for times in (training, evaluation)]
+        known = [seconds for seconds in left if seconds is not None]
+        return f"about {clock(sum(known))}" if known == left else "unknown until a run is done"
 
     def _do(self, run: Run, stop: StopRequest) -> None:
         """Trains and evaluates a run, and writes its record or its failure."""
@@ -182,7 +198,7 @@ class Study:
             return  # another process has done it meanwhile
         folder, _ = folder_of(run, plan, self.workdir)
         log = folder.with_name(f"{folder.name}.log")
-        _wait_until_free(folder)
+        _wait_until_free(folder, stop)
         reason, stage, seconds = None, "", 0.0
         for arguments in self.commands(run):
             stage = "training" if arguments[1] == "training.pretrain" else "evaluation"
@@ -256,7 +272,7 @@ def _as_flag(value: Any) -> str:
     return repr(tuple(value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _wait_until_free(folder: pathlib.Path) -> None:
+def _wait_until_free(folder: pathlib.Path, stop: StopRequest) -> None:
     """Waits while a process of an earlier start, which was killed, still uses a run's folder."""
     told = False
     while folder.exists():
@@ -266,10 +282,15 @@ def _wait_until_free(folder: pathlib.Path) -> None:
             say(f"{folder} is in use by another process; waiting until it is done.")
             told = True
         time.sleep(IN_USE_SECONDS)
+        if stop.number is not None:
+            raise Stopped(stop.number)
 
 
 def main(_: list[str]) -> None:
     values = flags.FLAGS
+    # TensorFlow takes all memory of a GPU that it sees. It is for the runs, which are processes of
+    # their own.
+    tf.config.set_visible_devices([], "GPU")
     plan = make_plan(read_study(values.study), values.study)
     study = Study(
         plan,

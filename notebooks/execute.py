@@ -35,7 +35,7 @@ SMALL = {
         "WORKDIR": "{folder}/study",
     },
     "6_your_images": {
-        "IMAGES": "{folder}/photos",
+        "IMAGES": "{folder}/my photos",
         "LABELLED": "{folder}/labelled",
         "PRESET": "smoke",
         "EPOCHS": 2.0,
@@ -84,7 +84,7 @@ def small_copy(name, folder):
 
 
 def write_photos(folder):
-    """Writes `photos`, a few images without classes, and `labelled`, others in class folders.
+    """Writes `my photos`, a few images without classes, and `labelled`, others in class folders.
 
     They are photographs of Imagenette, where they are beside the project, and else made-up shapes.
     """
@@ -98,7 +98,7 @@ def write_photos(folder):
         else:
             chosen = np.flatnonzero(dataset.labels == kind)[: PHOTOS + 2 * LABELLED]
             some = [tf.io.encode_jpeg(dataset.image(i)).numpy() for i in chosen]
-        homes = ["photos"] * PHOTOS
+        homes = ["my photos"] * PHOTOS
         homes += [
             f"labelled/{split}/{place}" for split in ("train", "test") for _ in range(LABELLED)
         ]

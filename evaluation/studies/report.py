@@ -15,7 +15,6 @@ from evaluation.studies.plan import Plan
 from evaluation.studies.records import others, record_of, valid_results
 from sassl_tf import plot
 from sassl_tf.files import replacing
-from training.report.progress import clock
 
 REPORT = "report"  # .md, .json and .png
 GAIN, LOSS = "**gain**", "**loss**"  # intervals above 0 and below
@@ -227,17 +226,3 @@ def _failures(failures: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return []
     lines = ["", "## Failed", "", "The same command tries these again.", ""]
     return lines + [f"- {name}, {f['stage']}: {f['reason']}" for name, f in failures.items()]
-
-
-def time_left(seconds: Mapping[str, Sequence[float]], waiting: Mapping[str, int]) -> str:
-    """Estimates how long the runs that are left take, from those that are done.
-
-    Args:
-        seconds: {arm: how long each of its finished runs took}.
-        waiting: {arm: how many runs are left}.
-    """
-    every = [value for values in seconds.values() for value in values]
-    if not every:
-        return "unknown until the first run is done"
-    total = sum(count * float(np.mean(seconds.get(arm) or every)) for arm, count in waiting.items())
-    return f"about {clock(total)}"

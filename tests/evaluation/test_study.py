@@ -25,7 +25,8 @@ from evaluation.studies import records
 from evaluation.studies import report as reports
 from evaluation.studies.plan import make_plan, read_study
 from evaluation.studies.processes import Failed, Stopped, run_command
-from evaluation.studies.report import time_left, verdict
+from evaluation.studies.report import verdict
+from evaluation.studies.times import Times
 from evaluation.study import Study
 from sassl_tf import plot
 from sassl_tf.checked import read_json, write_json
@@ -157,13 +158,23 @@ def test_the_report_shows_evaluations_without_folders():
     assert reports._short(line) == short
 
 
-def test_verdicts_and_times():
+def test_verdicts():
     assert verdict({"low": 0.1, "high": 2.0}) == "**gain**"
     assert verdict({"low": -2.0, "high": -0.1}) == "**loss**"
     assert verdict({"low": -1.26, "high": 2.0}).endswith("more than +2.0 and less than -1.3")
+
+
+def test_times():
+    times = Times()
+    assert times.left() == 0
+    times.wait("a", 3)
+    assert times.left() is None
+    for seconds in (8.0, 12.0):
+        times.add("a", seconds)
+    times.wait("b", 1)
+    times.add("c", 40.0)
     # Three of arm a at 10 s each, one of b, which has none yet, at the mean of all.
-    assert time_left({"a": [8.0, 12.0]}, {"a": 3, "b": 1}) == "about 0:40"
-    assert "unknown" in time_left({}, {"a": 3})
+    assert times.left() == pytest.approx(30 + 20)
 
 
 class Commands:
@@ -335,6 +346,46 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(commands, tmp_path):
     commands.failing = None
     whole = commands.go(STUDY, tmp_path)
     assert not whole.failures() and commands.trained()[4:] == [("half", "0")]
+
+
+def test_a_failure_is_forgotten_when_the_run_is_done_without_it(commands, tmp_path):
+    """The evaluation that failed is no longer part of the study, or others have done the run."""
+    commands.go(STUDY, tmp_path)
+    commands.failing = ("evaluate", "half", "1")
+    more = changed(evaluations=[KNN, "one=few_shot_1 on folder:images"])
+    assert "half, seed 1" in commands.go(more, tmp_path).failures()
+    commands.failing = None
+    whole = commands.go(STUDY, tmp_path)
+    assert not whole.failures() and "## Failed" not in whole.report()
+
+
+def test_the_time_left_counts_no_training_that_is_done(commands, tmp_path):
+    commands.go(STUDY, tmp_path)
+    assert "nothing left" in Study(commands.plan, tmp_path).summary()
+    for file in (tmp_path / "results").glob("*/*.json"):
+        write_json(file, {**read_json(file), "seconds": {"training": 600.0, "evaluation": 10.0}})
+    more = make_plan(changed(evaluations=[KNN, "one=few_shot_1 on folder:images"]))
+    assert "about 0:40." in Study(more, tmp_path).summary()  # one of 10 s for each of four runs
+    shutil.rmtree(tmp_path / "runs" / "half")
+    assert "about 20:40." in Study(more, tmp_path).summary()
+    assert "unknown" in Study(more, tmp_path / "other").summary()
+
+
+def test_the_reports_command_names_the_folder_of_the_records(tmp_path):
+    (tmp_path / "study.py").write_text(f"def get_study():\n    return {STUDY!r}\n")
+    plan = make_plan(STUDY, f"{tmp_path / 'study.py'}")
+    given = Study(plan, tmp_path / "new", results=tmp_path / "records").report()
+    assert f"--workdir={tmp_path / 'new'} --results={tmp_path / 'records'}\n" in given
+    assert "--results" not in Study(plan, tmp_path / "new").report()
+
+
+def test_a_signal_ends_the_wait_for_a_folder_in_use(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "IN_USE_SECONDS", 0.01)
+    stop = StopRequest()
+    stop.number = signal.SIGTERM
+    with locked(tmp_path), pytest.raises(Stopped):
+        module._wait_until_free(tmp_path, stop)
+    module._wait_until_free(tmp_path, stop)  # nobody is there
 
 
 def test_results_of_another_evaluation_do_not_count_where_a_new_one_fails(commands, tmp_path):

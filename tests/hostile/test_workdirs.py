@@ -76,29 +76,50 @@ def test_a_run_that_fails_at_once_leaves_no_folder(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def _add_one(folder, turns):
+def _add_one(folder, count, turns):
     for _ in range(turns):
         while True:
             try:
                 with locked(folder):
-                    count = int((folder / "count").read_text())
-                    (folder / "count").write_text(str(count + 1))
+                    count.write_text(str(int(count.read_text()) + 1))
                 break
             except InUse:
                 time.sleep(0.0005)
 
 
-def test_no_two_at_a_time(tmp_path):
-    """Processes that take and leave a folder as fast as they can: none loses another's count."""
-    (tmp_path / "count").write_text("0")
+@pytest.mark.parametrize("made", [True, False])
+def test_no_two_at_a_time(tmp_path, made):
+    """Processes that take and leave a folder as fast as they can: none loses another's count.
+
+    A folder that is not there is made and removed every time.
+    """
+    count, folder = tmp_path / "count", tmp_path / "run"
+    count.write_text("0")
+    if made:
+        folder.mkdir()
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_add_one, args=(tmp_path, 100)) for _ in range(4)]
+    processes = [context.Process(target=_add_one, args=(folder, count, 100)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
-    assert (tmp_path / "count").read_text() == "400"
-    assert [file.name for file in tmp_path.iterdir()] == ["count"]
+    assert count.read_text() == "400"
+    assert [*tmp_path.glob("run/*")] == []
+
+
+def test_the_process_before_removes_the_folder_meanwhile(tmp_path, monkeypatch):
+    real_open, opened = os.open, []
+
+    def open_late(path, *arguments, **named):
+        if path == tmp_path / "run" / LOCK_FILE:
+            if not opened:
+                path.parent.rmdir()
+            opened.append(path)
+        return real_open(path, *arguments, **named)
+
+    monkeypatch.setattr("os.open", open_late)
+    with locked(tmp_path / "run"):
+        assert len(opened) == 2 and (tmp_path / "run" / LOCK_FILE).exists()
 
 
 def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys):

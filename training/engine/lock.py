@@ -51,9 +51,8 @@ def locked(folder: PathLike, wanted: bool = True) -> Iterator[None]:
         yield
         return
     new = not folder.exists()
+    path = folder / LOCK_FILE
     with writable(folder):
-        make_folder(folder)
-        path = folder / LOCK_FILE
         number = _locked_file(path)
     try:
         os.truncate(number, 0)
@@ -68,9 +67,13 @@ def locked(folder: PathLike, wanted: bool = True) -> Iterator[None]:
 
 
 def _locked_file(path):
-    """Opens and locks the file; returns its descriptor."""
+    """Makes, opens and locks the file and its folder; returns its descriptor."""
     while True:
-        number = os.open(path, os.O_RDWR | os.O_CREAT)
+        make_folder(path.parent)
+        try:
+            number = os.open(path, os.O_RDWR | os.O_CREAT)
+        except FileNotFoundError:
+            continue  # another process, which ends, has just removed the folder
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
