@@ -304,7 +304,7 @@ def test_numpy_numbers_are_numbers():
 @pytest.mark.parametrize(
     ("make", "precision", "stylize_size"),
     [
-        (SASSLAugmentation, "bfloat16", None),
+        pytest.param(SASSLAugmentation, "bfloat16", None, marks=pytest.mark.slow),
         (tiny_layer, "float32", None),
         (tiny_layer, "float32", 20),
         (tiny_layer, "bfloat16", 20),

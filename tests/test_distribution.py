@@ -12,11 +12,14 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 import sassl_tf
 from sassl_tf.drop_path import DropPath
 from tests.stylizers.hub_module import made_up_variables
+from tests.stylizers.tiny import tiny_stylizer
 
 if sys.argv[1] == "magenta":
     stylizer = sassl_tf.stylizer_from_variables(made_up_variables())
-else:
+elif sys.argv[1] == "compact":
     stylizer = sassl_tf.load_stylizer("compact")
+else:
+    stylizer = tiny_stylizer()
 x = np.random.default_rng(0).random((8, 48, 48, 3), np.float32)
 bank = sassl_tf.StyleBank.from_images(x[:5], stylizer)
 
@@ -72,7 +75,10 @@ print("passed")
 """
 
 
-@pytest.mark.parametrize("stylizer", ["compact", pytest.param("magenta", marks=pytest.mark.slow)])
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("compact", "magenta")]
+
+
+@pytest.mark.parametrize("stylizer", ["tiny", *LARGE])
 def test_two_devices(stylizer):
     done = commands.run_program(SCRIPT, stylizer)
     assert done.returncode == 0 and "passed" in done.stdout, done.stderr

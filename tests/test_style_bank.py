@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import sassl_tf
 from sassl_tf import StyleBank
+from tests.stylizers.tiny import tiny_stylizer
 
 
 @pytest.fixture(scope="module")
@@ -13,14 +14,12 @@ def stylizer():
     return sassl_tf.load_stylizer("compact")
 
 
-@pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(0).integers(0, 256, (5, 256, 256, 3), np.uint8)
-
-
-def test_every_source_gives_the_same_codes(stylizer, images, tmp_path):
+def test_every_source_gives_the_same_codes(tmp_path):
+    stylizer = tiny_stylizer()
+    images = np.random.default_rng(0).integers(0, 256, (5, 40, 40, 3), np.uint8)
     bank = StyleBank.from_images(images, stylizer, batch_size=2)
-    expected = stylizer.encode_style(images / np.float32(255)).numpy()
+    sized = tf.image.resize(images / np.float32(255), (16, 16), antialias=True)
+    expected = stylizer.encode_style(sized)
     np.testing.assert_allclose(bank.codes, expected, atol=1e-4)
     assert len(bank) == 5 and bank.fingerprint == stylizer.fingerprint
 
@@ -51,7 +50,8 @@ def test_any_size_is_fitted_without_squeezing(stylizer):
     wide = np.concatenate([np.zeros((64, 40, 3), np.uint8), centre, centre[:, :40]], axis=1)
     codes = StyleBank.from_images(wide[None], stylizer).codes
     expected = StyleBank.from_images(centre[None], stylizer).codes
-    assert np.corrcoef(codes[0], expected[0])[0, 1] > 0.98
+    # Resizing sees other pixels at the borders; a crop 40 px aside is further away than 0.06.
+    np.testing.assert_allclose(codes, expected, atol=0.02)
 
 
 def test_save_and_load(tmp_path):

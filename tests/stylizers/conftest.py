@@ -12,7 +12,6 @@ def made_up():
 
 
 @pytest.fixture(scope="session")
-def hub_folder(made_up, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hub_module")
-    save_hub_module(folder, made_up)
-    return folder
+def hub_folder(made_up, for_all_processes):
+    """The module's SavedModel, for reading only."""
+    return for_all_processes("hub_module", lambda folder: save_hub_module(folder, made_up))

@@ -77,7 +77,14 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
+    """For what nobody answers."""
     monkeypatch.setattr(hub, "PATIENCE", 1)
+
+
+@pytest.fixture
+def patience(monkeypatch):
+    """Less than what is slow takes in all, and far more than it takes between signs of life."""
+    monkeypatch.setattr(hub, "PATIENCE", 2)
 
 
 def send(request, body, kind=ARCHIVE, status=200, length=None):
@@ -101,7 +108,7 @@ def failure(handle, kind):
     start = time.monotonic()
     with pytest.raises(OSError) as error:
         hub.fetch(handle)
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
     assert type(error.value) is kind and error.value.__cause__ is not None
     message = str(error.value)
     assert message.startswith(f"Could not fetch {handle} to ") and message.endswith(hub.REMEDY)
@@ -162,14 +169,14 @@ def test_redirects_and_the_proxy_of_the_environment_are_followed(server, module,
     assert server.requested == [*asked, "http://storage.invalid/stored"]
 
 
-def test_a_slow_download_is_not_cut_off(server, module, impatient):
+def test_a_slow_download_is_not_cut_off(server, module, patience):
     body = archive(module)
 
     def answer(request):
         send(request, body[:-40], length=len(body))
-        for i in range(len(body) - 40, len(body), 10):
+        for i in range(len(body) - 40, len(body), 5):
             time.sleep(0.3)
-            request.wfile.write(body[i : i + 10])
+            request.wfile.write(body[i : i + 5])
 
     server.answer = answer
     assert (hub.fetch(server.url) / SHARD).read_bytes() == (module / SHARD).read_bytes()
@@ -341,14 +348,14 @@ def test_a_lock_file_left_behind(server, cache, impatient):
 
 
 @pytest.mark.parametrize("succeeds", [True, False])
-def test_another_process_is_waited_for(server, module, cache, impatient, succeeds):
+def test_another_process_is_waited_for(server, module, cache, patience, succeeds):
     folder = place(cache, server.url)
     lock, temporary = folder.with_suffix(".lock"), folder.with_suffix(".abcd.tmp")
     temporary.mkdir(parents=True)
     lock.write_text("somehost.1234.abcd")
 
     def download():
-        for size in range(12):
+        for size in range(24):
             (temporary / "growing").write_bytes(b"x" * size)
             time.sleep(0.1)
         shutil.rmtree(temporary)

@@ -85,7 +85,9 @@ def image_file(path, side):
     return tf.image.resize(tf.cast(pixels, tf.float32) / 255, (side, side), antialias=True)
 
 
-@pytest.mark.parametrize("name", ["compact", "magenta-mobile"])
+@pytest.mark.parametrize(
+    "name", ["compact", pytest.param("magenta-mobile", marks=pytest.mark.slow)]
+)
 def test_bfloat16_codes_are_near_where_the_first_layers_are_float32(
     name, magenta_folder, photographs
 ):

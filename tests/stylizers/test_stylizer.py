@@ -106,7 +106,8 @@ def in_a_dataset(function, x):
     return next(iter(dataset))
 
 
-@pytest.mark.parametrize("traced", [in_a_graph, in_a_dataset])
+# The function of a dataset is a graph, too.
+@pytest.mark.parametrize("traced", [pytest.param(in_a_graph, marks=pytest.mark.slow), in_a_dataset])
 def test_precision_may_be_chosen_first_inside_a_graph(compact, traced):
     x = images(2, 32, 32)
     stylizer = fresh_compact()  # its twin has not been made
