@@ -53,7 +53,7 @@ def test_a_warm_started_path_ends_where_cold_fits_end():
 
 @pytest.mark.parametrize(
     ("classes", "shots", "size"),
-    [(10, 40, 16), (100, 10, 16), pytest.param(1000, 5, 32, marks=pytest.mark.slow)],
+    [(10, 40, 16), (100, 5, 16), pytest.param(1000, 5, 32, marks=pytest.mark.slow)],
 )
 def test_the_sweep_and_the_fit_converge_with_any_number_of_classes(classes, shots, size):
     """As accurate as a fit whose gradient is as good as 0: to 0.1 points, 0.3 in a sweep."""

@@ -252,11 +252,23 @@ def test_a_flag_with_an_empty_value(flag, monkeypatch):
     [
         ("training.pretrain", "--workdir=", ["--config=training/configs/simclr.py:smoke"]),
         ("evaluation.transfer", "--datasets=", ["--encoder=x"]),
-        ("evaluation.transfer", "--protocols=", ["--encoder=x", "--datasets=shapes"]),
-        ("evaluation.style_map", "--datasets=", []),
-        ("evaluation.knn", "--workdir=", ["--encoder=x", "--dataset=shapes"]),
-        ("evaluation.alpha_beta_grid", "--images=", []),
-        ("training.build_style_bank", "--images=", ["--output=x.npz"]),
+        pytest.param(
+            "evaluation.transfer",
+            "--protocols=",
+            ["--encoder=x", "--datasets=shapes"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("evaluation.style_map", "--datasets=", [], marks=pytest.mark.slow),
+        pytest.param(
+            "evaluation.knn",
+            "--workdir=",
+            ["--encoder=x", "--dataset=shapes"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("evaluation.alpha_beta_grid", "--images=", [], marks=pytest.mark.slow),
+        pytest.param(
+            "training.build_style_bank", "--images=", ["--output=x.npz"], marks=pytest.mark.slow
+        ),
     ],
 )
 def test_binaries_refuse_flags_that_are_given_nothing(module, flag, others):

@@ -52,6 +52,18 @@ def test_constant_codes_in_a_graph_give_each_image_its_own_style(compact):
     np.testing.assert_allclose(graph(), compact.stylize(x, codes), atol=1e-5)
 
 
+def test_xla_compiles_both_networks(compact):
+    x = images(2, 24, 20)
+    codes = compact.encode_style(x)
+
+    @tf.function(jit_compile=True)
+    def compiled(images, codes):
+        return compact.encode_style(images), compact.stylize(images, codes)
+
+    for ours, expected in zip(compiled(x, codes), (codes, compact.stylize(x, codes)), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
 def test_style_norm_by_hand():
     layer = StyleNorm()
     x = np.random.default_rng(1).normal(2.0, 3.0, (2, 5, 7, 4)).astype(np.float32)

@@ -277,8 +277,8 @@ def test_the_distance_of_equal_and_opposite_directions():
     "make",
     [
         lambda: byol(total_steps=600),
-        lambda: moco(batch_norm_groups=4, queue_size=64),
-        simsiam,
+        pytest.param(lambda: moco(batch_norm_groups=4, queue_size=64), marks=pytest.mark.slow),
+        pytest.param(simsiam, marks=pytest.mark.slow),
     ],
 )
 def test_they_learn(make):
@@ -296,7 +296,12 @@ def test_they_learn(make):
 
 
 @pytest.mark.parametrize(
-    "make", [byol, lambda encoder: moco(encoder, batch_norm_groups=2), simsiam]
+    "make",
+    [
+        byol,
+        lambda encoder: moco(encoder, batch_norm_groups=2),
+        pytest.param(simsiam, marks=pytest.mark.slow),  # which has no state beside these
+    ],
 )
 def test_a_checkpoint_has_all_of_their_state(make, tmp_path):
     """Two steps, a checkpoint, two steps; and the last two again from the checkpoint."""

@@ -145,7 +145,8 @@ def test_the_papers_numbers_of_dino():
     assert of_resnet.views.local.crop_area == (0.05, 0.14)
 
 
-def test_the_papers_numbers_of_simsiam():
+def test_the_papers_numbers_of_simsiam(monkeypatch):
+    monkeypatch.setattr(assembly, "build_encoder", lambda **_: tiny_encoder())
     config = simsiam.get_config("imagenet")
     assert (config.batch_size, config.epochs, config.optimizer.learning_rate) == (512, 100, 0.05)
     assert (config.simsiam.hidden_dim, config.simsiam.projection_dim) == (512, 2048)

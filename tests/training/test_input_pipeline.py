@@ -11,6 +11,7 @@ from benchmarks import bucket
 from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.shapes import shapes
+from sassl_tf.views import crop_view, draw_view, finish_views
 from tests.datasets.record_files import encoded_images, example, write_shard
 from tests.stylizers.tiny import tiny_bank, tiny_stylizer
 from training.configs import dino
@@ -21,6 +22,7 @@ from training.input.pipeline import (
     shuffled_index,
     shuffled_window,
     view_batches,
+    views_of,
 )
 
 
@@ -66,12 +68,19 @@ def test_hosts_and_replicas_share_the_batches_of_one(dataset):
             np.testing.assert_array_equal(np.concatenate([p[name] for p in parts]), values)
 
 
-def test_views_made_on_the_device_are_those_of_the_host(dataset):
+@pytest.mark.parametrize(
+    "styles",
+    [(tiny_stylizer, tiny_bank), pytest.param((), marks=pytest.mark.slow)],
+    ids=["tiny", "compact"],
+)
+def test_views_made_on_the_device_are_those_of_the_host(dataset, styles):
     """SASSL included: the draws travel with the crops, and XLA compiles the rest."""
-    host = batches(dataset, augment=SASSLAugmentation(value_range=(0, 1), precision="float32"))
+    styles = [make() for make in styles]
+    options = {"value_range": (0, 1), "precision": "float32"}
+    host = batches(dataset, augment=SASSLAugmentation(*styles, **options))
     config = make_config()
     config.augment_on = "device"
-    augment = SASSLAugmentation(value_range=(0, 1), precision="float32", static_shapes=True)
+    augment = SASSLAugmentation(*styles, **options, static_shapes=True)
     finish = tf.function(
         lambda batch: finish_sides(batch, config, augment),
         jit_compile=True,
@@ -108,15 +117,22 @@ def multi_crop_config(local_crops):
 
 def test_small_crops_are_a_function_of_seed_and_position(dataset):
     """They change nothing about the large crops, nor do more of them about those before."""
-    three = list(view_batches(dataset, multi_crop_config(3)).take(2).as_numpy_iterator())[1]
-    two = next(view_batches(dataset, multi_crop_config(2), start_step=1).as_numpy_iterator())
-    assert two["local"].shape == (8, 2, 8, 8, 3)
-    np.testing.assert_array_equal(two["local"], three["local"][:, :2])
-    assert np.ptp(three["local"], axis=1).max() > 0.1  # three different crops
+    config = multi_crop_config(3)
+    three = list(view_batches(dataset, config).take(2).as_numpy_iterator())[1]
+    assert three["local"].shape == (8, 3, 8, 8, 3)
     none = next(view_batches(dataset, multi_crop_config(0), start_step=1).as_numpy_iterator())
     assert "local" not in none
     for side in ("left", "right"):
-        np.testing.assert_array_equal(two[side], none[side])
+        np.testing.assert_array_equal(three[side], none[side])
+    # Crop by crop, each from its own number alone: the image at position 8 + 5.
+    image, view = dataset.image(three["index"][5]), views_of(config)["local"]
+    high, low = tf.constant([0, 13], tf.int64)
+    seed = tf.random.fold_in(tf.random.fold_in([config.seed, 0], high), low)
+    draws = [draw_view(view, image.shape, tf.random.fold_in(seed, 2 + i)) for i in range(3)]
+    crops = tf.stack([crop_view(image, one, 8) for one in draws])
+    draws = tf.nest.map_structure(lambda *each: tf.stack(each), *draws)
+    expected = finish_views(crops, draws, view)
+    np.testing.assert_allclose(three["local"][5], expected, atol=1e-5)
 
 
 def test_small_crops_made_on_the_device_are_those_of_the_host(dataset):
@@ -229,7 +245,7 @@ def test_windows_are_read_alike_from_any_step_on_any_host(tmp_path):
 
 @pytest.mark.skipif(not bucket.can_be_compiled(), reason="needs the compiler g++")
 def test_reads_wait_together_and_windows_take_fewer(tmp_path):
-    """In a stand-in for a bucket whose reads take 20 ms; nothing here measures time."""
+    """In a stand-in for a bucket whose reads take a while; nothing here measures time."""
     bucket.mount(tmp_path, read_ms=20)
     (tmp_path / "b").mkdir()
     write_shard(tmp_path / "b" / "0", [example(image) for image in encoded_images(64)])
@@ -248,6 +264,7 @@ def test_reads_wait_together_and_windows_take_fewer(tmp_path):
     # A record takes two reads, of which the first asks for one byte; and so does a window.
     assert counted[1] >= 2 * 64 - 1 and counted[8] < counted[1] / 2
     fetched = tf.data.Dataset.range(64).map(dataset.fetch, num_parallel_calls=32)
+    bucket.mount(tmp_path, read_ms=100)  # long enough for all of them to begin
     assert len(list(fetched)) == 64 and bucket.most_at_once() > 8  # of two threads for operations
 
 

@@ -1,14 +1,14 @@
 """Mixed precision: float32 where it matters, and a loss that is scaled where it must be."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests import commands
-from tests.training.test_barlow_vicreg import barlow_twins
 from tests.training.test_byol_moco_simsiam import batch_normalized_encoder
-from tests.training.test_moco_v3 import moco_v3
 from tests.training.test_simclr import views
 from tests.training.test_xla import METHODS, MORE_METHODS
 from training.methods.descent import descend
@@ -23,31 +23,45 @@ def policy(request):
     keras.config.set_dtype_policy("float32")
 
 
-RATES = {barlow_twins: 0.01, moco_v3: 0.005}  # where 0.05 is too much for three steps
+def first_update(make):
+    """The loss before the first update of all weights, and that update as one vector.
 
-
-def losses(make, steps=3):
+    In mixed_float16 the first steps may be left out, until the loss is scaled by little enough.
+    """
     keras.utils.set_random_seed(0)
     method = make(batch_normalized_encoder())
-    method.compile(keras.optimizers.SGD(RATES.get(make, 0.05)))
+    method.compile(keras.optimizers.SGD(0.01))
     method.optimizer.build(method.trainable_variables)
     batch = {side: tf.constant(view) for side, view in views(8).items()}
-    found = [method.train_step(batch)["loss"] for _ in range(steps)]
-    assert all(loss.dtype == tf.float32 for loss in found)
+    before = weights = as_vector(method.trainable_variables)
+    for _ in range(3):
+        if np.array_equal(weights, before):
+            loss = method.train_step(batch)["loss"]
+            weights = as_vector(method.trainable_variables)
+    assert loss.dtype == tf.float32
     assert all(v.dtype in ("float32", "int32") for v in method.variables)
-    return np.array([float(loss) for loss in found])
+    return float(loss), weights - before
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
+def as_vector(variables):
+    return np.concatenate([np.ravel(variable) for variable in variables])
+
+
+in_float32 = functools.cache(first_update)
+# Of the update, as a share of its length: float16 has eight times the digits of bfloat16. Twice
+# what they are, and less than the half that gradients half as large would have.
+DIFFERENCES = {"mixed_bfloat16": 0.4, "mixed_float16": 0.04}
+
+
+@pytest.mark.parametrize("policy", DIFFERENCES, indirect=True)
 @pytest.mark.parametrize("make", [*METHODS, *MORE_METHODS])
 def test_mixed_precision_stays_close_to_float32(policy, make):
-    mixed = losses(make)
+    loss, update = first_update(make)
     keras.config.set_dtype_policy("float32")
-    exact = losses(make)
-    np.testing.assert_allclose(mixed[0], exact[0], rtol=0.02, atol=0.02)
-    assert np.isfinite(mixed).all() and np.sign(mixed[-1] - mixed[0]) == np.sign(
-        exact[-1] - exact[0]
-    )
+    expected_loss, expected = in_float32(make)
+    np.testing.assert_allclose(loss, expected_loss, rtol=0.02, atol=0.02)
+    difference = np.linalg.norm(update - expected) / np.linalg.norm(expected)
+    assert 0 < difference < DIFFERENCES[policy]
 
 
 class Line(keras.Model):

@@ -36,7 +36,14 @@ MORE_METHODS = [
 ]
 
 
-@pytest.mark.parametrize("make", [*METHODS, *MORE_METHODS])
+# SimCLR's loss over the batch, and MoCo's momentum encoder, groups and queue.
+COMPILED = [
+    make if make in (simclr, METHODS[2]) else pytest.param(make, marks=pytest.mark.slow)
+    for make in METHODS
+]
+
+
+@pytest.mark.parametrize("make", [*COMPILED, *MORE_METHODS])
 def test_the_compiled_step_agrees(make):
     plain_losses, plain = two_steps(make, jit_compile=False)
     losses, compiled = two_steps(make, jit_compile=True)
