@@ -15,6 +15,7 @@ IMAGES = np.random.default_rng(0).random((2, 64, 96, 3), np.float32)
 
 @pytest.fixture(scope="module")
 def encoder():
+    keras.utils.set_random_seed(0)
     return build_encoder("resnet10_slim", width=0.25)
 
 

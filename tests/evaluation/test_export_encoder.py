@@ -32,6 +32,7 @@ def with_statistics(encoder):
 def encoder(tmp_path_factory):
     """The path of a ResNet, and its features of images of another number and side."""
     folder = tmp_path_factory.mktemp("encoder")
+    keras.utils.set_random_seed(0)
     made = with_statistics(build_encoder("resnet6_slim", width=0.25))
     made.save(folder / "encoder.keras")
     (folder / "config.json").write_text(json.dumps({"image_size": 32}))

@@ -102,8 +102,9 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
 
 
 def test_every_protocol_of_the_list(run):
-    """Fine-tuning and the SGD probe shortened; the others as they are."""
+    """Fine-tuning and both probes shortened; the others as they are."""
     short = {
+        "linear_probe": {"l2_values": (0.1, 10.0), "trials": 2},
         "sgd_probe": {"recipe": "byol", "epochs": 1, "trials": 2},
         "finetune": {"steps": 3, "learning_rates": [0.1], "weight_decays": [0.0]},
     }
@@ -160,31 +161,33 @@ def test_each_dataset_and_the_encoder_are_loaded_once(run, monkeypatch):
     assert loaded == [run / "run", *2 * ["train", "test", "validation"]]
 
 
-@pytest.mark.parametrize("error", [TypeError, KeyError, AssertionError, ValueError, RuntimeError])
 @pytest.mark.parametrize("place", ["protocol", "dataset"])
-def test_mistakes_in_the_code_are_no_failures_of_a_dataset(run, monkeypatch, error, place):
-    def mistaken(*arguments, **options):
-        raise error("a mistake")
+def test_mistakes_in_the_code_are_no_failures_of_a_dataset(run, monkeypatch, place):
+    for error in (TypeError, KeyError, AssertionError, ValueError, RuntimeError):
 
-    if place == "dataset":
-        monkeypatch.setattr(subjects, "load_dataset", mistaken)
-    else:
-        monkeypatch.setattr(module, "protocol_of", lambda name: (mistaken, knn.Settings()))
-    with pytest.raises(error, match="a mistake"):
-        transfer(run / "run", targets_of(specs(run, "one")), ["knn"])
+        def mistaken(*arguments, error=error, **options):
+            raise error("a mistake")
+
+        if place == "dataset":
+            monkeypatch.setattr(subjects, "load_dataset", mistaken)
+        else:
+            monkeypatch.setattr(module, "protocol_of", lambda name: (mistaken, knn.Settings()))
+        with pytest.raises(error, match="a mistake"):
+            transfer(run / "run", targets_of(specs(run, "one")), ["knn"])
 
 
-@pytest.mark.parametrize("error", [UserError, OSError, MissingSplit, DamagedImages, MemoryError])
-def test_errors_of_data_are_failures_of_a_dataset(run, monkeypatch, error):
-    def failing(subject, settings):
-        raise error("bad data")
-
-    monkeypatch.setattr(module, "protocol_of", lambda name: (failing, knn.Settings()))
+def test_errors_of_data_are_failures_of_a_dataset(run, monkeypatch):
     targets = targets_of(specs(run, "one", "two"))
-    assert transfer(run / "run", targets, ["knn"]) == (
-        {},
-        {(target.name, "knn"): "bad data" for target in targets},
-    )
+    for error in (UserError, OSError, MissingSplit, DamagedImages, MemoryError):
+
+        def failing(subject, settings, error=error):
+            raise error("bad data")
+
+        monkeypatch.setattr(module, "protocol_of", lambda name: (failing, knn.Settings()))
+        assert transfer(run / "run", targets, ["knn"]) == (
+            {},
+            {(target.name, "knn"): "bad data" for target in targets},
+        )
 
 
 def test_the_table_has_each_targets_own_metrics():

@@ -34,6 +34,7 @@ from tests.training.three_steps import encoder
 from training.configs import simclr
 from training.conversion.source import Source
 from training.conversion.writers import write_shards
+from training.engine import loop
 from training.engine.checkpoints import Checkpoints
 from training.engine.loop import pretrain
 from training.engine.workdir import checkpoint_steps
@@ -259,8 +260,9 @@ def test_metrics_are_uploaded_now_and_then(store, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_whole_run_and_its_evaluation(store):
+def test_a_whole_run_and_its_evaluation(store, monkeypatch):
     """Images, workdir, results and features in the bucket; a second start continues."""
+    monkeypatch.setattr(loop, "set_numerics", lambda config: None)  # for all later tests
     images = encoded_images(48)
     for split, numbers in (("train", range(32)), ("test", range(32, 48))):
         contents = [example(images[number], number % 2) for number in numbers]

@@ -13,6 +13,7 @@ from sassl_tf.representation.features import extract_features
 from tests.datasets.test_folder import class_folders
 from tests.training.three_steps import encoder
 from training.configs import simclr
+from training.engine import loop
 from training.engine.loop import Run, pretrain
 from training.input.data_service import NoBatches
 
@@ -110,6 +111,7 @@ def test_errors_that_no_image_is_behind_stay_as_they_are(root):
 
 @pytest.mark.slow
 def test_the_same_command_continues_once_the_image_is_back(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "set_numerics", lambda config: None)  # for all later tests
     config = simclr.get_config("smoke")
     config.dataset, config.image_size, config.batch_size = f"folder:{root}", 16, 8
     config.epochs, config.checkpoint_every, config.sassl.enabled = 12.0, 1, False

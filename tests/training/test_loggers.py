@@ -39,15 +39,34 @@ def interrupted_run(workdir, name, kill=lambda: None):
     return json.loads((workdir / "loggers.json").read_text())[name]
 
 
-class StandIn(types.SimpleNamespace):
-    """In the place of each service's package and of what its functions return."""
+FUNCTIONS = {
+    "wandb": {"init", "define_metric", "log", "Image", "finish"},
+    "trackio": {"init", "log", "Image", "finish"},
+    "mlflow": {
+        "MlflowClient",
+        "get_experiment_by_name",
+        "create_experiment",
+        "create_run",
+        "update_run",
+        "log_batch",
+        "log_image",
+        "set_terminated",
+    },
+}
 
-    def __init__(self):
+
+class StandIn(types.SimpleNamespace):
+    """In the place of a service's package and of what its functions return.
+
+    It has the names in `FUNCTIONS` alone, which the package has.
+    """
+
+    def __init__(self, service):
         super().__init__()
-        self.calls, self.broken = [], False
+        self.service, self.calls, self.broken = service, [], False
 
     def __getattr__(self, name):
-        if name.startswith("__"):
+        if name not in FUNCTIONS[self.service]:
             raise AttributeError(name)
 
         def call(*args, **kwargs):
@@ -67,9 +86,8 @@ class MLflowStandIn(StandIn):
 
 @pytest.fixture
 def package(request, monkeypatch):
-    stand_in = MLflowStandIn() if request.param == "mlflow" else StandIn()
+    stand_in = (MLflowStandIn if request.param == "mlflow" else StandIn)(request.param)
     monkeypatch.setattr(loggers, "import_extra", lambda *_: stand_in)
-    stand_in.service = request.param
     return stand_in
 
 

@@ -51,9 +51,14 @@ def test_a_view_does_not_depend_on_its_batch():
     np.testing.assert_allclose(some, together.numpy()[rows], atol=1e-6)
 
 
-# Each recipe's law; the other sides differ in probabilities alone.
+# Each recipe's law; the other sides differ in probabilities alone, and BYOL's also solarizes.
 @pytest.mark.parametrize(
-    "config", [simclr_recipe().left, moco_v2_recipe().left, byol_recipe().right]
+    "config",
+    [
+        pytest.param(simclr_recipe().left, marks=pytest.mark.slow),
+        pytest.param(moco_v2_recipe().left, marks=pytest.mark.slow),
+        byol_recipe().right,
+    ],
 )
 def test_static_shapes_give_the_same_views_under_xla(config):
     """As an accelerator makes them, from the draws that the host would have used."""

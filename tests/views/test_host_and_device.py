@@ -29,7 +29,7 @@ def test_flip_is_numpy(dtype):
 
 @pytest.mark.parametrize(
     ("law", "kernel_size"),
-    [*((law, 3) for law in JITTER_LAWS), ("simclr", 1), ("byol", 4), ("torchvision", 9)],
+    list(zip(JITTER_LAWS, (1, 4, 9), strict=True)),
 )
 def test_distort_is_the_batched_operations(law, kernel_size):
     """One image at a time and all at once are two implementations, which check each other."""

@@ -58,7 +58,7 @@ def test_views_are_those_of_the_trainers():
     assert (plain["left"].numpy() != made["left"].numpy()).any()
 
 
-@pytest.mark.parametrize("recipe", ["moco_v2", "byol"])
+@pytest.mark.parametrize("recipe", [pytest.param("moco_v2", marks=pytest.mark.slow), "byol"])
 def test_float_images_of_other_ranges(recipe):
     images = random_images(3, 40, 48)
     unit = TwoViews(recipe, 16, value_range=(0, 1))(images, seed=SEED)
