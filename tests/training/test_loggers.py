@@ -92,8 +92,9 @@ def package(request, monkeypatch):
 
 
 @pytest.mark.parametrize("package", SERVICES, indirect=True)
-def test_a_run_that_goes_on_is_the_same_run_of_the_service(package, tmp_path):
+def test_a_run_that_goes_on_is_the_same_run_of_the_service(package, tmp_path, capsys):
     name = interrupted_run(tmp_path, package.service)
+    assert "failed" not in capsys.readouterr().err
     calls = package.calls
     if package.service == "wandb":
         begun = [kwargs for call, _, kwargs in calls if call == "init"]
