@@ -14,7 +14,8 @@ RUNS ?= runs
 setup: $(READY)
 
 # Two at a time: most of a test is one process that starts TensorFlow and traces graphs.
-PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --durations=25
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
+	--durations=25
 
 test: $(READY)
 	$(PYTEST)

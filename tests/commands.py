@@ -1,10 +1,13 @@
-"""Commands run to their end as a user runs them, without the seconds that each import would take.
+"""Commands as a user runs them, without the seconds that each import would take.
 
 A server process imports TensorFlow and the other large packages once. Each command is then a fork
-of it: a process of its own, with its own flags, streams and exit status. For signals, kills and
-streams that break off, start a real process.
+of it: a process of its own, with its own session, flags, streams and exit status. What happens
+while Python imports `training` (its lines of before, Ctrl-C in the first second) needs a real
+process.
 """
 
+import concurrent.futures
+import contextlib
 import functools
 import importlib
 import json
@@ -15,11 +18,24 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Their import uses nothing of TensorFlow, so that it starts its threads in the fork.
-PRELOADED = ("tensorflow", "keras", "keras_cv", "sklearn.linear_model", "scipy.stats", "matplotlib")
+PRELOADED = (
+    "tensorflow",
+    "keras",
+    "keras_cv",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "scipy.stats",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "absl.app",
+    "ml_collections.config_flags",
+    "tqdm.auto",
+)
 SECONDS = 300  # after which a command counts as hanging
 
 
@@ -33,16 +49,75 @@ def run_program(text, *arguments):
     return _run(["-c", text, *map(str, arguments)])
 
 
+def start(module, *flags, **environment):
+    """Starts `python -m module *flags`; returns a `Command` with both streams in its stdout.
+
+    Args:
+        module: name of the module.
+        *flags: its arguments.
+        **environment: variables in addition to those of this process.
+    """
+    words = ["-m", module, *map(str, flags)]
+    return Command(words, {**os.environ, **environment}, together=True)
+
+
 def _run(words):
-    with tempfile.TemporaryDirectory() as folder:
-        streams = [os.path.join(folder, name) for name in ("stdout", "stderr")]
-        request = {"words": words, "streams": streams, "environment": dict(os.environ)}
+    command = Command(words, dict(os.environ))
+    texts = command.communicate()
+    return subprocess.CompletedProcess(words, command.returncode, *texts)
+
+
+class Command:
+    """A command that was started. It has what `subprocess.Popen` has, as far as tests need it.
+
+    Its process leads a session of its own.
+    """
+
+    def __init__(self, words, environment, together=False):
+        self._folder = tempfile.TemporaryDirectory()
+        home = pathlib.Path(self._folder.name)
+        pipes = [home / name for name in ("stdout", *([] if together else ["stderr"]))]
+        for pipe in pipes:
+            os.mkfifo(pipe)
+        self._status = home / "status"
+        streams = [str(pipes[0]), str(pipes[-1])]
+        request = {"words": words, "environment": environment, "streams": streams}
         server = _server()
-        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.write(json.dumps({**request, "status": str(self._status)}) + "\n")
         server.stdin.flush()
-        code = int(server.stdout.readline())
-        texts = [pathlib.Path(stream).read_text() for stream in streams]
-    return subprocess.CompletedProcess(words, code, *texts)
+        self.pid = int(server.stdout.readline())
+        self._pipes = [open(pipe) for pipe in pipes]  # noqa: SIM115
+        self.stdout, self.returncode = self._pipes[0], None
+
+    def poll(self):
+        if self.returncode is None and self._status.exists():
+            self.returncode = int(self._status.read_text())
+        return self.returncode
+
+    def wait(self, timeout=SECONDS):
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(self.pid, timeout)
+            time.sleep(0.01)
+        return self.returncode
+
+    def communicate(self, timeout=SECONDS):
+        """Returns the texts of stdout and stderr, or of the one for both."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            texts = [*pool.map(lambda pipe: pipe.read(), self._pipes)]
+        self.wait(timeout)
+        return texts if len(texts) == 2 else (*texts, None)
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        if self.poll() is None:
+            self.send_signal(signal.SIGKILL)
 
 
 @functools.cache
@@ -57,19 +132,47 @@ def _serve():
     for name in PRELOADED:
         importlib.import_module(name)
     for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            _become(**json.loads(line))
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        reader, writer = os.pipe()
+        if not os.fork():
+            os.close(reader)
+            _watch(writer, **json.loads(line))
+        os.close(writer)
+        with open(reader) as told:
+            print(told.read(), flush=True)
+        _reap()
+
+
+def _reap():
+    """Clears away the watchers that have ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _watch(writer, status, **command):
+    """Starts a command, tells its process, and writes its exit status to a file."""
+    child = os.fork()
+    if not child:
+        os.close(writer)
+        _become(**command)
+    os.write(writer, str(child).encode())
+    os.close(writer)
+    _, ended = os.waitpid(child, 0)
+    beside = pathlib.Path(f"{status}.new")
+    with contextlib.suppress(FileNotFoundError):  # its test is over
+        beside.write_text(str(os.waitstatus_to_exitcode(ended)))
+        beside.rename(status)
+    os._exit(0)
 
 
 def _become(words, streams, environment):
     """Runs a command in place of this process, and ends with it."""
+    os.setsid()
     signal.alarm(SECONDS)
     for number, path in enumerate((os.devnull, *streams)):
-        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT
-        os.dup2(os.open(path, flags), number)
+        stream = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY)
+        os.dup2(stream, number)
+        os.close(stream)
     os.environ.clear()
     os.environ.update(environment)
     how, what, *arguments = words

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pathlib
+import shutil
 
 import pytest
 from hypothesis import settings
@@ -15,6 +16,28 @@ SMOKE = "--config=training/configs/simclr.py:smoke"
 settings.register_profile("fixed", derandomize=True)
 settings.load_profile("fixed")
 SHARED = pathlib.Path(os.environ.get("SASSL_SHARED", "../shared"))
+
+
+# The files that take longest, the longest first: two processes share the files, and one that comes
+# late leaves the other process idle at the end.
+LONGEST = (
+    "test_strategy.py",
+    "test_pretrain.py",
+    "test_input_pipeline.py",
+    "test_data_service.py",
+    "test_transfer.py",
+    "test_magenta.py",
+    "test_commands.py",
+    "test_terminals_and_disks.py",
+    "test_study.py",
+    "test_compact.py",
+    "test_backends.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def shared_path(relative):
@@ -56,6 +79,7 @@ def for_all_processes(tmp_path_factory):
             fcntl.flock(lock, fcntl.LOCK_EX)
             done = root / f"{name}.done"
             if not done.exists():
+                shutil.rmtree(root / name, ignore_errors=True)  # another process failed to make it
                 make(root / name)
                 done.touch()
         return root / name

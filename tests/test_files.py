@@ -1,12 +1,12 @@
 """Files are whole or not there, and nothing is left of what was killed."""
 
 import os
-import subprocess
-import sys
+import signal
 
 import pytest
 
 from sassl_tf.files import replacing
+from tests import commands
 
 
 def test_a_file_takes_the_place_of_the_old_one_at_the_end(tmp_path):
@@ -51,7 +51,7 @@ with replacing(sys.argv[1]) as beside:
 
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
     path = tmp_path / "a.txt"
-    subprocess.run([sys.executable, "-c", WRITER, str(path)])
+    assert commands.run_program(WRITER, path).returncode == -signal.SIGKILL
     assert len([*tmp_path.iterdir()]) == 1 and not path.exists()
     with replacing(path) as beside:
         # What is another file's, or a living process's, stays.

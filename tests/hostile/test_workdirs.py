@@ -4,43 +4,38 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from tests import commands
 from tests.training.test_checkpoints import restored, save
-from tests.training.test_pretrain import ROOT, start, wait
+from tests.training.test_pretrain import start, wait
 from training.configs import simclr
 from training.engine.lock import LOCK_FILE, InUse, locked
 from training.engine.workdir import checkpoint_steps, open_workdir
 from training.report.metrics import MetricsWriter, read_metrics
 
-HOLDER = """
-import sys, time
-from training.engine.lock import locked
-with locked(sys.argv[1]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+FORKS = multiprocessing.get_context("fork")
+
+
+def hold(folder, pipe):
+    with locked(folder):
+        pipe.send("held")
+        pipe.recv()
 
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that holds tmp_path / "run" until its stdin ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path / "run")],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "held\n"
+    """A process that holds tmp_path / "run" until `release` is called."""
+    ours, theirs = FORKS.Pipe()
+    process = FORKS.Process(target=hold, args=(tmp_path / "run", theirs))
+    process.start()
+    assert ours.recv() == "held"
+    process.release = lambda: ours.send("end")
     yield process
     process.kill()
-    process.communicate()
+    process.join()
 
 
 def test_a_second_process_is_told_who_holds_the_workdir(tmp_path, holder):
@@ -54,14 +49,15 @@ def test_a_second_process_is_told_who_holds_the_workdir(tmp_path, holder):
     assert done.returncode == 1 and f"in use by process {holder.pid}" in done.stderr
     assert "Traceback" not in done.stderr
     assert [file.name for file in (tmp_path / "run").iterdir()] == [LOCK_FILE]
-    holder.communicate("", timeout=60)
+    holder.release()
+    holder.join(60)
     with locked(tmp_path / "run"):
         assert str(os.getpid()) in (tmp_path / "run" / LOCK_FILE).read_text()
 
 
 def test_what_a_kill_leaves_locks_nothing(tmp_path, holder):
     holder.kill()
-    holder.wait()
+    holder.join()
     assert (tmp_path / "run" / LOCK_FILE).exists()
     with locked(tmp_path / "run"):
         with pytest.raises(InUse, match=f"process {os.getpid()} on"), locked(tmp_path / "run"):
@@ -97,12 +93,12 @@ def test_no_two_at_a_time(tmp_path, made):
     count.write_text("0")
     if made:
         folder.mkdir()
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_add_one, args=(folder, count, 100)) for _ in range(4)]
+    processes = [FORKS.Process(target=_add_one, args=(folder, count, 100)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
+        assert process.exitcode == 0
     assert count.read_text() == "400"
     assert [*tmp_path.glob("run/*")] == []
 

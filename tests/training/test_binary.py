@@ -72,31 +72,20 @@ def test_what_a_command_shows_of_an_error(
     assert capsys.readouterr().err == expected_lines
 
 
-def test_ctrl_c_ends_with_a_line(tmp_path):
-    program = "import signal, time\nfrom training.command import binary\n"
-    program += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    program += "def main(_):\n    print('begun', flush=True)\n    time.sleep(60)\n"
-    program += "binary.run(main, continues=True)\n"
-    run = subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert run.stdout.readline() == "begun\n"
-    run.send_signal(signal.SIGINT)
-    _, told = run.communicate(timeout=60)
-    assert run.returncode == 130
-    assert told.endswith("\nInterrupted. The same command continues.\n")
-
-
 @pytest.fixture
 def sigint():
     """Python's own handler, which a test suite in the background may lack."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield signal.default_int_handler
     signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_with_a_line(monkeypatch, capsys, sigint):
+    monkeypatch.setattr(binary.flags, "FLAGS", mock.MagicMock(verbosity=0))
+    with pytest.raises(SystemExit) as ended:
+        binary._main(lambda _: os.kill(os.getpid(), signal.SIGINT), True, False, ["program"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "\nInterrupted. The same command continues.\n"
 
 
 def test_a_second_ctrl_c_does_not_wait(sigint):

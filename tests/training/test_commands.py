@@ -5,10 +5,14 @@ import pytest
 from PIL import Image
 
 import sassl_tf
+from evaluation.demo import demo_configs, table
+from sassl_tf.checked import read_json
 from sassl_tf.style_bank import StyleBank
 from tests.commands import run
 from tests.evaluation.tiny import write_class_folders
+from tests.stylizers.tiny import tiny_stylizer
 from training.build_style_bank import build_style_bank
+from training.configs.simclr import get_config
 
 
 def test_build_style_bank(tmp_path):
@@ -26,7 +30,7 @@ def test_build_style_bank(tmp_path):
 
 def test_an_interrupted_style_bank_continues(tmp_path, monkeypatch):
     """Broken off between two parts, it encodes only what is left, with the same result."""
-    stylizer = sassl_tf.load_stylizer("compact")
+    stylizer = tiny_stylizer()
     dataset = sassl_tf.load_dataset("shapes").subset(np.arange(10))
     expected = StyleBank.from_images(dataset, stylizer).codes
     encoded = []
@@ -61,6 +65,26 @@ def test_convert_stylizer(tmp_path):
     assert done.returncode != 0 and ".safetensors" in done.stderr
 
 
+def test_the_demos_two_runs_differ_in_their_style_alone(tmp_path):
+    write_class_folders(tmp_path, train=20)
+    configs = demo_configs(f"folder:{tmp_path}", None, "demo")
+    without, with_sassl = (config.to_dict() for config in configs.values())
+    assert [without.pop("style"), with_sassl.pop("style")] == ["none", "sassl"]
+    assert without == with_sassl
+    # It sees as many images as on 4,000, and has batches of no more than there are.
+    assert without["epochs"] * 60 == pytest.approx(get_config("demo").epochs * 4000)
+    assert without["batch_size"] == 60
+    rows = [{"kNN": 30.0}, {"kNN": 28.75}]
+    assert table(dict(zip(configs, rows, strict=True))).splitlines() == [
+        "|  | kNN |",
+        "|---|---|",
+        "| SimCLR | 30.0 % |",
+        "| SimCLR + SASSL | 28.8 % |",
+        "| change | -1.2 |",
+    ]
+
+
+@pytest.mark.slow
 def test_demo(tmp_path):
     write_class_folders(tmp_path / "images", train=20)
     flags = [f"--dataset=folder:{tmp_path / 'images'}", f"--workdir={tmp_path / 'runs'}"]
@@ -74,6 +98,8 @@ def test_demo(tmp_path):
     (picture,) = tmp_path.glob("runs/*/demo.png")
     with Image.open(picture) as page:
         assert min(page.size) > 800
+    for folder, style in (("baseline", "none"), ("sassl", "sassl")):
+        assert read_json(picture.parent / folder / "config.json")["style"] == style
 
 
 def test_the_demo_says_at_once_that_it_needs_labels(tmp_path):

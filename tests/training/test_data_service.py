@@ -4,8 +4,6 @@ import os
 import pathlib
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -39,21 +37,19 @@ class Service:
         self.address = f"localhost:{self.port}"
 
     def start(self, *flags):
-        command = [sys.executable, "-m", "training.data_worker", "--allow_remote"]
-        command += map(str, flags)
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        process = commands.start("training.data_worker", "--allow_remote", *flags)
         self.processes.append(process)
         return process
 
     def dispatcher(self):
         flags = (f"--port={self.port}", f"--work_dir={self.work_dir}")
         started = self.start("--role=dispatcher", *flags)
-        assert "Dispatcher at" in started.stdout.readline()
+        assert any("Dispatcher at" in line for line in started.stdout)
         return started
 
     def worker(self, port=0):
         started = self.start("--role=worker", f"--dispatcher={self.address}", f"--port={port}")
-        assert "Worker of" in started.stdout.readline()
+        assert any("Worker of" in line for line in started.stdout)
         return started
 
     def stop(self):
@@ -88,8 +84,8 @@ def pipeline():
 
 @pytest.fixture(scope="module")
 def local(pipeline):
-    """{indices of the images: batch} of the first steps, fifty epochs of six."""
-    return {tuple(b["index"]): b for b in pipeline.take(300).as_numpy_iterator()}
+    """{indices of the images: batch} of the first steps, six an epoch."""
+    return {tuple(b["index"]): b for b in pipeline.take(400).as_numpy_iterator()}
 
 
 def assert_of_the_local_pipeline(batches, local):
@@ -152,6 +148,7 @@ def test_a_run_by_helpers(service, small_run, tmp_path):
     """Pretraining with its views made elsewhere, and SIGTERM to a helper."""
     _, flags = small_run
     own = [f"--workdir={tmp_path / 'run'}", f"--data_service={service.address}"]
+    own.append("--config.epochs=2")  # the last of two flags counts
     done = commands.run("training.pretrain", SMOKE, *flags, *own)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "encoder.keras").is_file()
