@@ -35,7 +35,7 @@ demo: $(READY)
 # The site, into build/site, and every code block of README and docs.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
-	$(PYTEST) -m docs
+	$(PYTEST) --dist=worksteal -m docs
 
 # Whether the web's pages that the docs point to are there; needs a network.
 links: $(READY)
