@@ -11,7 +11,7 @@ from unittest import mock
 
 from absl import app, flags
 
-import evaluation.evaluate
+import evaluation.evaluate  # noqa: F401
 import training.engine.loop  # noqa: F401
 
 
