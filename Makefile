@@ -74,7 +74,8 @@ bench: $(READY)
 	$(BENCH).pretraining --images=$(IMAGES)/train --case=simclr/resnet18/96/64 --turns=2 \
 		--output=$(FRESH)/pretraining.json
 	$(BENCH).stylizers $(STYLIZERS) --contents=64 --repeats=3 --output=$(FRESH)/stylizers.json
-	$(BENCH).evaluation --images=$(IMAGES) --solver=lbfgs --repeats=3 --output=$(FRESH)/evaluation.json
+	$(BENCH).l2_sweep --solver=lbfgs --output=$(FRESH)/l2_sweep.json
+	$(BENCH).extraction --images=$(IMAGES) --repeats=3 --output=$(FRESH)/extraction.json
 	$(BENCH).data_service --workers=1 --workers=4 --batches=20 --elements=90 \
 		--output=$(FRESH)/data_service.json
 	$(BENCH).latency --images=1024 --seconds=2 --output=$(FRESH)/latency.json
@@ -93,7 +94,8 @@ bench-all: $(READY) $(HUB)/saved_model.pb
 	$(BENCH).domains --mobile=$(SHARED)/magenta --styles=$(STYLES) --contents=textures=$(STYLES)/textures \
 		--contents=paintings=$(STYLES)/paintings_modern --contents=retina=$(SHARED)/data/fundus128 \
 		--contents=photographs=$(IMAGES)/val --output=$(RESULTS)/domains.json
-	$(BENCH).evaluation --images=$(IMAGES) --output=$(RESULTS)/evaluation.json
+	$(BENCH).l2_sweep --output=$(RESULTS)/l2_sweep.json
+	$(BENCH).extraction --images=$(IMAGES) --output=$(RESULTS)/extraction.json
 	$(BENCH).data_service --output=$(RESULTS)/data_service.json
 	$(BENCH).latency --output=$(RESULTS)/latency.json
 	$(BENCH).at_size --output=$(RESULTS)/at_size.json

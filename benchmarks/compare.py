@@ -80,12 +80,16 @@ def of_stylizers(report):
     return ratios
 
 
-def of_evaluation(report):
+def of_l2_sweep(report):
     seconds = {row["solver"]: row["seconds"] for row in report["sweep"]}
-    ratios = {"L2 sweep: scikit-learn's lbfgs/ours, seconds": seconds["lbfgs"] / seconds["ours"]}
-    for row in report["extraction"]:
-        ratios[f"extraction/ready batches: {row['encoder']}, {row['size']} px"] = row["ratio"]
-    return ratios
+    return {"L2 sweep: scikit-learn's lbfgs/ours, seconds": seconds["lbfgs"] / seconds["ours"]}
+
+
+def of_extraction(report):
+    return {
+        f"extraction/ready batches: {row['encoder']}, {row['size']} px": row["ratio"]
+        for row in report["extraction"]
+    }
 
 
 def of_data_service(report):
@@ -124,7 +128,8 @@ RATIOS = {
     "pretraining.json": of_pretraining,
     "stylizers.json": of_stylizers,
     "domains.json": of_domains,
-    "evaluation.json": of_evaluation,
+    "l2_sweep.json": of_l2_sweep,
+    "extraction.json": of_extraction,
     "data_service.json": of_data_service,
     "latency.json": of_latency,
 }
