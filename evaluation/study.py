@@ -187,9 +187,10 @@ class Study:
             _, trained = folder_of(run, self.plan, self.workdir)
             training.wait(run.arm, 0 if trained else 1)
             evaluation.wait(run.arm, len(missing(run, self.plan, self.results)))
-        left = [times.left() for times in (training, evaluation)]
-        known = [seconds for seconds in left if seconds is not None]
-        return f"about {clock(sum(known))}" if known == left else "unknown until a run is done"
+        trainings, evaluations = training.left(), evaluation.left()
+        if trainings is None or evaluations is None:
+            return "unknown until a run is done"
+        return f"about {clock(trainings + evaluations)}"
 
     def _do(self, run: Run, stop: StopRequest) -> None:
         """Trains and evaluates a run, and writes its record or its failure."""

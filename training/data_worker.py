@@ -100,7 +100,7 @@ def main(_: list[str]) -> None:
     stop: list[int] = []  # a lock, as threading.Event has, can hang in a handler
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: stop.append(number))
-    if values.role == "dispatcher":
+    if values.role == "dispatcher":  # a server serves as long as it is held
         server = start_dispatcher(values.port, values.work_dir)
         print(f"Dispatcher at {server.target.removeprefix('grpc://')}", flush=True)
     else:
