@@ -14,6 +14,7 @@ from absl import app, flags
 from benchmarks.timing import machine, seconds_in_turn, write_report
 from sassl_tf import views
 from sassl_tf.views import host
+from sassl_tf.views.draws import draw_crop, draw_operations
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
 _SIZES = flags.DEFINE_multi_integer("size", [96, 224], "Sides of the views, in pixels.")
@@ -49,7 +50,7 @@ def our_operations(images, size):
 
     def only(name):
         """`distort` with one operation, on every image."""
-        others = {key: tf.fill([batch], key == name) for key in DISTORTIONS}
+        others = {key: tf.fill([batch], key == name) for key in ("flip", *DISTORTIONS)}
         return lambda: host.distort(images, draws | others, view.jitter_law, size // 10)
 
     def crop_all():
@@ -59,8 +60,9 @@ def our_operations(images, size):
         return tf.map_fn(crop, (larger, draws["crop"]), fn_output_signature=tf.float32)
 
     def draw_all():
-        specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), draws)
-        return tf.map_fn(draw, seeds, fn_output_signature=specs)
+        crop = {"crop": tf.TensorSpec([4], tf.int32)}
+        crops = tf.map_fn(lambda one: draw_crop(view, shape, one), seeds, fn_output_signature=crop)
+        return crops | draw_operations(view, seeds)
 
     return {
         "draws of a view": draw_all,

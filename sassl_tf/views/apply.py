@@ -61,12 +61,15 @@ def finish_views(
     """
     operations = device if static_shapes else host
     position = view.sassl if augment is not None else "none"
-    images = operations.flip_and_rescale(images, draws["flip"])
     if position == "before_jitter":
+        images = operations.flip_and_rescale(images, draws["flip"])
         images = _stylized(images, draws["sassl"], augment)
+        draws = {**draws, "flip": tf.zeros_like(draws["flip"])}  # they are flipped now
     if view.distorted:
         kernel_size = images.shape[1] // BLUR_KERNEL_DIVISOR
         images = operations.distort(images, draws, view.jitter_law, kernel_size)
+    else:
+        images = operations.flip_and_rescale(images, draws["flip"])
     if position == "after_all":
         images = _stylized(images, draws["sassl"], augment)
     return images

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from sassl_tf.typing import Array
 
+_REACH = 6.0  # in sigmas; a tap that lies beyond is less than 2e-8 of the middle one
+
 
 def gaussian_blur(images: Array, sigma: Array, kernel_size: int | tf.Tensor) -> tf.Tensor:
     """Blurs each image with its own sigma; beyond the border lies black.
@@ -44,14 +46,18 @@ def blur_planes(
     radius = kernel_size // 2
     taps = _taps(sigma[None], radius)[:, 0]
     image = tf.reshape(planes, [3, *sides])
+    first = radius - tf.cast(tf.math.ceil(_REACH * sigma), tf.int32)
     for axis in (1, 2):
-        image = _convolved(image, taps, radius, axis)
+        image = _convolved(image, taps, radius, axis, first)
     return tf.reshape(tf.minimum(image, 1.0), planes.shape)
 
 
-def _convolved(image: tf.Tensor, taps: tf.Tensor, radius: int, axis: int) -> tf.Tensor:
+def _convolved(
+    image: tf.Tensor, taps: tf.Tensor, radius: int, axis: int, first: tf.Tensor
+) -> tf.Tensor:
     """Convolves along one axis with a symmetric kernel, by sums of shifted images.
 
+    The taps before `first`, and those that mirror them, are too small to count.
     Two pairs of taps at a time are what XLA makes the fastest loop of; with more its sums are no
     longer vectorised.
     """
@@ -66,6 +72,7 @@ def _convolved(image: tf.Tensor, taps: tf.Tensor, radius: int, axis: int) -> tf.
     def two_pairs(tap: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tap + 2, total + pair(tap) + pair(tap + 1)
 
-    loop = (lambda tap, _: tap < radius - 1), two_pairs, (0, taps[radius] * image)
+    start = tf.maximum(first // 2 * 2, 0)
+    loop = (lambda tap, _: tap < radius - 1), two_pairs, (start, taps[radius] * image)
     total = tf.while_loop(*loop, maximum_iterations=radius // 2)[1]
     return total + pair(radius - 1) if radius % 2 else total

@@ -148,12 +148,11 @@ def _value_and_chroma(planes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _hue_of(planes: tf.Tensor, value: tf.Tensor, chroma: tf.Tensor) -> tf.Tensor:
     """Returns the hue in sixths of a turn, from red, in [-1, 5]; 0 for greys."""
     red, green, blue = tf.split(planes, 3, axis=1)
-    from_red, from_green, from_blue = (
-        tf.math.divide_no_nan(difference, chroma)
-        for difference in (green - blue, blue - red, red - green)
-    )
-    not_red = _select(tf.equal(value, green), 2.0 + from_green, 4.0 + from_blue)
-    return _select(tf.equal(value, red), from_red, not_red)
+    is_red, is_green = tf.equal(value, red), tf.equal(value, green)
+    difference = _select(is_red, green - blue, _select(is_green, blue - red, red - green))
+    zeros = tf.zeros_like(value)
+    offset = _select(is_red, zeros, _select(is_green, zeros + 2.0, zeros + 4.0))
+    return offset + tf.math.divide_no_nan(difference, chroma)
 
 
 JITTER_LAWS: dict[str, tuple[Operation, ...]] = {

@@ -9,6 +9,7 @@ from sassl_tf.typing import Array
 
 _WHOLE_IMAGE = np.array([[[0, 0, 1, 1]]], np.float32)  # the object of which the crop must hold some
 _CROP_ATTEMPTS = 10  # torchvision's
+_FEW_PIXELS = 8  # of a crop, for each of the result
 
 
 Box = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
@@ -128,7 +129,18 @@ def crop_and_resize(image: Array, box: Array, size: int | tuple[int, int]) -> tf
     top, left, height, width = tf.unstack(box, num=4)
     sides = (size, size) if isinstance(size, int) else size
     crop = tf.slice(image, [top, left, 0], [height, width, 3])
-    resized = tf.image.resize(crop, sides, tf.image.ResizeMethod.BICUBIC)
     if image.dtype == tf.uint8:
-        return tf.saturate_cast(tf.round(resized), tf.uint8)
-    return tf.clip_by_value(resized, 0.0, 1.0)
+        # Bicubic interpolation of floats takes two thirds of the time of that of bytes. Of a crop
+        # that is much larger than the result, it reads few pixels, and the cast would read all.
+        few = height * width <= _FEW_PIXELS * sides[0] * sides[1]
+        resized = tf.cond(
+            few, lambda: _bicubic(tf.cast(crop, tf.float32), sides), lambda: _bicubic(crop, sides)
+        )
+        # The kernels of these three are the fastest: tf.saturate_cast clips by two.
+        clipped = tf.raw_ops.ClipByValue(t=resized, clip_value_min=0.0, clip_value_max=255.0)
+        return tf.cast(tf.round(clipped), tf.uint8)
+    return tf.clip_by_value(_bicubic(crop, sides), 0.0, 1.0)
+
+
+def _bicubic(image: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
+    return tf.image.resize(image, sides, tf.image.ResizeMethod.BICUBIC)

@@ -37,18 +37,19 @@ def flip_and_rescale(images: Array, flips: Array) -> tf.Tensor:
 
 
 def distort(images: Array, draws: dict[str, tf.Tensor], law: str, kernel_size: int) -> tf.Tensor:
-    """Computes what follows SASSL in a view: jitter, grayscale, blur and solarization.
+    """Computes all operations of a view but the crop and SASSL.
 
     Args:
-        images: float32 [B, H, W, 3] in [0, 1].
-        draws: those of `draw_view` with a leading B. "jitter", "grayscale", "blur" and "solarize"
-            select the images that pass through each operation.
+        images: uint8, or float in [0, 1], [B, H, W, 3].
+        draws: those of `draw_view` with a leading B. "flip", "jitter", "grayscale", "blur" and
+            "solarize" select the images that pass through each operation.
         law: of the jitter.
         kernel_size: of the blur, in pixels.
 
     Returns:
         float32 [B, H, W, 3] in [0, 1].
     """
+    images = flip_and_rescale(images, draws["flip"])
     order, hue = draws["order"], draws["hue"]
     factors = draws["brightness"], draws["contrast"], draws["saturation"]
     images = choose(draws["jitter"], color_jitter(images, order, *factors, hue, law), images)

@@ -60,12 +60,15 @@ def random_jitter(batch, seed=0):
     return order, *factors, rng.uniform(-0.5, 0.5, batch).astype(np.float32)
 
 
+OPERATIONS = ("flip", "jitter", "grayscale", "blur", "solarize")
+
+
 def random_distortions(batch, seed=0):
     names = ("order", "brightness", "contrast", "saturation", "hue")
     rng = np.random.default_rng(seed)
-    chosen = rng.random((4, batch)) < 0.5
+    chosen = rng.random((5, batch)) < 0.5
     return {
         **dict(zip(names, random_jitter(batch, seed), strict=True)),
-        **dict(zip(("jitter", "grayscale", "blur", "solarize"), chosen, strict=True)),
+        **dict(zip(OPERATIONS, chosen, strict=True)),
         "sigma": rng.uniform(0.1, 2.0, batch).astype(np.float32),
     }

@@ -1,5 +1,7 @@
 """The draws of a view: what they depend on, and how they are distributed."""
 
+import zlib
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -11,6 +13,7 @@ from sassl_tf.views import (
     draw_view,
     simclr_recipe,
 )
+from sassl_tf.views.draws import draw_operations
 from tests.views.helpers import (
     SHAPE,
     FakeAugment,
@@ -27,6 +30,41 @@ def test_draws_depend_on_the_seed_alone():
     assert_nests_equal(take(all_draws, slice(5, 9)), draw_many(config, 4, FakeAugment(), first=5))
     alone = draw_view(config, SHAPE, tf.constant([3, 7]), FakeAugment())
     assert_nests_equal(take(all_draws, 7), tf.nest.map_structure(lambda t: t.numpy(), alone))
+
+
+def test_each_operation_draws_from_a_seed_that_is_folded_by_its_name():
+    """The draws are those of plain tf.random, number by number: the seed is [3, 5]."""
+    draws = draw_view(View(hue=0.1), SHAPE, tf.constant([3, 5]))
+
+    def uniforms(name, count):
+        folded = tf.random.fold_in(tf.constant([3, 5]), zlib.crc32(name.encode()) % 2**31)
+        return tf.random.stateless_uniform([count], folded).numpy()
+
+    apply, brightness, contrast, saturation, hue, *places = uniforms("jitter", 9)
+    factors = [0.2 + 1.6 * uniform for uniform in (brightness, contrast, saturation)]
+    drawn = [draws[name] for name in ("brightness", "contrast", "saturation")]
+    np.testing.assert_allclose(drawn, factors, rtol=1e-6)
+    np.testing.assert_allclose(draws["hue"], -0.1 + 0.2 * hue, atol=1e-7)
+    np.testing.assert_array_equal(draws["order"], np.argsort(places))
+    assert draws["jitter"] == (apply < 0.8)
+    assert draws["flip"] == (uniforms("flip", 1)[0] < 0.5)
+    assert draws["grayscale"] == (uniforms("grayscale", 1)[0] < 0.2)
+    apply, sigma = uniforms("blur", 2)
+    assert draws["blur"] == (apply < 0.5)
+    np.testing.assert_allclose(draws["sigma"], 0.1 + 1.9 * sigma, rtol=1e-6)
+
+
+def test_a_batch_of_seeds_draws_what_each_of_them_does():
+    """To the bit, though XLA draws them; and with as many leading axes as the seeds have."""
+    view, seeds = View(solarize_probability=0.3), tf.constant([[1, 2], [-5, 2**30], [7, 0], [8, 9]])
+    alone = [draw_view(view, SHAPE, seed) for seed in seeds]
+    expected = {name: np.stack([draws[name] for draws in alone]) for name in alone[0]}
+    del expected["crop"]
+    assert_nests_equal(draw_operations(view, seeds), expected)
+    square = draw_operations(view, tf.reshape(seeds, [2, 2, 2]))
+    assert_nests_equal(
+        square, {name: array.reshape(2, 2, *array.shape[1:]) for name, array in expected.items()}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from sassl_tf.views import (
 )
 from sassl_tf.views.colour import JITTER_LAWS
 from tests.views.helpers import (
+    OPERATIONS,
     random_distortions,
     random_images,
     random_jitter,
@@ -29,11 +30,14 @@ def test_flip_is_numpy(dtype):
 
 @pytest.mark.parametrize(
     ("law", "kernel_size"),
-    list(zip(JITTER_LAWS, (1, 4, 9), strict=True)),
+    list(zip(JITTER_LAWS, (1, 20, 23), strict=True)),
 )
-def test_distort_is_the_batched_operations(law, kernel_size):
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_distort_is_the_batched_operations(law, kernel_size, dtype):
     """One image at a time and all at once are two implementations, which check each other."""
     images, draws = random_images(12), random_distortions(12)
+    if dtype == np.uint8:
+        images = np.uint8(images * 255)
     expected = device.distort(images, draws, law, kernel_size)
     result = host.distort(images, draws, law, kernel_size)
     np.testing.assert_allclose(result, expected, atol=1e-5)
@@ -41,7 +45,7 @@ def test_distort_is_the_batched_operations(law, kernel_size):
 
 def test_distort_leaves_what_drew_nothing():
     images, draws = random_images(4), random_distortions(4)
-    for name in ("jitter", "grayscale", "blur", "solarize"):
+    for name in OPERATIONS:
         draws[name] = np.zeros(4, bool)
     np.testing.assert_array_equal(host.distort(images, draws, "simclr", 3), images)
 

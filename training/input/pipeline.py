@@ -19,8 +19,9 @@ from ml_collections import ConfigDict
 from sassl_tf.datasets import ImageDataset
 from sassl_tf.datasets.dataset import READS_IN_FLIGHT
 from sassl_tf.errors import UserError
-from sassl_tf.views import View, crop_view, draw_view, finish_views
+from sassl_tf.views import View, crop_view, finish_views
 from sassl_tf.views.apply import finish_local_views, stacked
+from sassl_tf.views.draws import draw_crop, draw_operations
 from training.input.data_service import served
 from training.input.placement import placement
 from training.input.strength import ranges_at
@@ -90,7 +91,8 @@ def index_in_epoch(place: tf.Tensor, epoch: tf.Tensor, count: int, seed: int) ->
     """
     # The cipher wants keys that differ in many bits, and (seed, epoch) differ in few.
     pair = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
-    key = tf.random.stateless_uniform([3], pair, None, None, tf.uint32, alg="philox")
+    # By Philox, as all draws on processors. Naming it would cost a dozen operations an image.
+    key = tf.random.stateless_uniform([3], pair, None, None, tf.uint32)
     # A bijection of 0 ... max_index, computed for one index at a time.
     return tf.raw_ops.RandomIndexShuffle(
         index=place, seed=key, max_index=tf.constant(count - 1, tf.int64), rounds=_ROUNDS
@@ -175,12 +177,21 @@ def view_batches(
 
     # Nothing here needs AutoGraph, which would take seconds to read all that is called.
     @tf.autograph.experimental.do_not_convert
-    def fetch(place):
-        # The host's images come one after the other; its part of a batch lies among the others'.
-        position = place // part * chunk + number * part + place % part
-        if window == 1:
-            _, index = shuffled_index(position, count, epoch_length, config.seed)
-            return position, index, dataset.fetch(index)
+    def order(at):
+        """Returns what is read for a chunk. The host's part of it lies among the others'."""
+        positions = at * chunk + number * part + tf.range(0, part, window, dtype=tf.int64)
+        if window > 1:
+            return tf.data.Dataset.from_tensor_slices(positions)
+        epoch, places = positions[0] // epoch_length, positions % epoch_length
+        indices = index_in_epoch(places, epoch, count, config.seed)
+        return tf.data.Dataset.from_tensor_slices((positions, indices))
+
+    @tf.autograph.experimental.do_not_convert
+    def fetch(position, index):
+        return position, index, dataset.fetch(index)
+
+    @tf.autograph.experimental.do_not_convert
+    def fetch_window(position):
         indices = shuffled_window(position, count, epoch_length, config.seed, window)
         positions = position + tf.range(window, dtype=tf.int64)
         return positions, indices, dataset.fetch_run(indices)
@@ -195,8 +206,8 @@ def view_batches(
 
         def crop(view, side, salt):
             view_seed = tf.random.fold_in(seed, salt)
-            draws = draw_view(view, tf.shape(image), view_seed, augment, ranges)
-            return {"image": crop_view(image, draws, side), "draws": draws}
+            draws = draw_crop(view, tf.shape(image), view_seed, augment, ranges)
+            return {"image": crop_view(image, draws, side), "draws": draws, "seed": view_seed}
 
         element = {side: crop(views[side], size, salt) for salt, side in enumerate(SIDES)}
         if LOCAL in views:
@@ -205,18 +216,28 @@ def view_batches(
         return {"index": index, "label": dataset.label(index), **element}
 
     @tf.autograph.experimental.do_not_convert
+    def draw(element):
+        for name, view in views.items():
+            seeds = element[name].pop("seed")
+            element[name]["draws"] |= draw_operations(view, seeds)
+        return element
+
+    @tf.autograph.experimental.do_not_convert
     def finish(element):
         return finish_sides(element, config, augment)
 
     # The source is numbers of batches, so that a data service deals out whole ones.
     chunks = tf.data.Dataset.range(start_step * config.accumulate, tf.int64.max)
-    places = chunks.flat_map(lambda at: tf.data.Dataset.range(at * part, (at + 1) * part, window))
+    ordered = chunks.flat_map(order)
     # Reading waits and decoding computes, so each has a parallelism of its own.
-    fetched = places.map(fetch, num_parallel_calls=reads, deterministic=True)
+    reading = {"num_parallel_calls": reads, "deterministic": True}
     if window > 1:
-        fetched = fetched.unbatch()
+        fetched = ordered.map(fetch_window, **reading).unbatch()
+    else:
+        fetched = ordered.map(fetch, **reading)
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
     batches = fetched.map(load, **parallel).batch(replica_batch_size or part, drop_remainder=True)
+    batches = batches.map(draw, **parallel)
     batches = placement(config).in_pipeline(batches, finish)
     return batches.prefetch(tf.data.AUTOTUNE)
 
