@@ -9,7 +9,7 @@ SHAPE = (40, 50, 3)
 
 
 class FakeAugment:
-    """Adds a drawn offset; the two methods of the SASSL layer that views use."""
+    """Adds a drawn offset, within [0, 1]; the two methods of the SASSL layer that views use."""
 
     value_range = (0, 1)
 
@@ -17,7 +17,7 @@ class FakeAugment:
         return {"offset": tf.random.stateless_uniform(shape, seed)}
 
     def transform_images(self, images, transformation):
-        return images + transformation["offset"][:, None, None, None]
+        return tf.minimum(images + transformation["offset"][:, None, None, None], 1.0)
 
 
 def nothing(**overrides):
