@@ -44,9 +44,10 @@ def draw_view(
         "brightness", "contrast", "saturation", "hue" and "sigma", float32. Where the view is
         stylized and `augment` is given, "sassl" is what `augment` draws for one image.
     """
-    counts = _counts(view)
-    seeds = (_named(_folded(seed), operation) for operation in counts)
-    uniforms = [_uniforms(own, count) for own, count in zip(seeds, counts.values(), strict=True)]
+    uniforms = [
+        tf.random.stateless_uniform([count], named_seed(seed, operation))
+        for operation, count in _counts(view).items()
+    ]
     return {**draw_crop(view, image_shape, seed, augment, ranges), **_by_name(view, uniforms)}
 
 
@@ -99,20 +100,8 @@ def around_one(strength: float) -> tuple[float, float]:
 
 
 def named_seed(seed: Array, name: str) -> tf.Tensor:
-    """Returns an int32 [2] seed that is independent of those of all other names.
-
-    It is `tf.random.fold_in` of the seed and the name's checksum.
-    """
-    return _named(_folded(seed), name)
-
-
-def _folded(seed: Array) -> tf.Tensor:
-    """Returns the part of `tf.random.fold_in` that does not depend on what is folded in."""
-    return tf.random.stateless_uniform([], seed, None, None, tf.int32)
-
-
-def _named(folded: tf.Tensor, name: str) -> tf.Tensor:
-    return tf.stack([folded, _salt(name)])
+    """Returns an int32 [2] seed that is independent of those of all other names."""
+    return tf.random.experimental.stateless_fold_in(seed, _salt(name))
 
 
 def _salt(name: str) -> int:
@@ -155,18 +144,9 @@ def _by_name(view: View, uniforms: list[tf.Tensor]) -> dict[str, tf.Tensor]:
     return draws
 
 
-def _uniforms(seed: tf.Tensor, count: int) -> tf.Tensor:
-    """Draws as tf.random.stateless_uniform does, without its products and sums: each operation of
-    TensorFlow costs some microseconds, and these run for every view of every image."""
-    key, counter, algorithm = tf.raw_ops.StatelessRandomGetKeyCounterAlg(seed=seed)
-    return tf.raw_ops.StatelessRandomUniformV2(
-        shape=[count], key=key, counter=counter, alg=algorithm
-    )
-
-
 @tf.function(jit_compile=True, autograph=False)
 def _uniforms_of_many(seeds: tf.Tensor, salts: tuple[int, ...], count: int) -> tf.Tensor:
-    """Draws what `_uniforms` does, of B seeds and of K names' salts: float32 [B, K, count]."""
+    """Draws tf.random's uniform numbers, of B seeds folded by K salts: float32 [B, K, count]."""
 
     def bits(shape: list[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return tf.random.stateless_uniform(shape, seed, None, None, dtype, alg="philox")
