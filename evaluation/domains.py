@@ -30,6 +30,9 @@ from evaluation.linear_probe import probe_of
 from evaluation.results import accuracies, write_result
 from evaluation.settings import REQUIRED, EvaluationSettings, option
 from evaluation.subject import Subject, load_subject
+from sassl_tf.datasets import ImageDataset
+from sassl_tf.errors import UserError
+from sassl_tf.paths import as_path, is_url
 from training.command import binary
 
 METRIC = "accuracy"  # the key of the result that counts
@@ -46,6 +49,7 @@ class Settings(EvaluationSettings):
 
     name = "domains"
     UNRECORDED = ("data_dir",)
+    DETAILS = ("home_accuracy", "by_domain")
     test: tuple[str, ...] = option(
         flags.DEFINE_list,
         REQUIRED,
@@ -53,6 +57,26 @@ class Settings(EvaluationSettings):
         read=tuple,
     )
     data_dir: str | None = None
+
+    def check(self, train: ImageDataset) -> None:
+        self.domains(train)
+
+    def domains(self, train: ImageDataset) -> dict[str, ImageDataset]:
+        """Returns {spec: all images} of the other domains.
+
+        Args:
+            train: the train images, of the domain that none of the others may be.
+
+        Raises:
+            UserError: a domain is missing, is given twice or is the train domain.
+        """
+        found = {spec: every_split(spec, self.data_dir) for spec in self.test}
+        places = [_place(images) for images in (train, *found.values())]
+        for spec, place in zip(self.test, places[1:], strict=True):
+            if places.count(place) > 1:
+                told = "the train domain too" if place == places[0] else "given twice"
+                raise UserError(f"The test domain {spec} is {told}; leave it out of --test.")
+        return found
 
     def listings(self) -> dict[str, str]:
         # Numbered, for a record of a study holds no paths.
@@ -62,6 +86,13 @@ class Settings(EvaluationSettings):
     def recorded(self, subject: Subject) -> dict[str, Any]:
         # A list, as results files have had it from the beginning.
         return {"test": list(self.test), "listings": [*self.listings().values()]}
+
+
+def _place(images: ImageDataset) -> str:
+    """Returns where images are: for those on this machine, a path that has one form."""
+    kind, _, path = images.name.partition(":")
+    local = kind in ("folder", "records") and not is_url(path)
+    return str(as_path(path).resolve()) if local else images.name
 
 
 def run(subject: Subject, settings: Settings) -> dict[str, Any]:
@@ -77,9 +108,10 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
         those left out; "home_accuracy" on the subject's test split.
 
     Raises:
-        UserError: a domain is missing or has no class in common with the train domain.
+        UserError: a domain is missing, is given twice, is the train domain, or has no class in
+            common with it.
     """
-    domains = {spec: every_split(spec, settings.data_dir) for spec in settings.test}
+    domains = settings.domains(subject.train)
     shared = {spec: shared_classes(domains[spec], subject.class_names) for spec in settings.test}
     classifier, l2 = probe_of(subject)
     by_domain = {}

@@ -17,9 +17,10 @@ not done again. One that fails is told at the end, and the others go on.
 import dataclasses
 import functools
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from evaluation import domains, robustness, shape_bias
@@ -41,6 +42,7 @@ from evaluation.subject import (
 from evaluation.targets import Target, targets_of
 from evaluation.transfer import DATA_ERRORS, PROTOCOLS, protocol_of
 from sassl_tf.checked import write_json
+from sassl_tf.datasets import ImageDataset
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from sassl_tf.typing import PathLike
@@ -147,24 +149,32 @@ def parse_evaluations(texts: Sequence[str]) -> list[Evaluation]:
     return evaluations
 
 
-def check_data(
-    evaluations: Sequence[Evaluation], data_dir: str | None = None
-) -> dict[str, dict[str, str]]:
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Facts about an evaluation's images, known before it runs.
+
+    Attributes:
+        listings: {split: its `ImageDataset.listing`}, with the listings of the images that its
+            settings name beside the dataset.
+        constant: the metric, in [0, 1], of a classifier that gives all test images one answer, that
+            of the largest class; None for other metrics and tests on other images.
+    """
+
+    listings: Mapping[str, str]
+    constant: float | None
+
+
+def check_data(evaluations: Sequence[Evaluation], data_dir: str | None = None) -> dict[str, Data]:
     """Loads the lists of all images, so that what is missing is told at once.
 
     Returns:
-        {name of an evaluation: {split: its `ImageDataset.listing`}}, with the listings of the
-        images that its settings name beside the dataset.
+        {name of an evaluation: its `Data`}.
 
     Raises:
-        UserError: images are missing; names the evaluation.
+        UserError: images are missing, or the settings do not fit them; names the evaluation.
     """
-    listings = functools.cache(lambda spec: _listings(spec, data_dir))
-    return {e.name: _check_one(e, listings, data_dir) for e in evaluations}
-
-
-def _listings(spec: str, data_dir: str | None) -> dict[str, str]:
-    return {split.split: split.listing for split in labelled_splits(spec, data_dir)}
+    splits = functools.cache(lambda spec: labelled_splits(spec, data_dir))
+    return {e.name: _check_one(e, splits, data_dir) for e in evaluations}
 
 
 def _with_data_dir(settings: EvaluationSettings, data_dir: str | None) -> EvaluationSettings:
@@ -175,17 +185,25 @@ def _with_data_dir(settings: EvaluationSettings, data_dir: str | None) -> Evalua
 
 
 def _check_one(
-    evaluation: Evaluation, listings: Callable[[str], dict[str, str]], data_dir: str | None
-) -> dict[str, str]:
+    evaluation: Evaluation, splits: Callable[[str], list[ImageDataset]], data_dir: str | None
+) -> Data:
     settings = _with_data_dir(evaluation.settings, data_dir)
     try:
-        found = listings(evaluation.target.spec)
-        settings.check()
-        return {**found, **settings.listings()}
+        train, test, *others = splits(evaluation.target.spec)
+        settings.check(train)
+        listings = {split.split: split.listing for split in (train, test, *others)}
+        return Data({**listings, **settings.listings()}, _constant(evaluation, test))
     except DATA_ERRORS as error:
         by_hand = evaluation.target.by_hand
         advice = f" By hand: {by_hand}." if by_hand else ""
         raise UserError(f"The evaluation {evaluation.name!r}: {error}{advice}") from error
+
+
+def _constant(evaluation: Evaluation, test: ImageDataset) -> float | None:
+    """Returns the metric of one answer for all test images, as `Data` has it."""
+    _, counts = np.unique(test.labels, return_counts=True)
+    known = {"accuracy": counts.max() / counts.sum(), "mean_per_class_accuracy": 1 / len(counts)}
+    return None if evaluation.protocol in OTHERS else known.get(evaluation.metric)
 
 
 def evaluate(
@@ -237,8 +255,7 @@ def evaluate(
         except DATA_ERRORS as error:
             failures[evaluation.name] = str(error)
             say(f"{evaluation.name} failed: {error}")
-        lines = {e.name: e.line for e in evaluations}
-        found = {"lines": lines, "results": results, "failures": failures}
+        found = {"results": results, "failures": failures}
         write_json(workdir / EVALUATIONS_FILE, found)
     return results, failures
 

@@ -28,6 +28,7 @@ from evaluation.logistic_regression import MAX_ITERATIONS, fit
 from evaluation.results import accuracies, over_trials, with_spread, write_result
 from evaluation.settings import EvaluationSettings, numbers, option
 from evaluation.subject import Subject
+from sassl_tf.datasets import ImageDataset
 from sassl_tf.errors import UserError
 from training.command import binary
 
@@ -48,6 +49,9 @@ class Settings(EvaluationSettings):
     trials: int = option(
         flags.DEFINE_integer, 5, "How many times the train images are drawn.", lower_bound=1
     )
+
+    def check(self, train: ImageDataset) -> None:
+        draw_shots(train.labels, self.shots, 0, train.class_names)
 
     @property
     def evaluation(self) -> str:

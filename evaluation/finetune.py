@@ -17,6 +17,8 @@ Results go to `finetune-DATASET.json` in the workdir, or `finetune_0.01-DATASET.
 import dataclasses
 import functools
 import itertools
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -95,10 +97,24 @@ class Settings(EvaluationSettings):
             raise UserError(
                 f"label_share is {self.label_share}; expected more than 0 and at most 1."
             )
+        if not self.learning_rates or not all(0 < rate < math.inf for rate in self.learning_rates):
+            raise UserError(
+                f"The learning rates are {_listed(self.learning_rates)}; expected one or more "
+                "numbers greater than 0."
+            )
+        if not self.weight_decays or not all(0 <= decay < math.inf for decay in self.weight_decays):
+            raise UserError(
+                f"The weight decays are {_listed(self.weight_decays)}; expected one or more "
+                "numbers, 0 or greater."
+            )
 
     @property
     def evaluation(self) -> str:
         return self.name if self.label_share == 1 else f"{self.name}_{self.label_share:g}"
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ",".join(f"{value:g}" for value in values) or "none"
 
 
 def labelled_share(labels: np.ndarray, share: float, seed: int = 0) -> np.ndarray:

@@ -18,6 +18,7 @@ from evaluation.flags import define_flags, evaluate_from_flags
 from evaluation.results import accuracies, write_result
 from evaluation.settings import EvaluationSettings, option
 from evaluation.subject import Subject
+from sassl_tf.errors import UserError
 from sassl_tf.representation.knn import capped, default_k, knn_predict
 from training.command import binary
 
@@ -41,6 +42,12 @@ class Settings(EvaluationSettings):
     temperature: float = option(
         flags.DEFINE_float, 0.1, "T in the votes' weights exp(similarity / T)."
     )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise UserError(
+                f"The temperature is {self.temperature}; expected a number greater than 0."
+            )
 
 
 def run(subject: Subject, settings: Settings) -> dict[str, Any]:

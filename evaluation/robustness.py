@@ -65,6 +65,7 @@ class Settings(EvaluationSettings):
 
     name = "robustness"
     UNRECORDED = ("cache", "data_dir")
+    DETAILS = ("clean_accuracy", "by_group")
     severities: tuple[int, ...] = option(
         flags.DEFINE_list,
         SEVERITIES,
@@ -95,7 +96,7 @@ class Settings(EvaluationSettings):
             return {}
         return {"corrupted": prepared_listing(self.corrupted, self.severities, self.data_dir)}
 
-    def check(self) -> None:
+    def check(self, train: ImageDataset) -> None:
         if self.corrupted is None:
             package()
 
@@ -221,8 +222,9 @@ def _report(result: dict[str, Any]) -> None:
 
 def main(_: list[str]) -> None:
     settings = settings_from_flags(Settings, data_dir=flags.FLAGS.data_dir)
-    settings.check()
-    _report(run(subject_from_flags(Settings), settings))
+    subject = subject_from_flags(Settings)
+    settings.check(subject.train)
+    _report(run(subject, settings))
     tell_next()
 
 

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Iterable
 
 from evaluation.subject import Subject
+from sassl_tf.datasets import ImageDataset
 from sassl_tf.errors import UserError
 
 REQUIRED = dataclasses.MISSING
@@ -20,21 +21,27 @@ class EvaluationSettings:
     Attributes:
         name: the name of the protocol, such as "few_shot".
         UNRECORDED: the fields that do not change results, and are not recorded with them.
+        DETAILS: the keys of the result that a study shows beside the metric: numbers, or dicts
+            {name: number}, or {name: {metric: number}}.
     """
 
     name: typing.ClassVar[str]
     UNRECORDED: typing.ClassVar[tuple[str, ...]] = ()
+    DETAILS: typing.ClassVar[tuple[str, ...]] = ()
 
     @property
     def evaluation(self) -> str:
         """The name of the evaluation in its results file, such as "few_shot_10"."""
         return self.name
 
-    def check(self) -> None:
+    def check(self, train: ImageDataset) -> None:
         """Checks before an evaluation what `listings` does not see.
 
+        Args:
+            train: the labelled train images of the evaluation's dataset.
+
         Raises:
-            UserError: images are damaged.
+            UserError: images are damaged, or the settings do not fit the train images.
             PackageError: a package is missing.
         """
 

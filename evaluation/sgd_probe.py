@@ -31,6 +31,7 @@ images, their crops and the initial weights. The result is their mean and standa
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 from absl import flags
@@ -102,6 +103,9 @@ class Settings(EvaluationSettings):
                 f"There is no recipe {self.recipe!r}.{nearest(self.recipe, RECIPES)} There are "
                 f"{', '.join(RECIPES)}."
             )
+        for name, value in self.changes.items():
+            if not 0 < value < math.inf:
+                raise UserError(f"{name} is {value:g}; expected a number greater than 0.")
 
     @property
     def changes(self) -> dict[str, float]:

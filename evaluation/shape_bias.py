@@ -75,7 +75,7 @@ class Settings(EvaluationSettings):
         "A JSON file of the form {category: [class of the dataset, ...]}.",
     )
 
-    def check(self) -> None:
+    def check(self, train: ImageDataset) -> None:
         cue_conflict_images(self.cue_conflict)
 
     def listings(self) -> dict[str, str]:

@@ -30,11 +30,12 @@ from absl import flags
 
 from evaluation.evaluate import EVALUATIONS_FILE
 from evaluation.studies.plan import Plan, Run, make_plan, read_study
-from evaluation.studies.processes import Failed, Stopped, run_command, shown
+from evaluation.studies.processes import Failed, Stopped, as_flag, run_command, shown
 from evaluation.studies.records import (
     folder_of,
     make_record,
     missing,
+    of_encoder,
     others,
     record_of,
     training_seconds,
@@ -104,10 +105,12 @@ class Study:
                 "-m",
                 "training.pretrain",
                 f"--config={run.config_file}",
-                *(f"--config.{name}={_as_flag(value)}" for name, value in changes.items()),
+                *(f"--config.{name}={as_flag(value)}" for name, value in changes.items()),
                 f"--workdir={folder}",
             ]
-        wanted = missing(run, self.plan, self.results)
+        # A run that is trained again has another encoder, and nothing of the earlier one holds.
+        every = [evaluation.name for evaluation in self.plan.evaluations]
+        wanted = missing(run, self.plan, self.results) if trained else every
         lines = [e.line for e in self.plan.evaluations if e.name in wanted]
         more = [f"--data_dir={run.config.data_dir}"] if run.config.data_dir else []
         yield [
@@ -217,6 +220,7 @@ class Study:
                 seconds = time.monotonic() - start
         if stage == "evaluation":
             self._write_record(run, folder, seconds)
+            reason = _failed_evaluations(folder) or reason
         file = self._failure_file(run)
         if reason:
             say(f"[{number}/{len(plan.runs)}] {run.name}: {stage} failed: {reason}")
@@ -246,7 +250,7 @@ class Study:
             },
             datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         )
-        made["evaluations"] = {**record.get("evaluations", {}), **made["evaluations"]}
+        made["evaluations"] = {**of_encoder(record, made), **made["evaluations"]}
         write_json(file, made, indent=1)
 
     def _failure_file(self, run: Run) -> pathlib.Path:
@@ -269,8 +273,13 @@ def run_study(study: dict[str, Any], workdir: str | pathlib.Path, **options: Any
     return whole.report()
 
 
-def _as_flag(value: Any) -> str:
-    return repr(tuple(value)) if isinstance(value, (list, tuple)) else str(value)
+def _failed_evaluations(folder: pathlib.Path) -> str:
+    """Returns the evaluations of a run that failed, with the reason of each; "" if none did."""
+    try:
+        failures = read_json(folder / EVALUATIONS_FILE)["failures"]
+    except (FileNotFoundError, Damaged):
+        return ""
+    return " ".join(f"{name}: {why}" for name, why in failures.items())
 
 
 def _wait_until_free(folder: pathlib.Path, stop: StopRequest) -> None:

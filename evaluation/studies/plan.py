@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import ml_collections
 
-from evaluation.evaluate import Evaluation, check_data, parse_evaluations
+from evaluation.evaluate import Data, Evaluation, check_data, parse_evaluations
 from sassl_tf.datasets import ImageDataset, load_dataset
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
@@ -24,7 +24,14 @@ from training.styles import NONE, build_augmentation, style_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 KEYS = ("config", "changes", "arms", "seeds", "evaluations")
-_ARM = re.compile(r"[\w.+-]{1,60}")
+TYPES: dict[str, tuple[Any, str]] = {
+    "config": (str, "a text, FILE.py:PRESET"),
+    "changes": (Mapping, "a dict, {field: value}"),
+    "arms": ((list, tuple), "a list of (name, {field: value})"),
+    "seeds": ((list, tuple, range), "a list of whole numbers"),
+    "evaluations": ((list, tuple), "a list of texts"),
+}
+_ARM = re.compile(r"\w[\w.+-]{0,59}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Plan:
         runs: all runs, seed by seed.
         evaluations: what each run is evaluated by.
         dataset: the images that all runs are trained on.
-        listings: {name of an evaluation: {split: `ImageDataset.listing`}}.
+        data: {name of an evaluation: what is known of its images}.
     """
 
     file: str
@@ -71,12 +78,16 @@ class Plan:
     runs: Sequence[Run]
     evaluations: Sequence[Evaluation]
     dataset: ImageDataset
-    listings: Mapping[str, Mapping[str, str]]
+    data: Mapping[str, Data]
 
     @property
     def baseline(self) -> str:
         """The name of the arm that the others are compared with."""
         return self.arms[0]
+
+    def evaluation(self, name: str) -> Evaluation:
+        """Returns the evaluation of a name."""
+        return next(evaluation for evaluation in self.evaluations if evaluation.name == name)
 
 
 def read_study(argument: str) -> dict[str, Any]:
@@ -102,10 +113,12 @@ def make_plan(study: Mapping[str, Any], file: str = "") -> Plan:
         file: the study file, for commands.
 
     Raises:
-        UserError: a key is missing or unknown, an arm names no field of the config or has the name
-            or the config of another, a seed is given twice, a config cannot be run, or images are
-            missing.
+        UserError: it is no mapping, a key is missing, unknown or of another type, an arm names no
+            field of the config or has the name or the config of another, a seed is given twice, a
+            config cannot be run, or images are missing.
     """
+    if not isinstance(study, Mapping):
+        raise UserError(f"A study is a dict with {_listed(KEYS)}; {study!r} was given.")
     study = {"changes": {}, **study}
     for key in study:
         if key not in KEYS:
@@ -113,6 +126,9 @@ def make_plan(study: Mapping[str, Any], file: str = "") -> Plan:
     for key in KEYS:
         if key not in study:
             raise UserError(f"The study has no {key!r}; expected {_listed(KEYS)}.")
+    for key, (kind, words) in TYPES.items():
+        if not isinstance(study[key], kind):
+            raise UserError(f"{key!r} is {study[key]!r}; expected {words}.")
     arms, seeds = _checked_arms(study["arms"]), _checked_seeds(study["seeds"])
     evaluations = parse_evaluations(study["evaluations"])
     if not evaluations:
@@ -139,7 +155,7 @@ def make_plan(study: Mapping[str, Any], file: str = "") -> Plan:
         runs=runs,
         evaluations=evaluations,
         dataset=load_dataset(first.dataset, "train", data_dir),
-        listings=check_data(evaluations, data_dir),
+        data=check_data(evaluations, data_dir),
     )
 
 
@@ -238,7 +254,8 @@ def _checked_arms(arms: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Ma
         name, changes = arm
         if not isinstance(name, str) or not _ARM.fullmatch(name):
             raise UserError(
-                f"An arm's name is {name!r}; expected up to 60 letters, digits, and any of . _ + -."
+                f"An arm's name is {name!r}; expected a letter, a digit or _, and up to 59 more, "
+                "also of . + -."
             )
         if name in checked:
             raise UserError(f"Two arms have the name {name}; rename one.")
@@ -251,6 +268,8 @@ def _checked_arms(arms: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Ma
 def _checked_seeds(seeds: Sequence[int]) -> list[int]:
     seeds = [*seeds]
     for seed in seeds:
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise UserError(f"A seed is {seed!r}; expected a whole number, 0 or greater.")
         if seeds.count(seed) > 1:
             raise UserError(f"The seed {seed} is given twice; runs of one seed are all the same.")
     if not seeds:

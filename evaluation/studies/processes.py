@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from evaluation.studies.plan import ROOT
 from sassl_tf.errors import UserError
@@ -35,6 +36,11 @@ class Failed(UserError):
 def shown(arguments: Sequence[str]) -> str:
     """Returns a command as one types it."""
     return shlex.join(["python", *arguments])
+
+
+def as_flag(value: Any) -> str:
+    """Returns a value of a config as a flag has it."""
+    return repr(tuple(value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def run_command(arguments: Sequence[str], log: pathlib.Path, stop: StopRequest) -> None:

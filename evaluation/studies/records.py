@@ -33,7 +33,7 @@ WITHOUT_INFLUENCE = (
     "fingerprints.stylizer_precision",
 )
 # The parts of a result that a record leaves out: long ones, and what the record has itself.
-LEFT_OUT = ("sweep", "by_category", "encoder", "command", "versions", "dataset_fingerprints")
+LEFT_OUT = ("sweep", "by_category", "encoder", "command", "dataset_fingerprints")
 
 
 def identity(evaluation: Evaluation) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def make_record(
         name: {
             **{k: without_folders(v) for k, v in result.items() if k not in LEFT_OUT},
             **identity(by_name[name]),
-            "listings": dict(plan.listings[name]),
+            "listings": dict(plan.data[name].listings),
         }
         for name, result in results.items()
     }
@@ -166,7 +166,6 @@ def make_record(
         "seed": run.seed,
         "config": without_folders(config),
         "evaluations": evaluations,
-        "versions": next((r["versions"] for r in results.values()), {}),
         "seconds": dict(seconds),
         "finished": finished,
     }
@@ -176,22 +175,56 @@ def valid_results(record: Mapping[str, Any], plan: Plan) -> dict[str, dict[str, 
     """Returns {name: result} of the study's evaluations that a record has.
 
     A result does not count if it is of another protocol, of other settings or images, or of an
-    earlier revision of the evaluation.
+    earlier revision of the evaluation. It counts under whatever name the record has it.
     """
     found = {}
     for evaluation in plan.evaluations:
-        result = record.get("evaluations", {}).get(evaluation.name)
-        if result is None:
-            continue
         expected = {
             **identity(evaluation),
-            "listings": dict(plan.listings[evaluation.name]),
+            "listings": dict(plan.data[evaluation.name].listings),
             "revision": revision_of(evaluation.settings.evaluation),
         }
-        # Records of before have URLs whole.
-        if all(without_folders(result.get(k)) == without_folders(v) for k, v in expected.items()):
-            found[evaluation.name] = result
+        for result in record.get("evaluations", {}).values():
+            # Records of before have URLs whole.
+            if all(
+                without_folders(result.get(k)) == without_folders(v) for k, v in expected.items()
+            ):
+                found[evaluation.name] = result
     return found
+
+
+def of_encoder(record: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns {name: result} of a record that are of the same encoder as those of a later one."""
+    encoders = {result.get("encoder_fingerprint") for result in made["evaluations"].values()}
+    return {
+        name: result
+        for name, result in record.get("evaluations", {}).items()
+        if not encoders or {result.get("encoder_fingerprint")} == encoders
+    }
+
+
+def measures(evaluation: Evaluation, result: Mapping[str, Any]) -> dict[str, float]:
+    """Returns {name: value} of what an evaluation measured: its metric first, then its details.
+
+    Args:
+        evaluation: the evaluation.
+        result: its result. A metric without a value (None) is left out.
+    """
+    found = {evaluation.metric: result.get(evaluation.metric)}
+    for key in evaluation.settings.DETAILS:
+        detail = result.get(key)
+        parts = detail if isinstance(detail, Mapping) else {key.replace("_", " "): detail}
+        for name, part in parts.items():
+            found[name] = part[evaluation.metric] if isinstance(part, Mapping) else part
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def versions_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the parts of a record that name their "versions": its evaluations, each its own.
+
+    Earlier records have them once.
+    """
+    return [part for part in (record, *record["evaluations"].values()) if "versions" in part]
 
 
 def missing(run: Run, plan: Plan, results: pathlib.Path) -> list[str]:

@@ -11,41 +11,47 @@ from matplotlib.figure import Figure
 from evaluation import markdown
 from evaluation.folders import without_folders
 from evaluation.report import CONFIDENCE, paired_difference
-from evaluation.studies.plan import Plan
-from evaluation.studies.records import others, record_of, valid_results
+from evaluation.studies.plan import ROOT, Plan
+from evaluation.studies.processes import as_flag
+from evaluation.studies.records import measures, others, record_of, valid_results, versions_of
 from sassl_tf import plot
 from sassl_tf.files import replacing
 
 REPORT = "report"  # .md, .json and .png
 GAIN, LOSS = "**gain**", "**loss**"  # intervals above 0 and below
+# Fewer pairs have an interval, but nothing is concluded from it: two accuracies on few images can
+# differ by the same amount twice, and then the interval is a point.
+LEAST_PAIRS = 3
 
 
 def rows_of(plan: Plan, results: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns a row for each evaluation and arm that has a value.
+    """Returns a row for each evaluation, metric and arm that has a value.
 
     Returns:
-        A list of dicts: "evaluation", "metric", "arm", "values" ({seed: percent}), their "mean" and
-        sample "std" (None for one seed), and "difference" from the baseline, as
-        `evaluation.report.paired_difference` returns it (None for the baseline itself).
+        A list of dicts: "evaluation", "metric" (that of the evaluation, or one of its details),
+        "arm", "values" ({seed: percent}), their "mean" and sample "std" (None for one seed), and
+        "difference" from the baseline, as `evaluation.report.paired_difference` returns it (None
+        for the baseline itself).
     """
-    values: dict[tuple[str, str], dict[int, float]] = {}
+    values: dict[tuple[str, str, str], dict[int, float]] = {}
     for run in plan.runs:
         _, record = record_of(run, plan, results)
         for name, result in valid_results(record, plan).items():
-            value = result.get(result["metric"])
-            if value is not None:
-                values.setdefault((name, run.arm), {})[run.seed] = 100 * value
+            for metric, value in measures(plan.evaluation(name), result).items():
+                values.setdefault((name, metric, run.arm), {})[run.seed] = 100 * value
+    order = {name: number for number, name in enumerate([e.name for e in plan.evaluations])}
+    measured = sorted(dict.fromkeys(key[:2] for key in values), key=lambda key: order[key[0]])
     rows = []
-    for evaluation in plan.evaluations:
-        baseline = values.get((evaluation.name, plan.baseline), {})
+    for name, metric in measured:
+        baseline = values.get((name, metric, plan.baseline), {})
         for arm in plan.arms:
-            found = values.get((evaluation.name, arm))
+            found = values.get((name, metric, arm))
             if found:
                 numbers = [*found.values()]
                 rows.append(
                     {
-                        "evaluation": evaluation.name,
-                        "metric": evaluation.metric,
+                        "evaluation": name,
+                        "metric": metric,
                         "arm": arm,
                         "values": found,
                         "mean": float(np.mean(numbers)),
@@ -59,17 +65,10 @@ def rows_of(plan: Plan, results: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def verdict(difference: Mapping[str, Any] | None) -> str:
-    """Returns a difference in words: told from 0, or the effects that are ruled out."""
-    if difference is None:
+    """Returns what a difference shows: `GAIN`, `LOSS`, or "" where it is not told from 0."""
+    if difference is None or difference["pairs"] < LEAST_PAIRS:
         return ""
-    low, high = difference["low"], difference["high"]
-    if low is None:
-        return "one pair: no interval"
-    if low > 0:
-        return GAIN
-    if high < 0:
-        return LOSS
-    return f"not told from 0; rules out more than {high:+.1f} and less than {low:+.1f}"
+    return GAIN if difference["low"] > 0 else LOSS if difference["high"] < 0 else ""
 
 
 def write_report(
@@ -97,7 +96,7 @@ def write_report(
     text = _markdown(plan, rows, records, failures, others(plan, results), commands)
     content = {
         "baseline": plan.baseline,
-        "arms": list(plan.arms),
+        "arms": _changes_of_arms(plan)[1],
         "seeds": list(plan.seeds),
         "rows": rows,
         "failures": failures,
@@ -113,12 +112,17 @@ def write_report(
 
 
 def draw(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draws a panel for each evaluation with every arm's difference and its interval."""
+    """Draws a panel for each evaluation with every arm's difference.
+
+    Differences of `LEAST_PAIRS` pairs or more have their interval.
+    """
     panels: dict[str, dict[str, tuple[float, float | None, float | None]]] = {}
-    for row in rows:
+    for row in _main(plan, rows):
         panel, change = panels.setdefault(row["evaluation"], {}), row["difference"]
         if change is not None:
-            panel[row["arm"]] = change["mean"], change["low"], change["high"]
+            enough = change["pairs"] >= LEAST_PAIRS
+            interval = (change["low"], change["high"]) if enough else (None, None)
+            panel[row["arm"]] = change["mean"], *interval
     panels = {name: panel for name, panel in panels.items() if panel} or {"no pair yet": {}}
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
@@ -141,67 +145,140 @@ def _markdown(
     commands: Sequence[str],
 ) -> str:
     done = sum(len(valid_results(record, plan)) == len(plan.evaluations) for record in records)
-    tested = sum(1 for r in rows if r["difference"] and r["difference"]["low"] is not None)
     lines = [
         f"# Differences to {plan.baseline}",
         "",
         f"{done} of {len(plan.runs)} runs are done: {len(plan.arms)} arms, seeds "
-        f"{', '.join(map(str, plan.seeds))}. All numbers are of test images, in %.",
-        "",
-        "Std is the standard deviation over the seeds. Change is the mean of the differences "
-        f"between runs of one seed, with Student's {CONFIDENCE:.0%} confidence interval.",
+        f"{', '.join(map(str, plan.seeds))}. "
+        + ("" if done == len(plan.runs) else "**All that follows is preliminary.** ")
+        + "Values are in %, changes in points. Std is the standard deviation over an arm's seeds. "
+        "Change is the mean of the differences between runs of one seed, with Student's "
+        f"{CONFIDENCE:.0%} confidence interval. Where it excludes 0, it is called a gain or a "
+        "loss. Where it does not, no direction is claimed, and effects outside of it are ruled "
+        f"out. Fewer than {LEAST_PAIRS} pairs are not judged.",
+        *_compared(plan),
+        *_overview(plan, rows),
+        *_told_apart(plan, rows),
     ]
-    if tested:
-        chance = (1 - CONFIDENCE) * tested
-        lines[-1] += f" Of {tested} such intervals, about {chance:.1f} exclude 0 by chance."
-    lines += _told_apart(rows, plan.baseline)
-    lines += _overview(plan, rows)
     for evaluation in plan.evaluations:
         own = [row for row in rows if row["evaluation"] == evaluation.name]
-        if own:
-            line = evaluation.line.partition("=")[2]
-            lines += ["", f"## {evaluation.name}", "", f"`{_short(line)}`: {_words(own[0])}.", ""]
-            lines.append(_table(own))
+        main = [row for row in own if row["metric"] == evaluation.metric]
+        if main:
+            line = _short(evaluation.line.partition("=")[2])
+            about = f"`{line}`: {evaluation.metric.replace('_', ' ')}."
+            constant = plan.data[evaluation.name].constant
+            if constant is not None:
+                about += f" One answer for all test images has {100 * constant:.1f} %."
+            lines += ["", f"## {evaluation.name}", "", about, "", _table(main)]
+            lines += _details(plan, [row for row in own if row["metric"] != evaluation.metric])
     lines += _failures(failures)
     if not_part:
         listed = ", ".join(not_part)
         lines += ["", "## Not part of the study", "", f"Kept, and not counted: {listed}."]
-    return "\n".join([*lines, "", markdown.origin(commands, records)])
+    versions = [part for record in records for part in versions_of(record)]
+    return "\n".join([*lines, "", markdown.origin(commands, versions)])
 
 
-def _told_apart(rows: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
-    """Returns the differences whose intervals exclude 0, the largest first."""
-    found = [row for row in rows if verdict(row["difference"]) in (GAIN, LOSS)]
+def _changes_of_arms(plan: Plan) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Returns the changes of the config that all arms share, and {arm: its own}."""
+    arms = {run.arm: run.changes for run in reversed(plan.runs)}
+    shared = {
+        name: value
+        for name, value in arms[plan.baseline].items()
+        if all(name in own and own[name] == value for own in arms.values())
+    }
+    own = {
+        arm: {name: value for name, value in arms[arm].items() if name not in shared}
+        for arm in plan.arms
+    }
+    return without_folders(shared), without_folders(own)
+
+
+def _compared(plan: Plan) -> list[str]:
+    """Returns the section that says what the arms are."""
+    shared, arms = _changes_of_arms(plan)
+    file = plan.runs[0].config_file.removeprefix(f"{ROOT}/")
+    common = f" with {_listed(shared)}" if shared else ""
+    rows = [[arm, _listed(changes)] for arm, changes in arms.items()]
+    return ["", "## Arms", "", f"`{file}`{common}.", "", markdown.table(["arm", "changes"], rows)]
+
+
+def _listed(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}={as_flag(value)}`" for name, value in changes.items())
+
+
+def _main(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the rows of the evaluations' own metrics, without the details."""
+    metrics = {(evaluation.name, evaluation.metric) for evaluation in plan.evaluations}
+    return [row for row in rows if (row["evaluation"], row["metric"]) in metrics]
+
+
+def _told_apart(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the section of the differences whose intervals exclude 0, the largest first."""
+    judged = [
+        row
+        for row in _main(plan, rows)
+        if row["difference"] and row["difference"]["pairs"] >= LEAST_PAIRS
+    ]
+    found = [row for row in judged if verdict(row["difference"])]
     found.sort(key=lambda row: -row["difference"]["mean"])
-    lines = [f"- {row['arm']}, {row['evaluation']}: {_change(row['difference'])}" for row in found]
-    return ["", f"## Told from {baseline}", "", *(lines or ["Nothing yet."])]
+    lines = ["", f"## Told from {plan.baseline}", ""]
+    if not judged:
+        return [*lines, f"No arm has {LEAST_PAIRS} pairs yet."]
+    chance = (1 - CONFIDENCE) * len(judged)
+    lines.append(
+        f"If no arm had an effect, about {chance:.1f} of these {len(judged)} intervals would "
+        f"exclude 0 by chance; {len(found)} do."
+    )
+    cells = [
+        [row["evaluation"], row["arm"], _change(row["difference"]), row["difference"]["pairs"]]
+        for row in found
+    ]
+    header = ["evaluation", "arm", f"change [{CONFIDENCE:.0%}]", "pairs"]
+    return [*lines, "", markdown.table(header, cells)] if found else lines
 
 
 def _overview(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns a table of all changes, a row for each evaluation and a column for each arm."""
-    arms = [arm for arm in plan.arms if arm != plan.baseline]
-    changes = {(row["evaluation"], row["arm"]): row["difference"] for row in rows}
+    """Returns the section with a row of changes for each evaluation."""
+    if not rows:
+        return []
+    text = "Mean changes, in points. Bold: the interval excludes 0."
+    table = _table_of_changes(plan, _main(plan, rows), "evaluation")
+    return ["", "## All changes", "", text, "", table]
 
-    def cell(evaluation: str, arm: str) -> str:
-        change = changes.get((evaluation, arm))
+
+def _details(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a table of what an evaluation measures beside its metric."""
+    if not rows:
+        return []
+    return [
+        "",
+        "Mean changes of what it also measures, in points:",
+        "",
+        _table_of_changes(plan, rows, "metric"),
+    ]
+
+
+def _table_of_changes(plan: Plan, rows: Sequence[Mapping[str, Any]], by: str) -> str:
+    """Returns a table of mean changes, a row for each `row[by]` and a column for each arm."""
+    arms = [arm for arm in plan.arms if arm != plan.baseline]
+    changes = {(row[by], row["arm"]): row["difference"] for row in rows}
+
+    def cell(name: str, arm: str) -> str:
+        change = changes.get((name, arm))
         if change is None:
             return ""
-        mark = "**" if verdict(change) in (GAIN, LOSS) else ""
+        mark = "**" if verdict(change) else ""
         return f"{mark}{change['mean']:+.2f}{mark}"
 
-    names = [evaluation.name for evaluation in plan.evaluations]
+    names = dict.fromkeys(row[by] for row in rows)
     cells = [[name, *(cell(name, arm) for arm in arms)] for name in names]
-    text = "Mean changes, in points. Bold: the interval excludes 0."
-    return ["", "## All changes", "", text, "", markdown.table(["", *arms], cells)]
+    return markdown.table(["", *arms], cells)
 
 
 def _change(difference: Mapping[str, Any]) -> str:
     mean, low, high = difference["mean"], difference["low"], difference["high"]
     return f"{mean:+.2f}" + ("" if low is None else f" [{low:+.2f}, {high:+.2f}]")
-
-
-def _words(row: Mapping[str, Any]) -> str:
-    return str(row["metric"]).replace("_", " ")
 
 
 def _short(line: str) -> str:
@@ -215,10 +292,11 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         spread = "" if row["std"] is None else f" ± {row['std']:.2f}"
         change = row["difference"]
-        shown = "" if change is None else _change(change)
+        shown = ("", "") if change is None else (_change(change), change["pairs"])
         mean = f"{row['mean']:.2f}{spread}"
-        cells.append([row["arm"], mean, len(row["values"]), shown, verdict(change)])
-    return markdown.table(["arm", "mean ± std", "seeds", f"change [{CONFIDENCE:.0%}]", ""], cells)
+        cells.append([row["arm"], mean, len(row["values"]), *shown, verdict(change)])
+    header = ["arm", "mean ± std", "seeds", f"change [{CONFIDENCE:.0%}]", "pairs", ""]
+    return markdown.table(header, cells)
 
 
 def _failures(failures: Mapping[str, Mapping[str, Any]]) -> list[str]:

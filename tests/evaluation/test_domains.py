@@ -61,6 +61,14 @@ def test_a_line_of_a_study_and_other_images_at_the_same_place(photos):
 
 
 def test_bad_domains(photos):
+    train = every_split(f"folder:{photos / 'photo'}")
+    for test, told in (("photo", "the train domain too"), ("art", "given twice")):
+        if test == "art":
+            shutil.copytree(photos / "photo", photos / "art")
+        twice = (f"folder:{photos / test}", f"folder:{photos / test}/")
+        with pytest.raises(UserError, match=f"{test}/? is {told}"):
+            Settings(test=twice).check(train)
+    shutil.rmtree(photos / "art")
     with pytest.raises(UserError, match="missing does not exist"):
         Settings(test=(f"folder:{photos / 'missing'}",)).listings()
     plain = photos / "plain"

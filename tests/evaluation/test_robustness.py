@@ -92,7 +92,7 @@ def test_corrupted_images_show_what_the_clean_ones_show(package, monkeypatch, si
 def test_without_the_package_it_is_told(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "imagecorruptions", None)
     with pytest.raises(PackageError, match=r"pip install imagecorruptions-imaug"):
-        Settings().check()
+        Settings().check(in_memory([np.zeros([8, 8, 3], np.uint8)]))
 
 
 def test_severities_are_checked():
@@ -132,7 +132,7 @@ def test_prepared_images_of_tfds_by_their_names(monkeypatch):
     del asked[:]
     line = "r=robustness on shapes --corrupted=tfds:cifar10_corrupted --severities=1,3"
     found = check_data(parse_evaluations([line]), "DIR")
-    assert set(found["r"]) == {"train", "test", "corrupted"}
+    assert set(found["r"].listings) == {"train", "test", "corrupted"}
     assert set(asked) == {
         (f"cifar10_corrupted/{OTHER_NAMES.get(name, name)}_{severity}", "test", "DIR")
         for name in CORRUPTIONS

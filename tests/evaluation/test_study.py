@@ -16,7 +16,8 @@ import scipy.stats
 import tests.commands
 from evaluation import evaluate as evaluate_module
 from evaluation import study as module
-from evaluation.evaluate import evaluate, parse_evaluation, parse_evaluations
+from evaluation.evaluate import check_data, evaluate, parse_evaluation, parse_evaluations
+from evaluation.report import paired_difference
 from evaluation.results import REVISIONS
 from evaluation.studies import plan as plans
 from evaluation.studies import records
@@ -72,12 +73,25 @@ def changed(**changes):
         ({"arms": [*STUDY["arms"], ("third", {"sassl.probability": "a"})]}, "third sets"),
         ({"arms": [*STUDY["arms"], ("third", {"seed": 3})]}, "third changes the seed"),
         ({"arms": [*STUDY["arms"], ("a/b", {})]}, "name is 'a/b'"),
+        ({"arms": [*STUDY["arms"], ("..", {})]}, r"name is '\.\.'"),
         ({"arms": [*STUDY["arms"], ("third", {"dataset": "folder:x"})]}, "the same images"),
         ({"arms": STUDY["arms"][:1]}, "1 arms"),
         ({"arms": ["baseline"]}, "expected [(]name"),
         ({"seeds": [0, 1, 0]}, "seed 0 is given twice"),
         ({"seeds": []}, "no seeds"),
+        ({"seeds": 5}, "'seeds' is 5; expected a list of whole numbers"),
+        ({"seeds": ["0"]}, "A seed is '0'"),
+        ({"seeds": [0.5]}, "A seed is 0.5"),
+        ({"arms": {"baseline": {}}}, "'arms' is .* expected a list"),
+        ({"changes": None}, "'changes' is None; expected a dict"),
+        ({"evaluations": KNN}, "'evaluations' is 'kNN.* expected a list of texts"),
         ({"evaluations": []}, "no evaluations"),
+        ({"evaluations": ["ten=few_shot_11 on folder:images"]}, "'ten'.*has 10 train images"),
+        ({"evaluations": ["ten=few_shot_0 on folder:images"]}, "'ten': shots is 0"),
+        (
+            {"evaluations": ["d=domains on folder:images --test=folder:./images/"]},
+            "'d': The test domain folder:./images/ is the train domain too",
+        ),
         ({"evaluations": ["pets=knn on folder:missing"]}, "'pets'.*missing does not exist"),
         ({"evaluations": [KNN, "kNN=few_shot_1 on shapes"]}, "name 'kNN'"),
         ({"evaluations": [KNN, f"b={KNN[4:]} --k=3"]}, "'kNN' and 'b'"),
@@ -101,6 +115,10 @@ def test_bad_studies_are_told_before_the_first_run(changes, told):
         ("a=few_shot_x on shapes", "no protocol 'few_shot_x'"),
         ("a=knn on shapes --trials=3", "--temperature"),
         ("a=knn on shapes --k=0", "flag --k=0: 0 is not a positive integer"),
+        ("a=knn on shapes --temperature=0", "temperature is 0"),
+        ("a=sgd_probe on shapes --learning_rate=-1", "learning_rate is -1"),
+        ("a=finetune on shapes --learning_rates=", "learning rates are none"),
+        ("a=finetune on shapes --weight_decays=0,-1", "weight decays are 0,-1"),
         ("a=knn on paper", "names no images"),
         ("a=knn on nowhere", "no target 'nowhere'"),
         ("a=shape_bias on shapes", "cue_conflict"),
@@ -142,8 +160,7 @@ def test_evaluations_by_name(tmp_path, monkeypatch):
     assert results["near"] == read_json(tmp_path / "run" / evaluations[0].file)
     assert "10 train images" in failures["ten"]
     kept = read_json(tmp_path / "run" / evaluate_module.EVALUATIONS_FILE)
-    found = {"lines": kept["lines"], "results": results, "failures": failures}
-    assert kept == json.loads(json.dumps(found)) and [*kept["lines"].values()] == lines
+    assert kept == json.loads(json.dumps({"results": results, "failures": failures}))
     monkeypatch.setattr(evaluate_module, "say", lines.append)
     again, _ = evaluate(tmp_path / "run", evaluations[:1])
     assert again == {"near": results["near"]} and lines[-1] == "near: done before"
@@ -159,10 +176,53 @@ def test_the_report_shows_evaluations_without_folders():
     assert reports._short(line) == short
 
 
+def change_of(mean, low, high, pairs=3):
+    return {"mean": mean, "low": low, "high": high, "pairs": pairs}
+
+
 def test_verdicts():
-    assert verdict({"low": 0.1, "high": 2.0}) == "**gain**"
-    assert verdict({"low": -2.0, "high": -0.1}) == "**loss**"
-    assert verdict({"low": -1.26, "high": 2.0}).endswith("more than +2.0 and less than -1.3")
+    assert verdict(change_of(1.0, 0.1, 2.0)) == "**gain**"
+    assert verdict(change_of(-1.0, -2.0, -0.1)) == "**loss**"
+    assert verdict(change_of(0.4, -1.26, 2.0)) == ""
+    # Two pairs that happen to differ by the same are no finding.
+    assert verdict(paired_difference({0: 50.2, 1: 51.4}, {0: 50.0, 1: 51.2})) == ""
+    assert verdict(paired_difference({0: 50.2}, {0: 50.0})) == ""
+
+
+def test_what_an_evaluation_measures():
+    robustness = parse_evaluation("r=robustness on shapes")
+    result = {"accuracy": 0.4, "clean_accuracy": 0.5, "by_group": {"noise": 0.3, "blur": 0.2}}
+    found = {"accuracy": 0.4, "clean accuracy": 0.5, "noise": 0.3, "blur": 0.2}
+    assert records.measures(robustness, result) == found
+    domains = parse_evaluation("d=domains on shapes --test=folder:art")
+    art = {"folder:art": {"accuracy": 0.1, "images": 7}}
+    result = {"accuracy": 0.1, "home_accuracy": 0.9, "by_domain": art}
+    found = {"accuracy": 0.1, "home accuracy": 0.9, "folder:art": 0.1}
+    assert records.measures(domains, result) == found
+    assert records.measures(parse_evaluation(KNN), {"accuracy": None}) == {}
+
+
+def test_the_accuracy_of_one_answer(images):
+    """The tests' images have as many of each class; then one class has most."""
+    shutil.copytree(images / "images", images / "uneven")
+    for number in range(1, 3):
+        for file in sorted((images / "uneven" / "test" / f"class{number}").iterdir())[1:]:
+            file.unlink()
+    lines = [
+        f"even={KNN[4:]}",
+        "uneven=knn on folder:uneven",
+        "by class=linear_probe on caltech101=folder:uneven",
+        "bias=domains on folder:uneven --test=folder:images",
+    ]
+    found = check_data(parse_evaluations(lines))
+    counts = len([*(images / "uneven" / "test" / "class0").iterdir()])
+    share = counts / (counts + 2)
+    assert [one.constant for one in found.values()] == [
+        pytest.approx(1 / 3),
+        pytest.approx(share),
+        pytest.approx(1 / 3),
+        None,
+    ]
 
 
 def test_times():
@@ -184,10 +244,11 @@ class Commands:
     Attributes:
         calls: (command, arm, folder) of each.
         failing: the call that fails, if any.
+        broken: the names of the evaluations that fail.
     """
 
     def __init__(self):
-        self.calls, self.failing, self.plan = [], None, None
+        self.calls, self.failing, self.broken, self.plan = [], None, (), None
 
     def go(self, study, workdir, **options):
         self.plan = make_plan(study)
@@ -211,47 +272,63 @@ class Commands:
             config = as_written(run.config)
             config["fingerprints"] = plans.run_fingerprints(run, self.plan.dataset)
             write_json(folder / "config.json", config)
-            (folder / "encoder.keras").touch()
+            (folder / "encoder.keras").write_text(f"encoder {len(self.calls)}")
             (folder / "checkpoints").mkdir()
             return
         accuracy = (seed + 1) / 10 + (0.05 + seed / 100 if arm != "baseline" else 0)
-        one = {"accuracy": accuracy, "revision": 1, "versions": {"tensorflow": "2"}}
-        results = {e.name: one for e in self.plan.evaluations}
-        found = {"lines": {e.name: e.line for e in self.plan.evaluations}, "results": results}
-        write_json(folder / "evaluations.json", {**found, "failures": {}})
+        one = {
+            "accuracy": accuracy,
+            "revision": 1,
+            "versions": {"tensorflow": "2"},
+            "encoder_fingerprint": (folder / "encoder.keras").read_text(),
+        }
+        asked = [a.partition("=")[2] for a in arguments if a.startswith("--evaluation=")]
+        names = [parse_evaluation(line).name for line in asked]
+        results = {name: one for name in names if name not in self.broken}
+        failures = {name: "It is broken." for name in names if name in self.broken}
+        write_json(folder / "evaluations.json", {"results": results, "failures": failures})
+        if failures:
+            raise Failed("the last line of the log")
 
 
 def test_the_picture_shows_each_difference_with_its_interval():
     plan = make_plan(STUDY)
-    change = {"mean": 2.0, "low": 1.0, "high": 3.0}
+    knn = {"evaluation": "kNN", "metric": "accuracy"}
     rows = [
-        {"evaluation": "kNN", "arm": "baseline", "difference": None},
-        {"evaluation": "kNN", "arm": "half", "difference": change},
+        {**knn, "arm": "baseline", "difference": None},
+        {**knn, "arm": "half", "difference": change_of(2.0, 1.0, 3.0)},
+        {**knn, "metric": "clean accuracy", "arm": "half", "difference": change_of(5.0, 4.0, 6.0)},
     ]
     [axis] = reports.draw(plan, rows).axes
     assert axis.get_title(loc="left") == "kNN"
     assert [label.get_text() for label in axis.get_yticklabels()] == ["half"]
     drawn = [[*map(float, line.get_xdata())] for line in axis.lines]
     assert drawn == [[0, 0], [1, 3], [2]]
+    rows[1]["difference"]["pairs"] = 2
+    [axis] = reports.draw(plan, rows).axes
+    assert [[*map(float, line.get_xdata())] for line in axis.lines] == [[0, 0], [2]]
     [empty] = reports.draw(plan, rows[:1]).axes
     assert empty.get_title(loc="left") == "no pair yet"
 
 
 def test_the_overview_has_a_row_for_each_evaluation_and_a_column_for_each_arm():
     plan = make_plan({**STUDY, "arms": [*STUDY["arms"], ("third", {"epochs": 0.25})]})
-    [name] = [evaluation.name for evaluation in plan.evaluations]
     changes = {
-        "half": {"mean": 2.0, "low": 1.0, "high": 3.0},
-        "third": {"mean": -0.5, "low": -2.0, "high": 1.0},
+        "half": change_of(2.0, 1.0, 3.0),
+        "third": change_of(-0.5, -2.0, 1.0),
         "baseline": None,
     }
     rows = [
-        {"evaluation": name, "arm": arm, "difference": change} for arm, change in changes.items()
+        {"evaluation": "kNN", "metric": "accuracy", "arm": arm, "difference": change}
+        for arm, change in changes.items()
     ]
     table = reports._overview(plan, rows)[-1].splitlines()
-    assert table == ["|  | half | third |", "|---|---|---|", f"| {name} | **+2.00** | -0.50 |"]
-    one = [{**rows[0], "difference": {"mean": 2.0, "low": None, "high": None}}]  # of one pair
-    assert reports._overview(plan, one)[-1].splitlines()[-1] == f"| {name} | +2.00 |  |"
+    assert table == ["|  | half | third |", "|---|---|---|", "| kNN | **+2.00** | -0.50 |"]
+    one = [{**rows[0], "difference": change_of(2.0, None, None, pairs=1)}]
+    assert reports._overview(plan, one)[-1].splitlines()[-1] == "| kNN | +2.00 |  |"
+    told = "\n".join(reports._told_apart(plan, rows))
+    assert "about 0.1 of these 2 intervals would exclude 0 by chance; 1 do" in told
+    assert told.endswith("| kNN | half | +2.00 [+1.00, +3.00] | 3 |")
 
 
 @pytest.fixture
@@ -277,7 +354,10 @@ def test_seed_by_seed_and_done_by_the_record_alone(commands, tmp_path):
     commands.go(elsewhere, tmp_path / "new", results=tmp_path / "kept")
     assert len(commands.calls) == 8
     text = (tmp_path / "new" / "report.md").read_text()
-    assert "## Told from baseline\n\nNothing yet." in text  # 5.5 ± 6.4
+    assert "## Told from baseline\n\nNo arm has 3 pairs yet." in text
+    assert "| half | `sassl.probability=0.5` |" in text and "preliminary" not in text
+    assert "with `dataset=folder:images`, `batch_size=16`, `epochs=6.0`." in text
+    assert "One answer for all test images has 33.3 %" in text
     assert text == whole.report() and str(tmp_path) not in text and "4 of 4 runs are done" in text
     assert (tmp_path / "new" / "report.png").exists()
     # The interval by hand: changes of 5 and 6 points.
@@ -343,10 +423,43 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(commands, tmp_path):
     assert commands.trained() == ORDER
     assert whole.failures() == {"half, seed 0": {"stage": "training", "reason": "no luck"}}
     assert "- half, seed 0, training: no luck" in whole.report()
-    assert "3 of 4 runs are done" in whole.report()
+    assert "3 of 4 runs are done" in whole.report() and "is preliminary" in whole.report()
     commands.failing = None
     whole = commands.go(STUDY, tmp_path)
     assert not whole.failures() and commands.trained()[4:] == [("half", "0")]
+
+
+def test_every_evaluation_that_fails_is_told(commands, tmp_path):
+    commands.broken = ("one", "two")
+    lines = [KNN, "one=few_shot_1 on folder:images", "two=few_shot_2 on folder:images"]
+    whole = commands.go(changed(evaluations=lines), tmp_path)
+    reason = whole.failures()["half, seed 1"]["reason"]
+    assert reason == "one: It is broken. two: It is broken."
+
+
+def test_an_evaluation_may_be_renamed(commands, tmp_path):
+    commands.go(STUDY, tmp_path)
+    del commands.calls[:]
+    whole = commands.go(changed(evaluations=[f"another name={KNN[4:]}"]), tmp_path)
+    assert commands.calls == [] and "## another name" in whole.report()
+
+
+def test_a_record_is_of_one_encoder(commands, tmp_path):
+    """A run whose encoder is gone is trained again for a new evaluation, and evaluated whole."""
+    commands.go(STUDY, tmp_path)
+    shutil.rmtree(tmp_path / "runs" / "half" / "0")
+    one = "one=few_shot_1 on folder:images"
+    commands.broken = ("kNN",)
+    whole = commands.go(changed(evaluations=[KNN, one]), tmp_path)
+    record = read_json(whole.results / "half" / "0.json")
+    assert [*record["evaluations"]] == ["one"]  # the earlier kNN was of another encoder
+    kept = read_json(whole.results / "baseline" / "0.json")["evaluations"]
+    assert [*kept] == ["kNN", "one"]
+    commands.broken = ()
+    whole = commands.go(changed(evaluations=[KNN, one]), tmp_path)
+    record = read_json(whole.results / "half" / "0.json")
+    encoders = {result["encoder_fingerprint"] for result in record["evaluations"].values()}
+    assert len(record["evaluations"]) == 2 and len(encoders) == 1
 
 
 def test_a_failure_is_forgotten_when_the_run_is_done_without_it(commands, tmp_path):

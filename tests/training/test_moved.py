@@ -26,3 +26,8 @@ def test_an_old_name_says_the_new_one_and_runs_it(tmp_path):
     assert done.returncode == 1
     assert "called evaluation.export_encoder now" in done.stderr + done.stdout
     assert f"There is no encoder at {tmp_path / 'none'}" in done.stderr + done.stdout
+
+
+def test_a_study_has_a_name_beside_pretrain():
+    done = commands.run("training.study", "--study=nowhere.py", "--workdir=nowhere")
+    assert done.returncode == 1 and "There is no file nowhere.py" in done.stderr + done.stdout
