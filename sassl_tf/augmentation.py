@@ -52,7 +52,8 @@ class SASSLAugmentation(ImageAugmentation):
         probability: p, of stylizing an image.
         blending_factor: (α_min, α_max) in [0, 1]; one number fixes α.
         interpolation_factor: (β_min, β_max) in [0, 1]; one number fixes β.
-        value_range: the lowest and the highest value of the images' pixels, in and out.
+        value_range: the lowest and the highest value of the images' pixels, in and out. Eager
+            calls warn of values that do not fit; `Dataset.map` and other graphs cannot.
         stylize_size: the shorter side, in pixels, at which F and T run; the change they make is
             upsampled and added to the full-size image. None, or a side no smaller than the
             image's: full size.
@@ -71,7 +72,8 @@ class SASSLAugmentation(ImageAugmentation):
         - inputs: images [H, W, 3] or [B, H, W, 3], uint8 or float (any other integer too), or a
           dict that has them under "images"; what else is in it is passed through.
         - training: False returns the input unchanged.
-        - seed: int32 [2]; makes the call stateless: the same seed gives the same result anywhere.
+        - seed: int32 [2]; makes the call stateless: the same seed gives the same draws anywhere,
+          and the same result where `precision` is the same.
 
     Call returns:
         The same structure, shapes and dtypes.
@@ -195,10 +197,15 @@ class SASSLAugmentation(ImageAugmentation):
 
     def _reduced(self, images: tf.Tensor) -> tf.Tensor:
         """Returns images at the size that T and F see."""
-        return clamp_shorter_side(images, highest=self.stylize_size)
+        return clamp_shorter_side(
+            images, highest=self.stylize_size, by_matrices=self._all_shapes_static()
+        )
 
     def _encode(self, images: tf.Tensor) -> tf.Tensor:
-        return self._working.encode_style(clamp_shorter_side(images, highest=self.encode_size))
+        small = clamp_shorter_side(
+            images, highest=self.encode_size, by_matrices=self._all_shapes_static()
+        )
+        return self._working.encode_style(small)
 
     def _drawn_styles(self, bank: StyleBank, draws: tf.Tensor) -> tf.Tensor:
         """Returns the codes z_s of the bank that draws [N] in [0, 1) stand for."""

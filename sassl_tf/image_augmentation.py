@@ -89,17 +89,24 @@ class ImageAugmentation(keras.layers.Layer):
                 "label) pairs passes it. Map `lambda image, label: (augment(image), label)`, or "
                 'dicts with "images" and "labels".'
             )
+        images_of(inputs)  # before Keras takes the inputs apart
+        if isinstance(inputs, dict):
+            self._check_beside(inputs)
         if keras.backend.backend() != "tensorflow":
             inputs = self._as_in_pipeline(inputs)
             call = tf.autograph.experimental.do_not_convert(self.call)  # as Keras does it
             return call(inputs, *args, **kwargs)
-        images_of(inputs)  # before Keras takes the inputs apart
-        return super().__call__(inputs, *args, **kwargs)
+        if not isinstance(inputs, dict):
+            return super().__call__(inputs, *args, **kwargs)
+        aside = _not_for_keras(inputs)
+        others = {name: value for name, value in inputs.items() if name not in aside}
+        return {**aside, **super().__call__(others, *args, **kwargs)}
 
     def call(
         self, inputs: Array | dict[str, Any], training: bool = True, seed: Array | None = None
     ) -> tf.Tensor | dict[str, Any]:
         images = images_of(inputs)
+        self._check_range(images)
         if not training or self._changes_nothing():
             return inputs
         self._warn_of_values(images)
@@ -128,6 +135,19 @@ class ImageAugmentation(keras.layers.Layer):
         images = tf.convert_to_tensor(images)
         return {**inputs, "images": images} if isinstance(inputs, dict) else images
 
+    def _check_range(self, images: Any) -> None:
+        """Raises a ValueError for integer images in a range of floats."""
+        low, high = self.value_range
+        if tf.as_dtype(images.dtype).is_integer and high <= 1:
+            raise UserError(
+                f"The images are {tf.as_dtype(images.dtype).name}, and value_range is "
+                f"({low:g}, {high:g}), so that every value above 1 would be clipped. Set "
+                "value_range=(0, 255), or convert the images to float first."
+            )
+
+    def _check_beside(self, inputs: dict[str, Any]) -> None:
+        """Raises a ValueError for a dict with entries that the layer would make wrong."""
+
     def _check_batch(self, images: tf.Tensor) -> None:
         """Raises a ValueError for images [B, H, W, 3] that the layer cannot augment."""
 
@@ -145,7 +165,7 @@ class ImageAugmentation(keras.layers.Layer):
         """Applies draws to images [B, H, W, 3] in `value_range`; same shape and dtype out."""
         images = tf.convert_to_tensor(images)
         self._check_batch(images)
-        if self.static_shapes or _on_tpu():
+        if self._all_shapes_static():
             augmented = self._augment(images, transformation)
             return tf.where(transformation["apply"][:, None, None, None], augmented, images)
         chosen = tf.where(transformation["apply"])
@@ -158,6 +178,10 @@ class ImageAugmentation(keras.layers.Layer):
         output = tf.cond(tf.size(chosen) > 0, augment_chosen, lambda: images)
         output.set_shape(images.shape)
         return output
+
+    def _all_shapes_static(self) -> bool:
+        """Returns whether every image is computed, so that all shapes are static."""
+        return self.static_shapes or _on_tpu()
 
     def _warn_of_values(self, images: tf.Tensor) -> None:
         """Warns once, in eager calls, of values that cannot be meant."""
@@ -180,6 +204,15 @@ class ImageAugmentation(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         own = ("probability", "value_range", "static_shapes", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+
+
+def _not_for_keras(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the entries that Keras refuses: lists, numbers, texts, arrays of objects."""
+    return {
+        name: value
+        for name, value in inputs.items()
+        if value is not None and getattr(value, "dtype", "object") == "object"
+    }
 
 
 def _on_tpu() -> bool:

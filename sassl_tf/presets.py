@@ -227,7 +227,8 @@ def _file_in_preset(source: PathLike, folder: pathlib.Path) -> pathlib.Path:
 
 
 def _check_shapes(encoder: keras.Model, file: AnyPath) -> None:
-    inputs, outputs = encoder.inputs or [], encoder.outputs or []
+    # A subclassed model has none, and one that is not built raises an AttributeError.
+    inputs, outputs = (getattr(encoder, name, None) or [] for name in ("inputs", "outputs"))
     is_encoder = (
         [len(tensor.shape) for tensor in inputs] == [4]
         and inputs[0].shape[-1] == 3

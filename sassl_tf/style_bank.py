@@ -80,14 +80,20 @@ class StyleBank:
             batch_size: number of images in a call of F.
 
         Raises:
-            ValueError: there are no images, they are not of the form above, or image files were
-                damaged meanwhile.
+            ValueError: there are no images or no end of them, they are not of the form above,
+                `stylizer` is none, or image files were damaged meanwhile.
         """
         from sassl_tf.style_images import style_images
 
         if isinstance(images, (str, os.PathLike)):
             images = every_image(images)
         listed = [images] if isinstance(images, ImageDataset) else []
+        if not isinstance(stylizer, Stylizer):
+            raise UserError(
+                f"stylizer is {stylizer!r}; expected a Stylizer, as load_stylizer returns it."
+            )
+        if batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}; give 1 or more.")
         size = stylizer.style_size
         dataset = style_images(images, size).batch(batch_size)
         encode = tf.function(stylizer.encode_style, [tf.TensorSpec((None, size, size, 3))])
@@ -149,7 +155,7 @@ class StyleBank:
             ) from None
 
     def check_made_by(self, stylizer: Stylizer) -> None:
-        """Raises a ValueError unless `stylizer` made this bank."""
+        """Raises a ValueError unless `stylizer` made this bank, and its codes are as long."""
         if self.fingerprint != stylizer.fingerprint:
             from sassl_tf.stylizers.compact import EARLIER_VERSIONS
 
@@ -160,6 +166,12 @@ class StyleBank:
                 f"{known}, but the {stylizer.name} stylizer's is {stylizer.fingerprint}: its codes "
                 "mean nothing to it. Make the bank again with StyleBank.from_images(images, "
                 "stylizer)."
+            )
+        if self.codes.shape[1] != stylizer.code_size:
+            raise UserError(
+                f"The style bank has codes of {self.codes.shape[1]} numbers, and those of the "
+                f"{stylizer.name} stylizer have {stylizer.code_size}. Make the bank again with "
+                "StyleBank.from_images(images, stylizer)."
             )
 
     def get_config(self) -> dict[str, Any]:

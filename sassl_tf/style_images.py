@@ -33,6 +33,8 @@ def style_images(
         fetched = tf.data.Dataset.range(len(images)).map(images.fetch, READS_IN_FLIGHT)
         dataset = fetched.map(images.decode, tf.data.AUTOTUNE)
     elif isinstance(images, tf.data.Dataset):
+        if images.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise UserError("The dataset has no end; give as many as you want, dataset.take(1000).")
         dataset = images.map(_image_of_element)
         shape = dataset.element_spec.shape
         if shape.rank not in (3, 4) or shape[-1] not in (3, None):
@@ -40,9 +42,11 @@ def style_images(
                 f"The dataset's images have shape {shape}; expected [H, W, 3] or [B, H, W, 3]."
             )
         dataset = dataset.unbatch() if shape.rank == 4 else dataset
+        if isinstance(dataset.element_spec, tf.RaggedTensorSpec):
+            dataset = dataset.map(_dense)
         dataset = dataset.map(lambda image: tf.ensure_shape(image, [None, None, 3]))
     else:
-        images = np.asarray(images)
+        images = _array(images)
         if images.ndim != 4 or images.shape[-1] != 3:
             raise UserError(f"images has shape {images.shape}; expected [N, H, W, 3].")
         dataset = tf.data.Dataset.from_tensor_slices(images)
@@ -52,6 +56,20 @@ def style_images(
             "[0, 1]."
         )
     return dataset.map(lambda image: _fit(image, size), tf.data.AUTOTUNE)
+
+
+def _dense(image: tf.RaggedTensor | tf.Tensor) -> tf.Tensor:
+    return image.to_tensor() if isinstance(image, tf.RaggedTensor) else image
+
+
+def _array(images: Array) -> np.ndarray:
+    try:
+        return np.asarray(images)
+    except ValueError as error:  # NumPy's "inhomogeneous shape"
+        raise UserError(
+            "The images have several sizes, and an array has one. Give a folder or a "
+            "tf.data.Dataset of them, or resize them."
+        ) from error
 
 
 def _image_of_element(*components: Any) -> tf.Tensor:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import sassl_tf
 from sassl_tf import SASSLAugmentation, StyleBank
+from sassl_tf.resizing import clamp_shorter_side
 from sassl_tf.stylizers.compact import packaged
 from tests.stylizers.tiny import tiny_bank, tiny_stylizer
 
@@ -139,11 +140,36 @@ def test_a_seed_is_the_same_everywhere(make, precision):
         "graph": tf.function(lambda: augment(x, seed=SEED))(),
         "another layer": other(x, seed=SEED),
         "tf.data": next(iter(tf.data.Dataset.from_tensors(x).map(lambda x: other(x, seed=SEED)))),
-        "XLA": tf.function(lambda: static(tf.constant(x), seed=SEED), jit_compile=True)(),
+        # Images as an argument: of constants, XLA computes nothing that it does not know.
+        "XLA": tf.function(lambda x: static(x, seed=SEED), jit_compile=True)(tf.constant(x)),
     }
     for name, views in runs.items():
         difference = np.abs(views.numpy().astype(int) - expected.astype(int)).max()
         assert difference <= ROUNDING[precision], name
+
+
+@pytest.mark.parametrize("size", ["stylize_size", "encode_size"])
+def test_smaller_sizes_compile_under_xla(size):
+    """XLA has no operation that antialiases; the layer's matrices are the same resizing."""
+    x = tf.constant(images())
+    expected = tiny_layer(**{size: 16})(x, seed=SEED)
+    static = tiny_layer(**{size: 16}, static_shapes=True)
+    views = tf.function(lambda x: static(x, seed=SEED), jit_compile=True)(x)
+    difference = np.abs(views.numpy().astype(int) - expected.numpy().astype(int))
+    assert difference.max() <= 1 and changed(x, views).any()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "target"),
+    [(40, 52, 16), (33, 100, 7), (9, 9, 8), (20, 31, 45), (64, 64, 1)],
+)
+def test_resizing_by_matrices_is_that_of_tensorflow(height, width, target):
+    x = images(2, height, width).astype(np.float32)
+    bounds = {"lowest": target} if target > min(height, width) else {"highest": target}
+    expected = clamp_shorter_side(x, **bounds)
+    found = clamp_shorter_side(x, **bounds, by_matrices=True)
+    assert min(found.shape[1:3]) == target
+    np.testing.assert_allclose(found, expected, atol=1e-3)  # of 255
 
 
 def test_seed_fixes_calls_in_order_and_zero_is_a_seed():
@@ -229,6 +255,24 @@ def test_a_dict_passes_everything_else_through(augment):
     np.testing.assert_array_equal(out["labels"], batch["labels"])
     np.testing.assert_array_equal(out["segmentation_masks"], masks)
     np.testing.assert_array_equal(out["bounding_boxes"]["boxes"], boxes["boxes"])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_what_is_no_array_is_passed_through_too(augment, training):
+    beside = {
+        "files": ["a.jpg", "b.jpg"],
+        "number": 3,
+        "text": "a",
+        "nested": {"a": [1, 2]},
+        "objects": np.array([{}, None]),
+        "nothing": None,
+    }
+    out = augment({**beside, "images": images()}, training=training, seed=SEED)
+    expected = augment(images(), training=training, seed=SEED)
+    np.testing.assert_array_equal(out.pop("images"), expected)
+    assert out.keys() == beside.keys()
+    for name, value in beside.items():
+        assert out[name] is value, name
 
 
 def test_in_a_model_saved_and_loaded(tmp_path):
@@ -372,6 +416,18 @@ def test_bad_images(augment):
         augment(images(), seed=tf.constant([1, 2, 3]))
 
 
+def test_integers_in_a_range_of_floats():
+    """Otherwise every pixel would become 0 or 1, in Dataset.map without a word."""
+    layer = tiny_layer(value_range=(0, 1))
+    with pytest.raises(ValueError, match=r"are uint8, and value_range is \(0, 1\).*\(0, 255\)"):
+        layer(images())
+    with pytest.raises(ValueError, match="are uint8"):
+        tf.data.Dataset.from_tensors(images()).map(layer)
+    with pytest.raises(ValueError, match="are uint8"):
+        sassl_tf.TwoViews("simclr", 16, value_range=(0, 1))(images())
+    layer(images(dtype=np.float32) / 255)
+
+
 def test_in_batch_needs_a_batch():
     layer = tiny_layer("in_batch")
     for x in (images(1), images()[0]):
@@ -391,6 +447,10 @@ def test_a_bank_of_another_stylizer_names_both():
     with pytest.raises(ValueError, match="0123456789abcdef") as error:
         SASSLAugmentation(stylizer, bank)
     assert stylizer.fingerprint in str(error.value)
+    for size in (1, stylizer.code_size + 1):
+        bank = StyleBank(np.zeros((3, size)), stylizer.fingerprint)
+        with pytest.raises(ValueError, match=f"codes of {size} numbers"):
+            SASSLAugmentation(stylizer, bank)
 
 
 def test_suspicious_values_are_said_once():

@@ -80,6 +80,16 @@ def test_what_is_no_encoder_becomes_no_preset(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+def test_models_without_defined_inputs_are_no_encoders(tmp_path):
+    class Subclassed(keras.Model):
+        def call(self, x):
+            return x
+
+    for model in (Subclassed(), keras.Sequential([keras.layers.Dense(2)])):
+        with pytest.raises(ValueError, match="maps unknown shapes to unknown shapes"):
+            sassl_tf.save_to_preset(model, tmp_path / "preset")
+
+
 def test_a_preset_is_downloaded_and_uploaded(hub, preset):
     check_is_tiny(sassl_tf.load_encoder(hub.uri))
     sassl_tf.upload_preset(hub.uri, preset)

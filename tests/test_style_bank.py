@@ -43,6 +43,30 @@ def test_every_source_gives_the_same_codes(tmp_path):
     np.testing.assert_allclose(from_folder, bank.codes[by_name], atol=1e-4)
 
 
+def test_slips_are_told():
+    images, stylizer = np.zeros((2, 20, 20, 3), np.uint8), tiny_stylizer()
+    dataset = tf.data.Dataset.from_tensor_slices(images)
+    for arguments, told in (
+        ((images, "compact"), "stylizer is 'compact'; expected a Stylizer"),
+        ((images, stylizer, 0), "batch_size is 0"),
+        ((dataset.repeat(), stylizer), "no end"),
+        (([images[0], images[1, 1:]], stylizer), "several sizes"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            StyleBank.from_images(*arguments)
+
+
+@pytest.mark.parametrize("width", [24, None])
+def test_images_of_several_sizes_in_ragged_batches(width):
+    rng, stylizer = np.random.default_rng(0), tiny_stylizer()
+    images = [rng.integers(0, 256, (side, width or 50 - side, 3), np.uint8) for side in (20, 30)]
+    spec = tf.TensorSpec((None, width, 3), tf.uint8)
+    dataset = tf.data.Dataset.from_generator(lambda: iter(images), output_signature=spec)
+    expected = StyleBank.from_images(dataset, stylizer).codes
+    found = StyleBank.from_images(dataset.ragged_batch(2), stylizer).codes
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_any_size_is_fitted_without_squeezing(stylizer):
     """A wide image counts by its centre, at its own proportions."""
     rng = np.random.default_rng(1)

@@ -44,7 +44,7 @@ def knn_predict(
 
     Raises:
         ValueError: k below 1, a temperature that is not positive, arrays that do not fit together,
-            or labels outside [0, num_classes).
+            features that are not finite, or labels outside [0, num_classes).
     """
     labels = np.asarray(train_labels)
     train, test = np.asarray(train_features, np.float32), np.asarray(test_features, np.float32)
@@ -69,11 +69,21 @@ def knn_accuracy(
     k: int = 200,
     temperature: float = 0.1,
 ) -> float:
-    """Returns the share in [0, 1] of test labels [M] that `knn_predict` predicts."""
+    """Returns the share in [0, 1] of test labels [M] that `knn_predict` predicts.
+
+    Raises:
+        ValueError: as `knn_predict`, or there are not M test labels.
+    """
+    labels, count = np.asarray(test_labels), len(np.asarray(test_features))
+    if labels.shape != (count,):
+        raise UserError(
+            f"The test labels have the shape {list(labels.shape)} for {count} test features; give "
+            f"[{count}]."
+        )
     predictions = knn_predict(
         train_features, train_labels, test_features, num_classes, k, temperature
     )
-    return float(np.mean(predictions == np.asarray(test_labels)))
+    return float(np.mean(predictions == labels))
 
 
 def _votes(
@@ -113,11 +123,18 @@ def _check(
 ) -> None:
     train_shape, test_shape = train_features.shape, test_features.shape
     fit = len(train_shape) == len(test_shape) == 2 and train_shape[1] == test_shape[1]
-    if not fit or train_shape[0] != len(train_labels) or not len(train_labels):
+    if not fit or train_labels.shape != train_shape[:1] or not train_labels.size:
         raise UserError(
-            f"The train features are {list(train_shape)} with {len(train_labels)} labels, the test "
-            f"features {list(test_shape)}; give [N, D], N labels and [M, D]."
+            f"The train features are {list(train_shape)} with labels {list(train_labels.shape)}, "
+            f"the test features {list(test_shape)}; give [N, D], [N] and [M, D]. Labels [N, 1], as "
+            "of keras.datasets, become [N] by labels[:, 0]."
         )
+    for name, features in (("train", train_features), ("test", test_features)):
+        if not np.isfinite(features).all():
+            rows = np.flatnonzero(~np.isfinite(features).all(axis=1))
+            raise UserError(
+                f"{len(rows)} {name} features are NaN or infinite (the first is number {rows[0]})."
+            )
     if np.min(train_labels) < 0 or np.max(train_labels) >= num_classes:
         raise UserError(
             f"The train labels go from {np.min(train_labels)} to {np.max(train_labels)}; "

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sassl_tf.representation.retrieval import unit_rows
+
 
 def feature_std(features: ArrayLike) -> float:
     """Returns the standard deviation of features [N, D] of unit length, over images, times √D.
@@ -10,10 +12,8 @@ def feature_std(features: ArrayLike) -> float:
     It is 1 where they are spread evenly over the sphere, and 0 where all are the same, which is
     collapse (Chen & He 2020, arXiv 2011.10566, figure 2).
     """
-    rows = np.asarray(features, np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return float(unit.std(axis=0).mean() * rows.shape[1] ** 0.5)
+    unit = unit_rows(np.asarray(features, np.float32))
+    return float(unit.std(axis=0).mean() * unit.shape[1] ** 0.5)
 
 
 def effective_rank(features: ArrayLike) -> float:

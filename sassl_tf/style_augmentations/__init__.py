@@ -1,7 +1,7 @@
 """Other style augmentations than the paper's, as layers with the interface of `SASSLAugmentation`.
 
-Under one seed all of them augment the same images, in the same styles of the batch and with the
-same α, as `SASSLAugmentation` does.
+Under one seed and with the same arguments they augment the same images as `SASSLAugmentation` does,
+with the same α and, where styles are those of the batch, in the same styles.
 """
 
 from sassl_tf.style_augmentations.color_statistics import ColorStatistics

@@ -52,7 +52,8 @@ class RandomStyle(SASSLAugmentation):
         - inputs: images [H, W, 3] or [B, H, W, 3], uint8 or float (any other integer too), or a
           dict that has them under "images"; what else is in it is passed through.
         - training: False returns the input unchanged.
-        - seed: int32 [2]; makes the call stateless: the same seed gives the same result anywhere.
+        - seed: int32 [2]; makes the call stateless: the same seed gives the same draws anywhere,
+          and the same result where `precision` is the same.
 
     Call returns:
         The same structure, shapes and dtypes.

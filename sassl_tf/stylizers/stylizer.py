@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 from collections.abc import Collection
 from typing import Any
 
@@ -111,7 +112,7 @@ class Stylizer:
             float32 [B, code_size].
 
         Raises:
-            ValueError: not four axes, or not three channels.
+            ValueError: not four axes, not three channels, or, in eager calls, values far above 1.
         """
         images = _as_images(images, "images")
         if self._min_side is not None:
@@ -131,11 +132,12 @@ class Stylizer:
             float32 [B, H, W, 3] in [0, 1].
 
         Raises:
-            ValueError: `images` has not four axes and three channels, `codes` not two axes and
-                `code_size` columns, or there are not as many of both, nor 1 of either.
+            ValueError: `images` has not four axes and three channels or, in eager calls, values far
+                above 1; `codes` has not two axes and `code_size` columns; or there are not as many
+                of both, nor 1 of either.
         """
         images = _as_images(images, "images")
-        codes = tf.convert_to_tensor(codes, tf.float32)
+        codes = tf.cast(tf.convert_to_tensor(codes), tf.float32)
         if codes.shape.rank != 2 or codes.shape[-1] not in (None, self.code_size):
             raise UserError(
                 f"codes has shape {codes.shape}; the {self.name} stylizer expects "
@@ -152,7 +154,13 @@ class Stylizer:
         return tf.cast(stylized[:, :height, :width], tf.float32)
 
     def save(self, path: PathLike) -> None:
-        """Writes the weights of F and T as safetensors, for `load_stylizer(name, weights=path)`."""
+        """Writes the weights of F and T as safetensors, for `load_stylizer(name, weights=path)`.
+
+        Raises:
+            ValueError: `path` does not end in .safetensors, by which it is known when it is loaded.
+        """
+        if not os.fspath(path).endswith(".safetensors"):
+            raise UserError(f"The path is {os.fspath(path)}; give one that ends in .safetensors.")
         save_weights(path, self.name, (self.style_network, self.transfer_network))
 
     def get_config(self) -> dict[str, Any]:
@@ -172,7 +180,13 @@ def _as_images(images: Array, argument: str) -> tf.Tensor:
         )
     if images.shape.rank != 4 or images.shape[-1] != 3:
         raise UserError(f"{argument} has shape {images.shape}; expected [B, H, W, 3].")
-    return tf.cast(images, tf.float32)
+    images = tf.cast(images, tf.float32)
+    if tf.executing_eagerly() and tf.size(images) and (high := float(tf.reduce_max(images))) > 2:
+        raise UserError(
+            f"{argument} has values up to {high:g}; a stylizer expects float images in [0, 1]. "
+            "Divide 8-bit images by 255."
+        )
+    return images
 
 
 def _sides(images: tf.Tensor) -> list[int | tf.Tensor]:

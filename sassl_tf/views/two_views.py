@@ -97,6 +97,7 @@ class TwoViews(ImageAugmentation):
         self, inputs: Array | dict[str, Any], training: bool = True, seed: Array | None = None
     ) -> dict[str, Any]:
         images = images_of(inputs)
+        self._check_range(images)
         self._warn_of_values(images)
         batched = images.shape.rank == 4
         views = self._two_views(images if batched else images[None], self._call_seed(seed))

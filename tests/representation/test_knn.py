@@ -65,7 +65,7 @@ def test_k_follows_the_size_of_the_set():
 
 def test_wrong_arguments_are_named():
     train, labels = blobs(10)
-    with pytest.raises(ValueError, match=r"\[10, 8\] with 9 labels"):
+    with pytest.raises(ValueError, match=r"\[10, 8\] with labels \[9\]"):
         knn_predict(train, labels[:-1], train, 4, k=2)
     with pytest.raises(ValueError, match=r"test features \[10, 7\]"):
         knn_predict(train, labels, train[:, 1:], 4, k=2)
@@ -75,3 +75,12 @@ def test_wrong_arguments_are_named():
         knn_predict(train, labels, train, 4, k=0)
     with pytest.raises(ValueError, match="temperature is 0"):
         knn_predict(train, labels, train, 4, k=2, temperature=0)
+    # Labels as keras.datasets has them, which NumPy would compare with one another.
+    with pytest.raises(ValueError, match=r"labels \[10, 1\].*labels\[:, 0\]"):
+        knn_predict(train, labels[:, None], train, 4, k=2)
+    with pytest.raises(ValueError, match=r"test labels have the shape \[10, 1\]"):
+        knn_accuracy(train, labels, train, labels[:, None], 4, k=2)
+    broken = train.copy()
+    broken[3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"1 test features are NaN.*number 3"):
+        knn_predict(train, labels, broken, 4, k=2)

@@ -197,6 +197,24 @@ def test_fingerprint_follows_the_weights(tmp_path):
         stylizer_from_config(config)
 
 
+def test_codes_of_any_float_type(compact):
+    x = np.random.default_rng(0).random((1, 16, 16, 3)).astype(np.float32)
+    codes = compact.encode_style(x)
+    expected = compact.stylize(x, codes)
+    for dtype, tolerance in ((tf.float64, 1e-6), (tf.float16, 0.02), (tf.bfloat16, 0.1)):
+        found = compact.stylize(x, tf.cast(codes, dtype))
+        np.testing.assert_allclose(found, expected, atol=tolerance)
+
+
+def test_slips_are_told(compact, tmp_path):
+    x = np.full((1, 16, 16, 3), 200.0, np.float32)
+    for call in (compact.encode_style, lambda x: compact.stylize(x, np.zeros((1, 100)))):
+        with pytest.raises(ValueError, match=r"values up to 200; .* Divide"):
+            call(x)
+    with pytest.raises(ValueError, match=r"ends in \.safetensors"):
+        compact.save(tmp_path / "weights")
+
+
 def test_unfitting_weights_are_named(compact):
     weights = named_weights(compact.style_network)
     del weights["Conv/kernel"]

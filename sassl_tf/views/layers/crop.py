@@ -77,11 +77,14 @@ class RandomResizedCrop(ImageAugmentation):
         )
         self.law = arguments.choice(law, "law", CROP_SAMPLERS)
 
+    def _check_beside(self, inputs: dict[str, Any]) -> None:
+        check_nothing_has_places(inputs, self)
+
     def call(
         self, inputs: Array | dict[str, Any], training: bool = True, seed: Array | None = None
     ) -> tf.Tensor | dict[str, Any]:
-        check_nothing_has_places(inputs, self)
         images = images_of(inputs)
+        self._check_range(images)
         self._warn_of_values(images)
         batched = images.shape.rank == 4
         batch = images if batched else images[None]

@@ -39,11 +39,8 @@ class RandomFlip(ViewOperation):
         super().__init__(probability, (0, 255), static_shapes, seed, **kwargs)
         self.mode = arguments.choice(mode, "mode", FLIP_MODES)
 
-    def call(
-        self, inputs: Array | dict[str, Any], training: bool = True, seed: Array | None = None
-    ) -> tf.Tensor | dict[str, Any]:
+    def _check_beside(self, inputs: dict[str, Any]) -> None:
         check_nothing_has_places(inputs, self)
-        return super().call(inputs, training, seed)
 
     def _warn_of_values(self, images: tf.Tensor) -> None:
         """Warns of nothing: values of any range will do."""
