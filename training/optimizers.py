@@ -141,7 +141,8 @@ class TorchSGD(MomentumOptimizer):
         momentum: m.
         weight_decay: λ.
         constant_for: part of a path, such as "predictor"; weights whose path contains it have
-            `constant_rate` as their learning rate (SimSiam, section 4.1). "" for none.
+            `constant_rate` as their learning rate (SimSiam, section 4.1). "" for none. If no
+            weight has it, `build` raises a ValueError.
         constant_rate: a number.
         decay_vectors: whether biases and the γ and β of normalisations are decayed as well.
         clip_gradient: the largest norm of a weight's gradient, before its decay; 0 for no limit.
@@ -170,6 +171,12 @@ class TorchSGD(MomentumOptimizer):
             return
         super().build(variables)
         self._held = [bool(self.constant_for) and self.constant_for in v.path for v in variables]
+        if self.constant_for and not any(self._held):
+            networks = ", ".join(dict.fromkeys(v.path.partition("/")[0] for v in variables))
+            raise UserError(
+                f"optimizer.constant_for is {self.constant_for!r}, and no weight has it in its "
+                f"path. The networks are {networks}."
+            )
         self._decayed = [self.decay_vectors or not is_vector(v) for v in variables]
 
     def update_step(
@@ -286,6 +293,11 @@ def peak_learning_rate(base: float, scaling: str, batch_size: int) -> float:
     return base * factors[scaling]
 
 
+def warmup_steps_of(config: ConfigDict, total_steps: int, steps_per_epoch: int) -> int:
+    """Returns the number of steps of the warm-up, which ends before the last step of the run."""
+    return min(round(config.warmup_epochs * steps_per_epoch), total_steps - 1)
+
+
 def build_optimizer(
     config: ConfigDict, batch_size: int, total_steps: int, steps_per_epoch: int
 ) -> keras.optimizers.Optimizer:
@@ -299,7 +311,7 @@ def build_optimizer(
     Raises:
         ValueError: an unknown optimizer or scaling.
     """
-    warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), total_steps - 1)
+    warmup_steps = warmup_steps_of(config, total_steps, steps_per_epoch)
     peak = peak_learning_rate(config.learning_rate, config.learning_rate_scaling, batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup_steps else peak,

@@ -211,6 +211,26 @@ def test_fields_that_do_not_go_together():
         check_config(config)
 
 
+@pytest.mark.parametrize(
+    ("module", "changes", "told"),
+    [
+        (dino, {"local_size": 4}, "local_size is 4; expected at least 8, a patch of vit_micro8"),
+        (dino, {"image_size": 4}, "image_size is 4; expected at least 8"),
+        (simclr, {"encoder.vit.drop_path": 0.2}, "drop_path is 0.2, which resnet"),
+        (
+            simclr,
+            {"checkpoint_every": 1000, "keep_checkpoint_every": 1500},
+            "keep_checkpoint_every is 1500; expected 0 or a multiple of checkpoint_every, 1000",
+        ),
+    ],
+)
+def test_settings_that_could_do_nothing(module, changes, told):
+    config = module.get_config("smoke")
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(ValueError, match=told):
+        check_config(config)
+
+
 def test_small_crops_need_a_method_for_them():
     config = simclr.get_config("smoke")
     config.local_crops = 4

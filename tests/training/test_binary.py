@@ -52,7 +52,7 @@ def test_only_errors_for_people_lose_their_traceback(tmp_path):
     assert binary.is_for_people(caught((tmp_path / "nothing").read_text))
     assert not binary.is_for_people(caught(lambda: {}["a bug"]))
     assert not binary.is_for_people(caught(int, "no number"))
-    assert not binary.is_for_people(caught(knn_predict, None, None, None, None))
+    assert not binary.is_for_people(caught(len, None))
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,37 @@ def test_jobs_in_the_background_ignore_ctrl_c(sigint):
     with preemption.stop_requests() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.number is None
+
+
+def test_the_end_runs_what_was_registered_and_clears_nothing_away():
+    """TensorFlow takes up to a minute to clear away an input pipeline."""
+    program = """
+import atexit, sys
+from training.command import binary
+class Pipeline:
+    def __del__(self):
+        print("cleared away")
+kept = Pipeline()
+def main(_):
+    atexit.register(print, "at the end")
+    print("done", end=" ")
+    sys.exit(3)
+binary.run(main)
+"""
+    done = commands.run_program(program)
+    assert (done.returncode, done.stdout) == (3, "done at the end\n"), done.stderr
+
+
+@pytest.mark.parametrize("words", [["--config={}:smoke"], ["--config", "{}:smoke"]])
+def test_a_config_file_whose_path_has_a_space(words, tmp_path, monkeypatch):
+    config = tmp_path / "my config.py"
+    words = ["program", *(word.format(config) for word in words), "--config.batch_size=8"]
+    monkeypatch.setattr(binary.flags, "FLAGS", {"config": None})
+    assert binary._config_argument(words) == f"{config}:smoke"
+    with pytest.raises(binary.flags.Error, match=r"my config\.py"):
+        binary._check_config_file(words)
+    config.touch()
+    binary._check_config_file(words)
 
 
 def test_what_is_no_noise_is_passed_on(capfd):

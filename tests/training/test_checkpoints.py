@@ -119,6 +119,15 @@ def test_what_a_kill_left_half_written_does_not_count(tmp_path):
     assert restored(tmp_path)[0] == 2 and not (folder / ".ckpt-2").exists()
 
 
+def test_data_without_an_index_is_removed(tmp_path):
+    """As a kill leaves it between the two renames, or while an old checkpoint is removed."""
+    save(tmp_path, 1, 2)
+    (tmp_path / "checkpoints/ckpt-1.index").unlink()
+    save(tmp_path, 3)
+    left = {file.name.partition(".")[0] for file in (tmp_path / "checkpoints").iterdir()}
+    assert left == {"ckpt-2", "ckpt-3"} and restored(tmp_path) == (3, 3)
+
+
 def test_one_of_another_version_is_told(tmp_path):
     save(tmp_path, 1)
     network = keras.Sequential([model(), keras.layers.Dense(2)])

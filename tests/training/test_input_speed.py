@@ -1,11 +1,16 @@
 """Which of the input and the train step limits a run, and the advice that follows."""
 
+import types
+
 import pytest
+from ml_collections import ConfigDict
 
 from sassl_tf import SASSLAugmentation
 from training.configs.simclr import get_config
 from training.input import speed as module
+from training.input.options import InputOptions
 from training.input.speed import InputSpeed, StepTimer, input_speed, verdict
+from training.report.input_check import InputCheck
 
 
 class Clock:
@@ -53,6 +58,24 @@ def test_steps_are_timed_after_the_first_ones(clock):
         assert timer(step, train_step, 0.5) == {"loss": 0.5}
         done.append(timer.is_done)
     assert done.index(True) == 6 and timer.seconds == 3.0
+
+
+def test_a_run_with_few_steps_left_is_not_measured(capsys):
+    """As many steps as the timer takes, whole or in parts."""
+    for parts, needed in ((1, 7), (2, 5), (8, 3)):
+        timer = StepTimer(start=0)
+        for step in range(1, needed + 1):
+            assert not timer.is_done
+            for _ in range(parts):
+                if not timer.is_done:
+                    timer(step, lambda: {"loss": 1.0})
+        assert timer.is_done
+        plan = types.SimpleNamespace(total_steps=100, config=ConfigDict({"accumulate": parts}))
+        run = types.SimpleNamespace(plan=plan, start=101 - needed)
+        check = InputCheck(run, InputOptions(measure_seconds=1.0))
+        assert check.step(101 - needed, lambda x: x, 3) == 3
+        told = f"is not measured: that takes {needed} steps, and {needed - 1} are left"
+        assert told in capsys.readouterr().err
 
 
 def test_the_verdict(monkeypatch):

@@ -3,18 +3,26 @@
 The packages run in their offline modes: W&B's files, MLflow's and Trackio's local stores.
 """
 
+import contextlib
 import json
+import signal
 import sqlite3
 import struct
 import time
 import types
 
+import keras
 import numpy as np
 import pytest
 
+from sassl_tf import load_dataset
+from sassl_tf.errors import UserError
+from training.configs.simclr import get_config
+from training.engine.preemption import Preempted
 from training.report import loggers
 from training.report.loggers import LOGGERS, check_loggers, flat, open_loggers
 from training.report.metrics import MetricsWriter, read_metrics
+from training.report.watch import Watch
 
 CONFIG = {"method": "simclr", "optimizer": {"name": "lars", "learning_rate": 0.3}}
 PICTURE = np.zeros((8, 8, 3), np.uint8)
@@ -118,7 +126,32 @@ def test_a_run_that_goes_on_is_the_same_run_of_the_service(package, tmp_path, ca
         batches = [kwargs for call, _, kwargs in calls if call == "log_batch"]
         assert ("optimizer.learning_rate", "0.3") in batches[0]["params"]
         assert [row[::3] for row in batches[-1]["metrics"]] == [("loss", 15)]
-        assert names[-1] == "set_terminated"
+        assert calls[-1] == ("set_terminated", ("run1", "FINISHED"), {})
+
+
+@pytest.mark.parametrize("package", SERVICES, indirect=True)
+@pytest.mark.parametrize("error", [Preempted(3, 9, signal.SIGTERM), UserError("no"), None])
+def test_the_service_is_told_how_a_run_ends(package, error, tmp_path):
+    """A run that is stopped will go on; one with an error has failed."""
+    plan = types.SimpleNamespace(
+        config=get_config("smoke"),
+        dataset=load_dataset("shapes"),
+        total_steps=9,
+        steps_per_epoch=3,
+    )
+    encoder = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()])
+    method = types.SimpleNamespace(encoder=encoder)
+    run = types.SimpleNamespace(plan=plan, method=method, workdir=tmp_path, start=0, chief=True)
+    with contextlib.suppress(Preempted, UserError), Watch(run, [package.service]):
+        if error:
+            raise error
+    failed = isinstance(error, UserError)
+    last, arguments, options = package.calls[-1]
+    if package.service == "mlflow":
+        assert arguments == ("run1", "FAILED" if failed else "FINISHED")
+    else:
+        assert last == "finish"
+        assert options == ({"exit_code": int(failed)} if package.service == "wandb" else {})
 
 
 @pytest.mark.parametrize("package", ["wandb"], indirect=True)

@@ -87,6 +87,8 @@ def test_sgd_holds_the_rate_of_what_is_named():
         optimizer.apply([tf.constant([0.1])] * 2, [moving, held])
     np.testing.assert_allclose([moving[0], held[0]], [1 - 0.05 - 0.01, 1 - 0.05 - 0.05], rtol=1e-6)
     assert TorchSGD.from_config(optimizer.get_config()).constant_for == "predictor"
+    with pytest.raises(ValueError, match=r"'predictr', and no weight has it.*w, predictor_w"):
+        TorchSGD(rates, constant_for="predictr").build([moving, held])
 
 
 def test_adamw_has_the_numbers_of_pytorch():

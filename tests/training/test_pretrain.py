@@ -65,6 +65,10 @@ def test_what_a_run_leaves_behind(smoke_run):
     assert [row["step"] for row in rows] == list(range(2, TOTAL_STEPS + 1, 2))
     for name in ("loss", "alignment", "uniformity", "learning_rate", "images_per_second"):
         assert all(np.isfinite(row[name]) for row in rows)
+    # Warm-up from 0 over 11 of the 12 steps: each row has the rate that its step used.
+    steps = np.array([row["step"] for row in rows])
+    rates = [row["learning_rate"] for row in rows]
+    np.testing.assert_allclose(rates, (steps - 1) / 11 * 0.001, rtol=1e-5)
     for row in rows:
         parts = row["input_wait_seconds"] + row["compute_seconds"]
         assert 0 <= row["input_wait_seconds"] < row["step_seconds"] == pytest.approx(parts)

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import socket
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,7 +12,12 @@ import tensorflow as tf
 
 from tests import commands
 from training.engine.preemption import StopRequest, stop_wanted
-from training.engine.strategy import across_workers, check_batch_size, make_strategy
+from training.engine.strategy import (
+    across_workers,
+    check_batch_norm_groups,
+    check_batch_size,
+    make_strategy,
+)
 
 # The others share their parts with these, and are in `make test-all`. Of all parts, workers differ
 # from replicas in the gathered batch, which SimCLR has, and in accumulated gradients.
@@ -111,6 +117,14 @@ def test_a_batch_that_does_not_part():
         check_batch_size(FourReplicas, 6)
     with pytest.raises(ValueError, match="the 4 replicas, in 2 parts"):
         check_batch_size(FourReplicas, 12, accumulate=2)
+
+
+def test_groups_that_do_not_part():
+    two = mock.Mock(num_replicas_in_sync=2)
+    for groups in (1, 2, 8):
+        check_batch_norm_groups(two, groups)
+    with pytest.raises(ValueError, match="groups is 3; expected a multiple of the 2 replicas"):
+        check_batch_norm_groups(two, 3)
 
 
 def test_unknown_strategy():

@@ -9,6 +9,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 import sassl_tf
+from training.configs.simclr import get_config
 from training.encoders import build_encoder
 from training.report import summary
 
@@ -38,6 +39,16 @@ def test_what_decides_a_run_is_told():
     assert summary.views(crops) == "views of 224 px"
     assert "helpers of here:1" in summary.source("host", "here:1")
     assert "within the train step" in summary.source("device", "")
+
+
+def test_a_warm_up_that_is_cut_short_is_told():
+    plan = types.SimpleNamespace(
+        config=get_config("imagenet"), steps_per_epoch=312, total_steps=5 * 312
+    )
+    told = ", 1559 of them warm-up (optimizer.warmup_epochs is longer than the run)"
+    assert summary._cut_warmup(plan) == told
+    plan.total_steps = 11 * 312
+    assert summary._cut_warmup(plan) == ""
 
 
 def run_of(images, encoder=None, **config):

@@ -89,7 +89,7 @@ CHANGES: dict[str, Any] = {
         **RESNET,
         "epochs": 1000.0,
         "views": {side: {"blur_probability": 0.0} for side in ("left", "right")},
-        "optimizer": {**RESNET["optimizer"], "learning_rate": 1.0},
+        "optimizer": {**RESNET["optimizer"], "learning_rate": 1.0, "weight_decay": 1e-4},
     },
     "imagenette": SMALL,
     "demo": {**SMALL, "encoder": {"name": "vit_micro8", "vit": {"heads": 0}}},

@@ -190,6 +190,10 @@ class Checkpoints:
                 (self._folder / f"{checkpoint_name(step)}.index").unlink()
                 for file in self._folder.glob(f"{checkpoint_name(step)}.*"):
                     file.unlink()
+        # Data without an index, as a kill between the two leaves it.
+        for data in self._folder.glob(f"{checkpoint_name('*')}.data-*"):
+            if not data.with_name(f"{data.name.rpartition('.data-')[0]}.index").exists():
+                data.unlink()
         for leftover in self._folder.glob(LEFTOVERS[isinstance(self._folder, RemotePath)]):
             remove_folder(leftover)
 

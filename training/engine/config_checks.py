@@ -376,6 +376,37 @@ def _heads_divide_the_width(config):
     return None
 
 
+def _crops_hold_a_patch(config):
+    _, patch = VITS.get(config.encoder.name, (None, 1))
+    sides = {"image_size": config.image_size}
+    if config.local_crops:
+        sides["local_size"] = config.local_size
+    for name, side in sides.items():
+        if side < patch:
+            return f"{name} is {side}; expected at least {patch}, a patch of {config.encoder.name}."
+    return None
+
+
+def _drop_path_is_of_a_vit(config):
+    name, drop_path = config.encoder.name, config.encoder.vit.drop_path
+    if drop_path and name in RESNETS:
+        return (
+            f"encoder.vit.drop_path is {drop_path}, which {name} does not have. Set "
+            "--config.encoder.vit.drop_path=0."
+        )
+    return None
+
+
+def _kept_checkpoints_are_written(config):
+    kept, every = config.keep_checkpoint_every, config.checkpoint_every
+    if every and kept % every:
+        return (
+            f"keep_checkpoint_every is {kept}; expected 0 or a multiple of checkpoint_every, "
+            f"{every}: no other checkpoint is written."
+        )
+    return None
+
+
 def _frozen_projection_is_there(config):
     name = config.encoder.name
     if config.method == "moco_v3" and config.moco_v3.frozen_projection and name in RESNETS:
@@ -425,6 +456,9 @@ TOGETHER: dict[tuple[str, ...], Callable] = {
     ("batch_size", "accumulate", "shuffle_window"): _batch_holds_whole_windows,
     ("encoder.name", "encoder.stem", "encoder.width"): _encoder_is_known,
     ("encoder.name", "encoder.vit.heads"): _heads_divide_the_width,
+    ("encoder.name", "image_size", "local_crops", "local_size"): _crops_hold_a_patch,
+    ("encoder.name", "encoder.vit.drop_path"): _drop_path_is_of_a_vit,
+    ("checkpoint_every", "keep_checkpoint_every"): _kept_checkpoints_are_written,
     ("method", "encoder.name", "moco_v3.frozen_projection"): _frozen_projection_is_there,
     ("method", "local_crops"): _local_crops_have_a_method,
     ("batch_size", "accumulate"): _parts_hold_several_images,

@@ -34,6 +34,7 @@ from training.engine.steps import due
 from training.engine.strategy import (
     across_workers,
     barrier,
+    check_batch_norm_groups,
     check_batch_size,
     checkpoint_options,
     is_chief,
@@ -102,6 +103,8 @@ def pretrain(
     check_loggers(loggers)
     strategy = make_strategy(strategy, tpu)  # first: hosts meet before TensorFlow does anything
     check_batch_size(strategy, config.batch_size, config.accumulate)
+    if config.method == "moco":
+        check_batch_norm_groups(strategy, config.moco.batch_norm_groups)
     set_numerics(config)
     chief = is_chief(strategy)
     with locked(workdir_path(workdir), chief):
@@ -182,24 +185,23 @@ class Run:
         next_batch = self._input(options)
         finish = finishing_step(self.plan)
         train_step = compiled_step(self.method, strategy, finish, self.probe)
-        watch = Watch(self, loggers)
         profiler = Profiler(self.workdir, self.start, profile_steps if self.chief else 0)
+        with Watch(self, loggers) as watch, contextlib.closing(profiler):
 
-        def wait_for_batch():
-            with watch.progress.waiting():
-                return next_batch()
+            def wait_for_batch():
+                with watch.progress.waiting():
+                    return next_batch()
 
-        batch = next_batch()
-        watch.picture(self.start, finish(first_share(strategy, batch)))
-        with stop_requests() as stop, contextlib.closing(profiler):
-            for step in range(self.start + 1, last + 1):
-                with profiler.step(step):
-                    train = functools.partial(check.step, step, train_step)
-                    scalars = self._take_step(train, batch, wait_for_batch)
-                self._after_step(step, scalars, watch, stop_wanted(strategy, stop, step))
-                if step < last:
-                    batch = wait_for_batch()
-        watch.close()
+            batch = next_batch()
+            watch.picture(self.start, finish(first_share(strategy, batch)))
+            with stop_requests() as stop:
+                for step in range(self.start + 1, last + 1):
+                    with profiler.step(step):
+                        train = functools.partial(check.step, step, train_step)
+                        scalars = self._take_step(train, batch, wait_for_batch)
+                    self._after_step(step, scalars, watch, stop_wanted(strategy, stop, step))
+                    if step < last:
+                        batch = wait_for_batch()
 
     def _take_step(self, train, batch, next_batch):
         """Takes a step, whose batch comes in parts; returns the means of the parts' scalars.
@@ -227,7 +229,9 @@ class Run:
             options.data_service,
             options.reads_in_flight,
         )
-        return functools.partial(next_within if options.data_service else next, iter(batches))
+        # Kept, so that it is not cleared away before the encoder is saved: that can take a minute.
+        self._batches = iter(batches)
+        return functools.partial(next_within if options.data_service else next, self._batches)
 
     def _after_step(self, step, scalars, watch, stop_signal):
         """Reports, measures and saves what is due after a step; stops if a signal asks for it."""
@@ -238,7 +242,8 @@ class Run:
         if log or measure:
             scalars = {name: float(value) for name, value in scalars.items()}
             check_loss(scalars["loss"], step)
-            watch.report(step, scalars, representation=measure and not stop_signal)
+            # A run that is stopped has little time, but one that is done is not continued.
+            watch.report(step, scalars, measure and (not stop_signal or step == last))
         if save or stop_signal:
             watch.flush()
             self.save_checkpoint(step)
@@ -295,7 +300,8 @@ def compiled_step(
     def compiled(part):
         def on_replica(share):
             observe = unobserved if probe is None else probe.observer(share["label"])
-            return method.train_step(finish(share), observe, part)
+            rate = method.optimizer.learning_rate  # of this step, before the optimizer counts it
+            return {**method.train_step(finish(share), observe, part), "learning_rate": rate}
 
         @tf.function(autograph=False)  # AutoGraph takes seconds to read Keras, and changes nothing
         def train_step(batch):

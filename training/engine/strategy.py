@@ -96,6 +96,21 @@ def check_batch_size(
         )
 
 
+def check_batch_norm_groups(strategy: tf.distribute.Strategy, groups: int) -> None:
+    """Raises a ValueError if the replicas cannot have as many groups of MoCo's batch norm each.
+
+    Args:
+        strategy: a `tf.distribute.Strategy`.
+        groups: moco.batch_norm_groups, of the global batch; 1 for none.
+    """
+    count = strategy.num_replicas_in_sync
+    if groups > 1 and groups % count:
+        raise UserError(
+            f"moco.batch_norm_groups is {groups}; expected a multiple of the {count} replicas, "
+            "each of which has its own batch normalisation."
+        )
+
+
 def checkpoint_options(strategy: tf.distribute.Strategy) -> tf.train.CheckpointOptions:
     """Returns a `tf.train.CheckpointOptions` that has this host write the files, also for a TPU."""
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)

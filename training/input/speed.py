@@ -62,6 +62,11 @@ def _batches_until(next_batch: Callable[[], Any], end: float) -> int:
     return count
 
 
+def steps_needed(parts: int) -> int:
+    """Returns how many steps, each of some parts, a `StepTimer` takes."""
+    return FIRST_TIMED - 1 + math.ceil(TIMED_STEPS / parts)
+
+
 class StepTimer:
     """Times some of a run's steps by themselves, each with its batch at hand.
 

@@ -4,29 +4,14 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import layers, ops
+from keras import ops
 
-from training.engine.strategy import several_replicas
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
+from training.methods.heads import mlp
 from training.methods.momentum import follow, target_momentum, twin
 from training.methods.online_probe import Observe, unobserved
 from training.methods.parts import WHOLE, Part
-
-
-def head(name: str, input_dim: int, hidden_dim: int, output_dim: int) -> keras.Sequential:
-    """Builds `hidden → BN → ReLU → output`, the output without bias or BN (networks.py, MLP)."""
-    network = keras.Sequential(
-        [
-            layers.Dense(hidden_dim),
-            layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=several_replicas()),
-            layers.ReLU(),
-            layers.Dense(output_dim, use_bias=False),
-        ],
-        name=name,
-    )
-    network.build((None, input_dim))
-    return network
 
 
 def regression_loss(prediction: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
@@ -58,8 +43,11 @@ class BYOL(keras.Model):
     ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
-        self.projector = head("projector", encoder.output_shape[-1], hidden_dim, projection_dim)
-        self.predictor = head("predictor", projection_dim, hidden_dim, projection_dim)
+        # networks.py, MLP: the hidden layer has a bias beside its batch norm.
+        widths = hidden_dim, projection_dim
+        width = encoder.output_shape[-1]
+        self.projector = mlp("projector", width, widths, hidden_bias=True)
+        self.predictor = mlp("predictor", projection_dim, widths, hidden_bias=True)
         self.target_encoder = twin(self.encoder)
         self.target_projector = twin(self.projector)
         self.total_steps = total_steps

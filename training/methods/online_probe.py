@@ -70,10 +70,11 @@ class OnlineProbe(keras.layers.Layer):
         gradients = tape.gradient(loss, weights, output_gradients=ops.ones(()) / several)
         right = ops.cast(ops.argmax(logits, axis=1), labels.dtype) == labels
         accuracy = ops.sum(ops.cast(right, "float32")) / count
-        kept = ops.where(ops.any(labels >= 0), _KEPT, 1.0)
-        self.running.assign(kept * self.running + (1 - kept) * accuracy)
         self.optimizer.apply(gradients, weights)
-        steps = ops.cast(self.optimizer.iterations, "float32")
+        steps = ops.maximum(ops.cast(self.optimizer.iterations, "float32"), 1.0)
         # The mean began at 0, which would weigh on it for the first steps.
-        seen = 1 - ops.power(_KEPT, ops.maximum(steps, 1.0))
+        seen, before = (1 - ops.power(_KEPT, count) for count in (steps, steps - 1))
+        grown = self.running * seen / ops.maximum(before, 1 - _KEPT)  # the same part of `seen`
+        mean = _KEPT * self.running + (1 - _KEPT) * accuracy
+        self.running.assign(ops.where(ops.any(labels >= 0), mean, grown))
         return {"probe_loss": loss, "probe_accuracy": 100 * self.running / seen}

@@ -4,11 +4,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import layers, ops
+from keras import ops
 
-from training.engine.strategy import several_replicas
 from training.methods.contrastive import alignment, normalize, spread
 from training.methods.descent import descend
+from training.methods.heads import mlp
 from training.methods.online_probe import Observe, unobserved
 from training.methods.parts import WHOLE, Part
 
@@ -31,34 +31,11 @@ class SimSiam(keras.Model):
         super().__init__(**kwargs)
         self.encoder = encoder
         width = encoder.output_shape[-1]
-
-        def dense(units):  # no bias where batch norm follows
-            return layers.Dense(units, use_bias=False)
-
-        def batch_norm(**arguments):
-            return layers.BatchNormalization(
-                momentum=0.9, epsilon=1e-5, synchronized=several_replicas(), **arguments
-            )
-
-        self.projector = keras.Sequential(
-            [
-                dense(width),
-                batch_norm(),
-                layers.ReLU(),
-                dense(width),
-                batch_norm(),
-                layers.ReLU(),
-                dense(projection_dim),
-                batch_norm(center=False, scale=False),
-            ],
-            name="projector",
+        widths = width, width, projection_dim
+        self.projector = mlp("projector", width, widths, last_batch_norm=True)
+        self.predictor = mlp(
+            "predictor", projection_dim, (hidden_dim, projection_dim), last_bias=True
         )
-        self.predictor = keras.Sequential(
-            [dense(hidden_dim), batch_norm(), layers.ReLU(), layers.Dense(projection_dim)],
-            name="predictor",
-        )
-        self.projector.build((None, width))
-        self.predictor.build((None, projection_dim))
         self.built = True
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -9,7 +9,7 @@ from training.engine.strategy import worker
 from training.input.data_service import next_within, served
 from training.input.options import InputOptions
 from training.input.pipeline import view_batches
-from training.input.speed import StepTimer, input_speed, is_accelerated, verdict
+from training.input.speed import StepTimer, input_speed, is_accelerated, steps_needed, verdict
 from training.report.logs import say
 
 if TYPE_CHECKING:
@@ -30,10 +30,15 @@ class InputCheck:
     def __init__(self, run: Run, options: InputOptions) -> None:
         self._run, self._options = run, options
         self._timer: StepTimer | None = None
-        if options.measure_seconds:
-            say(f"  input    is measured for {options.measure_seconds:g} seconds")
-            self._speed = _measured(run, options)
-            self._timer = StepTimer(run.start)
+        if not options.measure_seconds:
+            return
+        left, needed = run.plan.total_steps - run.start, steps_needed(run.plan.config.accumulate)
+        if left < needed:
+            say(f"  input    is not measured: that takes {needed} steps, and {left} are left")
+            return
+        say(f"  input    is measured for {options.measure_seconds:g} seconds")
+        self._speed = _measured(run, options)
+        self._timer = StepTimer(run.start)
 
     def step(self, number: int, train_step: Callable[..., Any], *arguments: Any) -> Any:
         """Returns the result of a train step, or of a part of one.

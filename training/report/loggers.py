@@ -59,8 +59,8 @@ class Logger(Protocol):
     def write_picture(self, step: int, name: str, picture: np.ndarray) -> None:
         """Writes a uint8 picture [H, W, 3]."""
 
-    def close(self) -> None:
-        """Ends the run."""
+    def close(self, failed: bool) -> None:
+        """Ends the run; `failed` tells whether by an error."""
 
 
 class TensorBoard:
@@ -81,7 +81,7 @@ class TensorBoard:
         with writing(self._folder), self._events.as_default(step):
             tf.summary.image(name, picture[None])
 
-    def close(self) -> None:
+    def close(self, failed: bool) -> None:
         with writing(self._folder):
             self._events.close()
 
@@ -113,8 +113,8 @@ class WeightsAndBiases:
     def write_picture(self, step: int, name: str, picture: np.ndarray) -> None:
         self._run.log({"step": step, name: self._wandb.Image(picture)})
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
 
 
 class MLflow:
@@ -146,8 +146,8 @@ class MLflow:
     def write_picture(self, step: int, name: str, picture: np.ndarray) -> None:
         self._client.log_image(self.id, picture, artifact_file=f"{name}-{step}.png")
 
-    def close(self) -> None:
-        self._client.set_terminated(self.id)
+    def close(self, failed: bool) -> None:
+        self._client.set_terminated(self.id, "FAILED" if failed else "FINISHED")
 
 
 class Trackio:
@@ -166,8 +166,8 @@ class Trackio:
     def write_picture(self, step: int, name: str, picture: np.ndarray) -> None:
         self._trackio.log({name: self._trackio.Image(picture)}, step=step)
 
-    def close(self) -> None:
-        self._trackio.finish()
+    def close(self, failed: bool) -> None:
+        self._trackio.finish()  # Trackio knows no failed runs
 
 
 LOGGERS: dict[str, type[Logger]] = {
@@ -250,9 +250,9 @@ class Forgiving:
         """Writes a uint8 picture [H, W, 3]."""
         self._try(self._logger.write_picture, step, name, picture)
 
-    def close(self) -> None:
+    def close(self, failed: bool) -> None:
         """Ends the run."""
-        self._try(self._logger.close)
+        self._try(self._logger.close, failed)
 
     def _try(self, call: Any, *arguments: Any) -> None:
         try:

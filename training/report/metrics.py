@@ -65,11 +65,17 @@ class MetricsWriter:
         """Writes the rows that are not written yet, as those in a bucket may be."""
         self._lines.flush()
 
-    def close(self) -> None:
-        """Writes what is not written yet, and ends the runs of the loggers."""
-        self.flush()
-        for logger in self._loggers:
-            logger.close()
+    def close(self, failed: bool = False) -> None:
+        """Writes what is not written yet, and ends the runs of the loggers.
+
+        Args:
+            failed: whether the run ends by an error.
+        """
+        try:
+            self.flush()
+        finally:
+            for logger in self._loggers:
+                logger.close(failed)
 
 
 def read_metrics(workdir: PathLike) -> list[dict[str, Any]]:

@@ -20,9 +20,11 @@ from training.engine.strategy import worker
 from training.engine.workdir import ENCODER_FILE, METRICS_FILE, VIEWS_FILE
 from training.input.placement import PLACEMENTS
 from training.input.strength import ends_of
+from training.optimizers import warmup_steps_of
 from training.report.progress import clock
 
 if TYPE_CHECKING:
+    from training.engine.assembly import Plan
     from training.engine.loop import Run
 
 MANY_IMAGES = 500_000
@@ -48,13 +50,22 @@ def before(run: Run, data_service: str) -> str:
         "style": style(plan.augment, ends_of(config)),
         "devices": devices(plan.strategy),
         "batch": batch(config.batch_size, plan.strategy.num_replicas_in_sync, config.accumulate),
-        "steps": f"{plan.total_steps:,}, {epochs}{continuing}",
+        "steps": f"{plan.total_steps:,}, {epochs}{_cut_warmup(plan)}{continuing}",
         "input": source(config.augment_on, data_service),
         "workdir": run.workdir,
         "time": "shown after the first steps",
     }
     listed = "\n".join(f"  {name:<8} {line}" for name, line in lines.items())
     return f"Pretraining by {config.method}\n{listed}"
+
+
+def _cut_warmup(plan: Plan) -> str:
+    """Returns words about a warm-up that the run is too short for, if it is."""
+    own = plan.config.optimizer
+    steps = warmup_steps_of(own, plan.total_steps, plan.steps_per_epoch)
+    if steps == round(own.warmup_epochs * plan.steps_per_epoch):
+        return ""
+    return f", {steps} of them warm-up (optimizer.warmup_epochs is longer than the run)"
 
 
 def views(config: ConfigDict) -> str:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sassl_tf import plot
 from sassl_tf.representation.attention import class_attention, has_class_attention
+from training.engine.preemption import Preempted
 from training.engine.workdir import ATTENTION_FILE, VIEWS_FILE
 from training.report.loggers import DEFAULT
 from training.report.metrics import MetricsWriter
@@ -74,8 +75,7 @@ class Watch:
         """
         if not self._run.chief:
             return
-        row = {**scalars, "learning_rate": float(self._run.method.optimizer.learning_rate)}
-        row.update(self.progress.measure(step))
+        row = {**scalars, **self.progress.measure(step)}
         if representation:
             row.update(self._representation.measure())
             self._picture_attention(step)
@@ -101,7 +101,10 @@ class Watch:
         if self._run.chief:
             self.progress.estimate(step)
 
-    def close(self) -> None:
-        """Writes the last curves."""
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Writes the last curves, and tells the loggers whether the run failed."""
         if self._run.chief:
-            self._metrics.close()
+            self._metrics.close(failed=kind is not None and not issubclass(kind, Preempted))
