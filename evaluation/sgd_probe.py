@@ -31,7 +31,6 @@ images, their crops and the initial weights. The result is their mean and standa
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 from absl import flags
@@ -104,7 +103,7 @@ class Settings(EvaluationSettings):
                 f"{', '.join(RECIPES)}."
             )
         for name, value in self.changes.items():
-            if not 0 < value < math.inf:
+            if not value > 0:
                 raise UserError(f"{name} is {value:g}; expected a number greater than 0.")
 
     @property

@@ -15,7 +15,7 @@ from sassl_tf.image_inputs import batch_size, check_sides
 from sassl_tf.in_batch import another_row, check_several
 from sassl_tf.resizing import clamp_shorter_side
 from sassl_tf.saved_config import fields
-from sassl_tf.seeding import uniform
+from sassl_tf.seeding import style_seeds, uniform
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_config
 from sassl_tf.typing import Array, PathLike, Range
@@ -146,12 +146,14 @@ class SASSLAugmentation(ImageAugmentation):
             A dict of tensors of that shape: "apply" (bool), "alpha", "beta" (float32) and "style"
             (float32 in [0, 1): which of the available styles).
         """
-        seeds = tf.unstack(tf.random.split(seed, 4, alg="philox"))
+        seeds = style_seeds(seed)
+        alphas = blending_factor or self.blending_factor
+        betas = interpolation_factor or self.interpolation_factor
         return {
-            "apply": uniform(shape, seeds[0]) < self.probability,
-            "style": self._draw_style(shape, seeds[1]),
-            "alpha": uniform(shape, seeds[2], *(blending_factor or self.blending_factor)),
-            "beta": uniform(shape, seeds[3], *(interpolation_factor or self.interpolation_factor)),
+            "apply": uniform(shape, seeds["apply"]) < self.probability,
+            "style": self._draw_style(shape, seeds["style"]),
+            "alpha": uniform(shape, seeds["alpha"], *alphas),
+            "beta": uniform(shape, seeds["beta"], *betas),
         }
 
     def _draw_style(self, shape: tuple[int | tf.Tensor, ...], seed: tf.Tensor) -> tf.Tensor:

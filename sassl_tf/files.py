@@ -127,7 +127,7 @@ def _why_full(exception: Exception) -> str | None:
 
 def short_reason(error: BaseException) -> str:
     """Returns the first line of an error, or its beginning and end, which has the reason."""
-    line = str(error).partition("\n")[0]
+    line = str(error).strip().partition("\n")[0]
     line = re.sub(r"^{{.*?}} *| *\[Op:.*", "", line)  # where in its graph TensorFlow was
     return line if len(line) <= 300 else f"{line[:100]} ... {line[-190:]}"
 

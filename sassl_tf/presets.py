@@ -17,7 +17,7 @@ import keras
 from sassl_tf.checked import write_json
 from sassl_tf.errors import FileError, NetworkError, UserError
 from sassl_tf.extras import import_extra
-from sassl_tf.files import check_holds_no_folders, local_file, replacing
+from sassl_tf.files import check_holds_no_folders, local_file, replacing, short_reason
 from sassl_tf.paths import AnyPath, as_path
 from sassl_tf.refusals import reason
 from sassl_tf.typing import PathLike
@@ -201,7 +201,7 @@ def _connected(call: Callable[[], Any], failure: str, advice: str) -> Any:
     try:
         return call()
     except Exception as error:  # of httpx, requests, the two packages and the file system
-        what = str(error).strip().partition("\n")[0][:300].rstrip(".")
+        what = short_reason(error).rstrip(".")
         raise NetworkError(f"{failure} ({type(error).__name__}: {what}). {advice}") from error
 
 

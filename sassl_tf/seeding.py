@@ -44,6 +44,18 @@ def normal(shape: tuple[int | tf.Tensor, ...], seed: Array) -> tf.Tensor:
     return tf.sqrt(-2 * tf.math.log(1 - radii)) * tf.cos(2 * math.pi * angles)
 
 
+def style_seeds(seed: Array) -> dict[str, tf.Tensor]:
+    """Returns a seed for each draw of a style augmentation: "apply", "style", "alpha" and "beta".
+
+    All style augmentations take theirs from here, so that under one seed they draw the same.
+
+    Args:
+        seed: int32 [2].
+    """
+    seeds = tf.unstack(tf.random.split(seed, 4, alg="philox"))
+    return dict(zip(("apply", "style", "alpha", "beta"), seeds, strict=True))
+
+
 def map_with_seeds(
     dataset: tf.data.Dataset, function: Callable[..., Any], seed: int
 ) -> tf.data.Dataset:

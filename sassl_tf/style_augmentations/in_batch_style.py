@@ -10,7 +10,7 @@ from sassl_tf import arguments
 from sassl_tf.image_augmentation import ImageAugmentation
 from sassl_tf.image_inputs import batch_size
 from sassl_tf.in_batch import another_row, check_several
-from sassl_tf.seeding import uniform
+from sassl_tf.seeding import style_seeds, uniform
 from sassl_tf.typing import Array, Range
 from sassl_tf.value_range import from_unit_range, to_unit_range
 
@@ -61,11 +61,11 @@ class InBatchStyle(ImageAugmentation):
             A dict of tensors of that shape: "apply" (bool), "alpha" (float32) and "style" (float32
             in [0, 1): which image of the batch). They are those of `SASSLAugmentation`.
         """
-        seeds = tf.unstack(tf.random.split(seed, 4, alg="philox"))
+        seeds = style_seeds(seed)
         return {
-            "apply": uniform(shape, seeds[0]) < self.probability,
-            "style": uniform(shape, seeds[1]),
-            "alpha": uniform(shape, seeds[2], *(blending_factor or self.blending_factor)),
+            "apply": uniform(shape, seeds["apply"]) < self.probability,
+            "style": uniform(shape, seeds["style"]),
+            "alpha": uniform(shape, seeds["alpha"], *(blending_factor or self.blending_factor)),
         }
 
     def _check_batch(self, images: tf.Tensor) -> None:

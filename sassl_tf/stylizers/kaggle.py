@@ -8,6 +8,7 @@ import importlib.util
 import pathlib
 
 from sassl_tf.errors import NetworkError
+from sassl_tf.files import short_reason
 
 
 def is_installed() -> bool:
@@ -30,7 +31,7 @@ def fetch(handle: str, remedy: str) -> pathlib.Path:
     try:
         return pathlib.Path(kagglehub.model_download(handle))
     except Exception as error:  # of requests, of kagglehub and of the file system
-        what = str(error).strip().partition("\n")[0][:300].rstrip(".")
+        what = short_reason(error).rstrip(".")
         raise NetworkError(
             f"kagglehub could not fetch {handle} ({type(error).__name__}: {what}). {remedy}"
         ) from error

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from sassl_tf.errors import UserError
+from sassl_tf.files import short_reason
 from sassl_tf.stylizers import hub, kaggle, magenta
 from sassl_tf.stylizers.saved_model import listed_variables
 from sassl_tf.stylizers.stylizer import Stylizer
@@ -87,8 +88,9 @@ def _read(read: Callable[[pathlib.Path], _Content], folder: pathlib.Path) -> _Co
         return read(folder)
     except Exception as error:  # its type depends on the damage
         raise UserError(
-            f"The SavedModel in {folder} cannot be loaded ({_first_line(error)}): it is damaged or "
-            f"incomplete. If it lies in TF Hub's cache, delete it there and try again. {hub.REMEDY}"
+            f"The SavedModel in {folder} cannot be loaded ({short_reason(error)}): it is damaged "
+            "or incomplete. If it lies in TF Hub's cache, delete it there and try again. "
+            f"{hub.REMEDY}"
         ) from error
 
 
@@ -105,7 +107,7 @@ def _check_agreement(stylizer: Stylizer, folder: pathlib.Path) -> None:
     except Exception as error:
         raise UserError(
             f"The SavedModel in {folder} does not take a content and a style image: "
-            f"{_first_line(error)}"
+            f"{short_reason(error)}"
         ) from error
     ours = stylizer.stylize(content, stylizer.encode_style(style)).numpy()
     if theirs.shape != ours.shape:
@@ -143,7 +145,7 @@ def _from_checkpoint(prefix: pathlib.Path, source: str) -> Stylizer:
         arrays = {name: reader.get_tensor(name) for name in sorted(names)}
     except Exception as error:  # DataLossError, RuntimeError, ValueError, ...
         raise UserError(
-            f"The checkpoint {prefix} cannot be read ({_first_line(error)}): it is truncated or "
+            f"The checkpoint {prefix} cannot be read ({short_reason(error)}): it is truncated or "
             "damaged. Unpack arbitrary_style_transfer.tar.gz again; it must leave "
             f"{prefix.name}.index and {prefix.name}.data-00000-of-00001."
         ) from error
@@ -165,7 +167,3 @@ def _what_is(path: pathlib.Path) -> str:
     if start[:2] == b"\x1f\x8b":
         return "is an archive: unpack it first"
     return "is a file of another kind"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from evaluation.evaluate import parse_evaluations
+from evaluation.evaluate import Data, parse_evaluations
 from evaluation.folders import without_folders
 from evaluation.studies.records import identity, valid_results
 
@@ -51,7 +51,8 @@ def test_records_of_before_still_count():
     [evaluation] = parse_evaluations(["near=knn on folder:gs://bucket/pets --k=3"])
     result = {**identity(evaluation), "listings": {"train": "ab"}, "revision": 1}
     assert result["dataset"] == "folder:pets"
-    plan = types.SimpleNamespace(evaluations=[evaluation], listings={"near": {"train": "ab"}})
+    data = {"near": Data({"train": "ab"}, None)}
+    plan = types.SimpleNamespace(evaluations=[evaluation], data=data)
     for dataset in ("folder:gs://bucket/pets", "folder:pets"):
         record = {"evaluations": {"near": {**result, "dataset": dataset}}}
         assert [*valid_results(record, plan)] == ["near"]

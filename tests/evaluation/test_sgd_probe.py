@@ -143,6 +143,8 @@ def test_bad_input(run):
         evaluate(run, recipe="swav")
     with pytest.raises(ValueError, match=r"diverged at learning rate inf.*--learning_rate"):
         evaluate(run, trials=1, epochs=3, learning_rate=float("inf"))
+    with pytest.raises(ValueError, match="epochs is 0; expected a number greater"):
+        evaluate(run, epochs=0.0)
     with pytest.raises(TypeError, match="epoch"):
         evaluate(run, epoch=3)
 

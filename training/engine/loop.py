@@ -300,16 +300,18 @@ def compiled_step(
     def compiled(part):
         def on_replica(share):
             observe = unobserved if probe is None else probe.observer(share["label"])
-            rate = method.optimizer.learning_rate  # of this step, before the optimizer counts it
-            return {**method.train_step(finish(share), observe, part), "learning_rate": rate}
+            return method.train_step(finish(share), observe, part)
 
         @tf.function(autograph=False)  # AutoGraph takes seconds to read Keras, and changes nothing
         def train_step(batch):
+            # That of this step, before the optimizer counts it.
+            rate = keras.ops.convert_to_tensor(method.optimizer.learning_rate)
             scalars = strategy.run(on_replica, args=(batch,))
-            return {
+            means = {
                 name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                 for name, value in scalars.items()
             }
+            return {**means, "learning_rate": rate}
 
         return train_step
 
