@@ -228,7 +228,7 @@ def _told_apart(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     chance = (1 - CONFIDENCE) * len(judged)
     lines.append(
         f"If no arm had an effect, about {chance:.1f} of these {len(judged)} intervals would "
-        f"exclude 0 by chance; {len(found)} do."
+        f"exclude 0 by chance; {len(found)} {'does' if len(found) == 1 else 'do'}."
     )
     cells = [
         [row["evaluation"], row["arm"], _change(row["difference"]), row["difference"]["pairs"]]

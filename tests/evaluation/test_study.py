@@ -327,7 +327,7 @@ def test_the_overview_has_a_row_for_each_evaluation_and_a_column_for_each_arm():
     one = [{**rows[0], "difference": change_of(2.0, None, None, pairs=1)}]
     assert reports._overview(plan, one)[-1].splitlines()[-1] == "| kNN | +2.00 |  |"
     told = "\n".join(reports._told_apart(plan, rows))
-    assert "about 0.1 of these 2 intervals would exclude 0 by chance; 1 do" in told
+    assert "about 0.1 of these 2 intervals would exclude 0 by chance; 1 does." in told
     assert told.endswith("| kNN | half | +2.00 [+1.00, +3.00] | 3 |")
 
 
