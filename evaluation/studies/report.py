@@ -154,8 +154,8 @@ def _markdown(
         + "Values are in %, changes in points. Std is the standard deviation over an arm's seeds. "
         "Change is the mean of the differences between runs of one seed, with Student's "
         f"{CONFIDENCE:.0%} confidence interval. Where it excludes 0, it is called a gain or a "
-        "loss. Where it does not, no direction is claimed, and effects outside of it are ruled "
-        f"out. Fewer than {LEAST_PAIRS} pairs are not judged.",
+        "loss. Where it does not, no direction is claimed, and effects outside of the interval are "
+        f"ruled out at {CONFIDENCE:.0%}. Fewer than {LEAST_PAIRS} pairs are not judged.",
         *_compared(plan),
         *_overview(plan, rows),
         *_told_apart(plan, rows),
@@ -168,7 +168,7 @@ def _markdown(
             about = f"`{line}`: {evaluation.metric.replace('_', ' ')}."
             constant = plan.data[evaluation.name].constant
             if constant is not None:
-                about += f" One answer for all test images has {100 * constant:.1f} %."
+                about += f" Always predicting the largest class has {100 * constant:.1f} %."
             lines += ["", f"## {evaluation.name}", "", about, "", _table(main)]
             lines += _details(plan, [row for row in own if row["metric"] != evaluation.metric])
     lines += _failures(failures)

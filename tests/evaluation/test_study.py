@@ -357,7 +357,7 @@ def test_seed_by_seed_and_done_by_the_record_alone(commands, tmp_path):
     assert "## Told from baseline\n\nNo arm has 3 pairs yet." in text
     assert "| half | `sassl.probability=0.5` |" in text and "preliminary" not in text
     assert "with `dataset=folder:images`, `batch_size=16`, `epochs=6.0`." in text
-    assert "One answer for all test images has 33.3 %" in text
+    assert "Always predicting the largest class has 33.3 %" in text
     assert text == whole.report() and str(tmp_path) not in text and "4 of 4 runs are done" in text
     assert (tmp_path / "new" / "report.png").exists()
     # The interval by hand: changes of 5 and 6 points.
