@@ -4,7 +4,7 @@ r"""Pretrains an encoder on images without labels.
         --config.dataset=folder:PATH --workdir=runs/simclr
 
 `--config.field=value` sets a field of the config. The same command continues a run that was
-interrupted. docs/training.md tells how to run on several GPUs, several hosts or a TPU.
+interrupted. docs/training.md has methods and encoders, docs/scale.md several hosts and TPUs.
 """
 
 import time
