@@ -7,8 +7,9 @@ def decode_image(data: tf.Tensor) -> tf.Tensor:
     """Decodes a JPEG, PNG, GIF (its first frame), BMP or WebP file to uint8 [H, W, 3] RGB.
 
     Gray and palette images become RGB and 16-bit values lose their lower byte. Alpha is dropped,
-    not composited: transparent pixels show the colour stored under them (black in a GIF, which
-    stores none). EXIF rotation is ignored. All this is as PIL's `convert("RGB")` does it.
+    not composited: transparent pixels show the colour stored under them. EXIF rotation is ignored.
+    All this is as PIL's `convert("RGB")` does it, except for 16-bit gray, which PIL clips, and for
+    transparent pixels of a GIF, which are black here.
 
     Args:
         data: string [], the bytes of the file.

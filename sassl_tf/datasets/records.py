@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +31,7 @@ CLASS_NAMES_FILE = "label.labels.txt"  # as TFDS calls it: a name on each line
 # Where several features hold images, the first of these is taken.
 IMAGE_FIELDS = ("image", "image/encoded", "image_raw", "jpg", "jpeg", "png")
 LABEL_FIELDS = ("label", "image/class/label")
+LOOKED_AT = 8  # shards of many, for what a single one may lack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,13 +112,35 @@ def _paths_of_split(pattern: str, split: str) -> list[str]:
         return paths
     tried = [pattern.replace(SPLIT, name) for name in SPLIT_NAMES[split]]
     found = [paths for one in tried if (paths := matching(one))]
-    is_test_too = split == "validation" and not matching(pattern.replace(SPLIT, "test"))
+    is_test_too = split == "validation" and found and _paths_of_split(pattern, "test") == found[0]
     if not found or is_test_too:
         raise MissingSplit(
             f"records:{pattern} has no {split} split: no file matches {' or '.join(tried)}"
             f"{', beside one of test' if is_test_too and found else ''}."
         )
-    return found[0]
+    # As of TFDS's sets: the first that has labels, else the last (ImageNet's test has none).
+    labelled = (paths for paths in found[:-1] if split != "test" or _is_labelled(paths))
+    return next(labelled, found[-1] if split == "test" else found[0])
+
+
+def _is_labelled(paths: Sequence[str]) -> bool:
+    """Returns whether one of the first records of some shards has a label."""
+    shards = look_at(paths)
+    label = fields_of(shards).label
+    if label is None:
+        return False
+    return any(value >= 0 for shard in _spread(shards) for value in _values(shard, label))
+
+
+def _spread(shards: Sequence[Shard]) -> Sequence[Shard]:
+    """Returns some of many shards, evenly spread."""
+    return shards[:: max(1, len(shards) // LOOKED_AT)]
+
+
+def _values(shard: Shard, label: str) -> Iterator[int]:
+    """Yields the labels of the first records of a shard."""
+    for example in filter(None, map(_parsed, first_records(shard))):
+        yield from example.features.feature[label].int64_list.value
 
 
 def _about_folder(pattern: str) -> str:
@@ -144,7 +167,7 @@ def fields_of(shards: Sequence[Shard]) -> Fields:
                         f"{shard.path}: several features hold images ({', '.join(images)}). Give "
                         f"the one that is meant one of the names {', '.join(IMAGE_FIELDS)}."
                     )
-                return Fields(names[0], _label_field(example))
+                return Fields(names[0], _found_label(examples, shards))
         raise UserError(
             f"{shard.path}: none of the first {len(contents)} records, from byte 0 on, holds an "
             f"image ({FORMATS}) in a feature of a tf.train.Example; {_contents_of(examples[0])}."
@@ -170,6 +193,20 @@ def _is_image(values: Sequence[bytes]) -> bool:
     data = values[0]
     is_webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
     return is_webp or data.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM"))
+
+
+def _found_label(
+    examples: Sequence[tf.train.Example | None], shards: Sequence[Shard]
+) -> str | None:
+    """Returns the label's field of the first record that has one, here or in other shards."""
+    for example in filter(None, examples):
+        if label := _label_field(example):
+            return label
+    for shard in _spread(shards):
+        for example in filter(None, map(_parsed, first_records(shard))):
+            if label := _label_field(example):
+                return label
+    return None
 
 
 def _label_field(example: tf.train.Example) -> str | None:
@@ -198,9 +235,7 @@ def _class_names(
     """Returns the names in the file beside the shards, else the numbers of all splits' labels."""
     file = f"{os.path.dirname(paths[0])}/{CLASS_NAMES_FILE}"
     most = max(int(part.labels.max(initial=-1)) for part in places)
-    with reading(file):
-        names = tf.io.gfile.GFile(file).read().splitlines() if tf.io.gfile.exists(file) else []
-    if names:
+    if names := _names_in(file):
         if most >= len(names):
             raise UserError(
                 f"The labels of records:{pattern} go up to {most}, and {file} has {len(names)} "
@@ -213,6 +248,24 @@ def _class_names(
                 parts = places_of_records(look_at(others), fields)
                 most = max([most, *(int(part.labels.max(initial=-1)) for part in parts)])
     return [str(label) for label in range(most + 1)]
+
+
+def _names_in(file: str) -> list[str]:
+    """Returns the lines of a file; none where there is no such file.
+
+    Raises:
+        ValueError: it is no UTF-8.
+    """
+    with reading(file):
+        if not tf.io.gfile.exists(file):
+            return []
+        content = tf.io.gfile.GFile(file, "rb").read()
+    try:
+        lines = content.decode("utf-8").split("\n")  # splitlines knows more ends of lines
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is no UTF-8 ({error}). Write it again in UTF-8.") from error
+    lines = [line.rstrip("\r") for line in lines]
+    return lines[:-1] if not lines[-1] else lines
 
 
 def dataset_of(

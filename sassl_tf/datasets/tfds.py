@@ -47,6 +47,7 @@ def tfds(name: str, split: str = "train", data_dir: PathLike | None = None) -> I
     """
     check_split(split)
     builder = prepared_builder(name, data_dir)
+    check_readable(name, builder)
     fields = Fields("image", "label" if _has_label(builder) else None)
     source = source_split(builder, split, fields.label)
     shards, places = stored_in(name, builder, source, fields)
@@ -135,6 +136,12 @@ def prepared_builder(name: str, data_dir: PathLike | None) -> Any:
             "tensorflow.org/datasets for the names, or give --data_dir, the folder that holds "
             "the prepared one."
         ) from error
+    except (ValueError, AssertionError) as error:  # a version, a config or a spelling of the name
+        said = " ".join(str(error).split())  # lists the versions, or configs of similar names
+        raise UserError(
+            f"TensorFlow Datasets cannot load {name!r}. Give tfds:NAME, tfds:NAME/CONFIG or "
+            f"tfds:NAME:VERSION. It says: {said[:800]}"
+        ) from error
     if not builder.info.splits:
         _check_network(name, builder)
         try:
@@ -176,6 +183,12 @@ def _can_connect() -> bool:
     return bool(connected)
 
 
+def check_readable(name: str, builder: Any) -> None:
+    """Raises a ValueError for a dataset without images, or prepared as something but TFRecord."""
+    _check_image(name, builder.info.features)
+    _check_format(name, builder)
+
+
 def stored_in(
     name: str, builder: Any, source: str, fields: Fields
 ) -> tuple[list[Shard], list[Places]]:
@@ -188,11 +201,8 @@ def stored_in(
         fields: of the image and the label.
 
     Raises:
-        ValueError: there is no image feature, the dataset is not prepared as TFRecord, or a shard
-            is not as TFDS wrote it.
+        ValueError: a shard is not as TFDS wrote it.
     """
-    _check_image(name, builder.info.features)
-    _check_format(name, builder)
     info = builder.info.splits[source]
     shards = look_at([absolute(os.fspath(path)) for path in info.filepaths])
     places = places_of_records(shards, fields)
@@ -270,7 +280,8 @@ def source_split(builder: Any, split: str, label: str | None) -> str:
 
 
 def _first_label(builder: Any, source: str, label: str) -> int:
-    return int(next(_encoded(builder, source, [label]).as_numpy_iterator())[label])
+    first = next(_encoded(builder, source, [label]).as_numpy_iterator(), {label: UNLABELLED})
+    return int(first[label])
 
 
 def _encoded(builder: Any, source: str, columns: Sequence[str]) -> tf.data.Dataset:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from sassl_tf.datasets.annotated import AnnotatedDataset, padded_boxes
 from sassl_tf.datasets.dataset import SPLIT_NAMES, MissingSplit, check_split
 from sassl_tf.datasets.records import Fields, dataset_of
-from sassl_tf.datasets.tfds import prepared_builder, stored_in
+from sassl_tf.datasets.tfds import check_readable, prepared_builder, stored_in
 from sassl_tf.datasets.tfrecord import Records
 from sassl_tf.errors import UserError
 from sassl_tf.typing import PathLike
@@ -52,6 +52,7 @@ def tfds_annotated(
             f"The dataset tfds:{name} has no objects with boxes, and no masks that are known here "
             f"(its features: {', '.join(features)}). Known masks: {', '.join(MASKS)}."
         )
+    check_readable(name, builder)
     fields = Fields("image", None)
     shards, places = [], []
     for source in _sources(name, builder, split):

@@ -148,11 +148,15 @@ def _objects(file: pathlib.Path) -> tuple[list[str], np.ndarray, list[bool]]:
     try:
         tree = ElementTree.parse(file).getroot()
         width, height = (float(_text(tree, f"size/{side}")) for side in ("width", "height"))
+        if not min(width, height) > 0:
+            raise UserError(f"its size is {width:g} x {height:g}")
         kinds, boxes, hard = [], [], []
         for item in tree.iter("object"):
             left, top, right, bottom = (
                 float(_text(item, f"bndbox/{name}")) for name in ("xmin", "ymin", "xmax", "ymax")
             )
+            if not (left <= right and top <= bottom):
+                raise UserError(f"a box is {left:g}, {top:g}, {right:g}, {bottom:g}")
             kinds.append(_text(item, "name"))
             boxes.append([(left - 1) / width, (top - 1) / height, right / width, bottom / height])
             hard.append(item.findtext("difficult", "0").strip() == "1")

@@ -30,7 +30,7 @@ def crop_view(image: Array, draws: dict[str, Any], size: int) -> tf.Tensor:
         size: the side of the result, in pixels.
 
     Returns:
-        [size, size, 3] of the image's dtype.
+        [size, size, 3], uint8 for a uint8 image, else float32.
     """
     return crop_and_resize(image, draws["crop"], size)
 

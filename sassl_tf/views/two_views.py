@@ -17,6 +17,7 @@ from sassl_tf.typing import Array
 from sassl_tf.value_range import from_unit_range, to_unit_range
 from sassl_tf.views.apply import crop_view, finish_local_views, finish_views, stacked
 from sassl_tf.views.draws import draw_view, image_seeds
+from sassl_tf.views.layers.places import check_nothing_has_places
 from sassl_tf.views.recipes import MultiCropRecipe, Recipe, View, recipe_of
 
 SIDES = ("left", "right")
@@ -92,6 +93,9 @@ class TwoViews(ImageAugmentation):
         self.augment = _checked(augment, self.recipe)
         # In eager calls too, where thousands of small operations would each cost their call.
         self._two_views = tf.function(self._make, autograph=False, reduce_retracing=True)
+
+    def _check_beside(self, inputs: dict[str, Any]) -> None:
+        check_nothing_has_places(inputs, self)
 
     def call(
         self, inputs: Array | dict[str, Any], training: bool = True, seed: Array | None = None

@@ -182,6 +182,16 @@ def test_damaged_annotations_are_told(voc_folder):
     (folder / "Annotations/a.xml").write_text("<annotation><object/></annotation>")
     with pytest.raises(ValueError, match=r"a\.xml cannot be read .it has no size/width"):
         load_annotated(f"voc:{folder}")
+    size = "<size><width>{}</width><height>9</height></size>"
+    box = "<object><name>cat</name><bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>3</xmax>"
+    box += "<ymax>4</ymax></bndbox></object>"
+    for text, told in (
+        (size.format(0), "its size is 0 x 9"),
+        (size.format(9) + box.format(8), "a box is 8, 1, 3, 4"),
+    ):
+        (folder / "Annotations/a.xml").write_text(f"<annotation>{text}</annotation>")
+        with pytest.raises(ValueError, match=rf"a\.xml cannot be read .{told}"):
+            load_annotated(f"voc:{folder}")
     (folder / "Annotations/a.xml").write_text("no XML")
     with pytest.raises(ValueError, match=r"a\.xml cannot be read"):
         load_annotated(f"voc:{folder}")

@@ -177,6 +177,39 @@ def test_names_of_classes_lie_beside_the_shards(root):
         load(root)
 
 
+def test_odd_names_of_classes(root):
+    """A line of the file ends where it ends for folders, not at every separator of Unicode."""
+    names = ["a\x85b", "bee\u2028", "cat"]
+    (root / "label.labels.txt").write_bytes("\r\n".join(names).encode())
+    assert load(root).class_names == names
+    (root / "label.labels.txt").write_bytes(b"ant\ncaf\xe9\ncat\n")
+    with pytest.raises(ValueError, match=r"label\.labels\.txt is no UTF-8"):
+        load(root)
+
+
+def test_labels_after_records_without_one(tmp_path):
+    """The first records, or the first shard, may lack a label that the others have."""
+    contents = [example(image) for image in IMAGES[:4]]
+    write_shard(tmp_path / "mixed-train-0", contents)
+    write_shard(tmp_path / "mixed-train-1", [example(IMAGES[4], 1), example(IMAGES[5], 0)])
+    mixed = load_dataset(f"records:{tmp_path}/mixed-{{split}}-*")
+    assert mixed.labels.tolist() == [-1] * 4 + [1, 0] and mixed.class_names == ["0", "1"]
+
+
+def test_a_test_split_without_labels_gives_way_to_validation(tmp_path):
+    for split, labels in (("train", [0, 1]), ("test", [-1, -1, -1]), ("val", [1, 0])):
+        images = IMAGES[: len(labels)]
+        contents = [example(image, label) for image, label in zip(images, labels, strict=True)]
+        write_shard(tmp_path / f"pets-{split}-0", contents)
+    assert load(tmp_path, "test").labels.tolist() == [1, 0]
+    with pytest.raises(MissingSplit, match="no validation split"):  # it is the test split
+        load(tmp_path, "validation")
+    write_shard(tmp_path / "pets-test-0", [example(IMAGES[0], 1)])
+    with pytest.warns(UserWarning, match="are others than when they were last read"):
+        assert load(tmp_path, "test").labels.tolist() == [1]
+    assert load(tmp_path, "validation").labels.tolist() == [1, 0]
+
+
 def test_splits_by_the_pattern(root):
     with pytest.raises(MissingSplit, match=r"\{split\} in the pattern"):
         load_dataset(f"records:{root}/pets-train-*", "test")

@@ -5,6 +5,7 @@ import pytest
 
 from sassl_tf.datasets import MissingSplit, load_dataset
 from sassl_tf.datasets import tfds as module
+from sassl_tf.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 10, 14, 3), np.uint8)
 
@@ -111,6 +112,13 @@ def test_what_cannot_be_prepared_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_can_connect", lambda: True)
     with pytest.raises(ValueError, match=r"(?s)could not be prepared: .*manual.*--data_dir"):
         load_dataset("tfds:imagenet2012_subset/1pct", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cifar10:9.9.9", "cifar10/nope", "cifar10?x=1"])
+def test_versions_and_configs_that_do_not_exist(name, tmp_path):
+    with pytest.raises(ValueError, match=r"cannot load .*tfds:NAME/CONFIG") as told:
+        load_dataset(f"tfds:{name}", data_dir=tmp_path)
+    assert isinstance(told.value, UserError)
 
 
 def test_unknown(tmp_path):

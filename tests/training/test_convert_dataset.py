@@ -137,6 +137,41 @@ def test_tars_to_shards(tmp_path):
         source_of(f"tar:{tmp_path}/none-*.tar")
 
 
+def tar_of(path, members):
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            if content is None:
+                member.type, member.linkname = tarfile.SYMTYPE, "elsewhere.jpg"
+            member.size = len(content or b"")
+            archive.addfile(member, io.BytesIO(content or b""))
+
+
+def test_tars_that_would_lose_labels_or_images(tmp_path):
+    data = jpeg(IMAGES[0])
+    tar_of(tmp_path / "a.tar", [("0.jpg", data), ("1.jpg", data), ("0.cls", b"1")])
+    with pytest.raises(ValueError, match=r"a label of 0 without its image beside it.*--sort=name"):
+        list(source_of(f"tar:{tmp_path}/a.tar").examples)
+    tar_of(tmp_path / "b.tar", [("0.jpg", None)])
+    with pytest.raises(ValueError, match=r"0\.jpg in .*b\.tar is a link to elsewhere\.jpg"):
+        list(source_of(f"tar:{tmp_path}/b.tar").examples)
+
+
+def test_names_that_would_not_be_read_back_are_told_first(tmp_path):
+    for name, told in (("caf\udce9", "no UTF-8"), ("a\nb", "line break"), (" a", "blanks")):
+        examples = iter([("train", 0, b"")])
+        with pytest.raises(ValueError, match=told):
+            write_shards(Source([name], examples), tmp_path / "out")
+        assert len(list(examples)) == 1 and not (tmp_path / "out").exists()
+
+
+def test_loose_train_images_beside_test_classes_keep_their_names(tmp_path):
+    for place in ("train", "test/ant", "test/bee"):
+        (tmp_path / "images" / place).mkdir(parents=True)
+        (tmp_path / "images" / place / "0.jpg").write_bytes(jpeg(IMAGES[0]))
+    assert source_of(f"folder:{tmp_path / 'images'}").class_names == ["ant", "bee"]
+
+
 def labelled_as(*examples):
     """Returns the `Source` of (split, class name, encoded image)."""
     names = sorted({name for _, name, _ in examples})

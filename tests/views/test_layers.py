@@ -216,6 +216,8 @@ def test_bad_arguments_are_errors(layer, arguments, told):
 def test_what_would_be_left_behind_is_an_error(name):
     with pytest.raises(ValueError, match=r"moves pixels, .*\['bounding_boxes'\]"):
         LAYERS[name]()({"images": bytes_(), "bounding_boxes": np.zeros((6, 1, 4))})
+    with pytest.raises(ValueError, match="TwoViews moves pixels"):
+        sassl_tf.TwoViews("simclr", 8)({"images": bytes_(), "bounding_boxes": [[0, 0, 1, 1]]})
 
 
 def test_images_of_another_form_are_errors():

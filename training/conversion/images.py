@@ -37,4 +37,6 @@ def images_of_folder(spec: str) -> Source:
                 for index, image in zip(shown, stored.as_numpy_iterator(), strict=True):
                     yield dataset.split, int(dataset.labels[index]), image
 
-    return Source(datasets[0].class_names, examples())
+    # All splits have the same names, or none where no image of them is in a class folder.
+    class_names = next((d.class_names for d in datasets if d.class_names), [])
+    return Source(class_names, examples())

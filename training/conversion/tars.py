@@ -55,15 +55,30 @@ def _samples(path: str) -> Iterator[tuple[int, bytes]]:
             tf.io.gfile.GFile(path, "rb") as file,
             tarfile.open(fileobj=file, mode="r|*") as archive,
         ):
-            members = ((m.name, archive.extractfile(m)) for m in archive)
+            members = ((m.name, archive.extractfile(_no_link(m, path))) for m in archive)
             files = ((_key(name), content.read()) for name, content in members if content)
             for key, parts in itertools.groupby(files, lambda named: named[0][0]):
                 content = {suffix: data for (_, suffix), data in parts}
                 image = next((content[s] for s in SUFFIXES if s in content), None)
                 if image is not None:
                     yield _label(content.get(LABEL), path, key), image
+                elif LABEL in content:
+                    raise UserError(
+                        f"{path} has a label of {key} without its image beside it. The files of a "
+                        "sample must follow one another: write the archive with tar --sort=name."
+                    )
     except tarfile.TarError as error:
         raise UserError(f"{path} is no whole tar file ({error}). Copy it again.") from error
+
+
+def _no_link(member, path):
+    """Returns a member of an archive that is no link."""
+    if member.islnk() or member.issym():
+        raise UserError(
+            f"{member.name} in {path} is a link to {member.linkname}. Write the archive with tar "
+            "--dereference --hard-dereference."
+        )
+    return member
 
 
 def _key(name):

@@ -1,6 +1,7 @@
 """The two forms that a dataset is written in: class folders and TFRecord shards."""
 
 import pathlib
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -54,8 +55,8 @@ def write_folders(source: Source, output: PathLike) -> int:
 def write_shards(source: Source, output: PathLike, shard_bytes: int = SHARD_BYTES) -> int:
     """Writes images to TFRecord shards, for `records:OUTPUT/{split}-*`.
 
-    A record is a `tf.train.Example` of "image" and, where there is a label, "label", as TFDS writes
-    them.
+    A record is a `tf.train.Example` of "image" and "label", as TFDS writes them; the label is -1
+    where there is none.
 
     Args:
         source: the `training.conversion.source.Source`.
@@ -66,8 +67,10 @@ def write_shards(source: Source, output: PathLike, shard_bytes: int = SHARD_BYTE
         The number of images.
 
     Raises:
-        ValueError: `output` exists, an image has an unknown format, or there is no image.
+        ValueError: `output` exists, an image has an unknown format, a class has a name that cannot
+            be a line of a file, or there is no image.
     """
+    _check_names(source.class_names)
     count = 0
     shards: dict[str, _Shards] = {}  # of each split
     with _new_folder(output) as beside:
@@ -113,11 +116,27 @@ class _Shards:
 
 
 def example(data: bytes, label: int) -> bytes:
-    """Returns the record of an encoded image; a label below 0 is left out."""
-    features = {"image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[data]))}
-    if label >= 0:
-        features["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
+    """Returns the record of an encoded image; the label is -1 where there is none."""
+    features = {
+        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[data])),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+    }
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def _check_names(class_names: Sequence[str]) -> None:
+    """Raises a ValueError for names that would not be read back from `label.labels.txt`."""
+    for name in class_names:
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError(
+                f"The class {name!r} has a name that is no UTF-8. Rename its folder."
+            ) from None
+        if "\n" in name or name != name.strip():
+            raise UserError(
+                f"The class {name!r} has a line break, or blanks at an end of its name. Rename it."
+            )
 
 
 def _new_folder(output):
