@@ -79,8 +79,8 @@ def records(pattern: str, split: str = "train") -> ImageDataset:
     Args:
         pattern: of the shards, such as `/data/pets-*.tfrecord` or `gs://bucket/pets-*`. Where it
             has `{split}`, this stands for `train`; for `test`, `validation` or `val`, the first
-            of them that is there; and for "validation", `validation` or `val` beside a `test`.
-            Without it, all are "train".
+            of them that is there and has labels; and for "validation", `validation` or `val`
+            where that is not the test split. Without it, all are "train".
         split: "train", "test" or "validation".
 
     Raises:
