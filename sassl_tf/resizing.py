@@ -20,8 +20,8 @@ def clamp_shorter_side(
     Args:
         images: float [B, H, W, 3].
         lowest, highest: in pixels; None sets no bound.
-        by_matrices: True resizes by two products of matrices where the sides are known. XLA has no
-            operation for antialiased resizing, and processors do it faster without.
+        by_matrices: True resizes by two products of matrices where the sides are known, as XLA has
+            no operation for antialiased resizing.
 
     Returns:
         float32 [B, h, w, 3], bilinear and antialiased. Where the sides are known and fit, it is

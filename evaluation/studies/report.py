@@ -39,8 +39,8 @@ def rows_of(plan: Plan, results: pathlib.Path) -> list[dict[str, Any]]:
         for name, result in valid_results(record, plan).items():
             for metric, value in measures(plan.evaluation(name), result).items():
                 values.setdefault((name, metric, run.arm), {})[run.seed] = 100 * value
-    order = {name: number for number, name in enumerate([e.name for e in plan.evaluations])}
-    measured = sorted(dict.fromkeys(key[:2] for key in values), key=lambda key: order[key[0]])
+    names = [evaluation.name for evaluation in plan.evaluations]
+    measured = sorted(dict.fromkeys(key[:2] for key in values), key=lambda key: names.index(key[0]))
     rows = []
     for name, metric in measured:
         baseline = values.get((name, metric, plan.baseline), {})
