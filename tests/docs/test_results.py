@@ -73,6 +73,9 @@ def test_the_tables_are_those_of_the_records(heading, study):
             if low > 0 or high < 0:
                 expected = f"**{expected}**"
         assert cell == expected, (evaluation, arm)
+    told_apart = [cell for *_, cell in cells if cell.startswith("**")]
+    assert all(cell.startswith("**-") for cell in told_apart)
+    assert f"{len(told_apart)} do, and all of them are\nlosses" in PAGE.read_text()
 
 
 def test_the_two_best_arms_are_those_of_the_rule():
