@@ -105,7 +105,7 @@ build/hub_module/saved_model.pb: $(READY)
 
 $(READY): requirements.lock setup.py
 	@$(PYTHON) -c "import sys; sys.exit('The pinned versions need Python 3.11 or later, and \
-	$(PYTHON) is older: give PYTHON=python3.11.' if sys.version_info < (3, 11) else 0)"
+	$(PYTHON) is older: give PYTHON=python3.11. The environment is then .venv-python3.11.' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -r requirements.lock
@@ -115,7 +115,7 @@ $(READY): requirements.lock setup.py
 	touch $(READY)
 
 # Pins what setup.py asks for. The pinned versions need the Python that this runs on, or a later one.
-lock:
+lock: $(READY)
 	$(BIN)/pip-compile --quiet --extra=dev --strip-extras --allow-unsafe --no-emit-index-url \
 		--no-emit-trusted-host --no-header --no-emit-find-links --output-file=requirements.lock setup.py
 

@@ -6,7 +6,8 @@ import re
 from setuptools import find_packages, setup
 
 ROOT = pathlib.Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "sassl_tf" / "__init__.py").read_text())[1]
+INIT = (ROOT / "sassl_tf" / "__init__.py").read_text("utf-8")
+VERSION = re.search(r'__version__ = "(.+)"', INIT)[1]
 
 ADDRESS = "OWNER/sassl_tf"  # on GitHub; `make repository` writes it here
 HOME = f"https://github.com/{ADDRESS}"
@@ -14,7 +15,7 @@ HOME = f"https://github.com/{ADDRESS}"
 
 def readme_for_pypi():
     """The README with whole addresses in place of paths: PyPI has neither docs nor pictures."""
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text("utf-8")
     text = re.sub(r"(!\[[^\]]*\]\()(?!https?:)", rf"\1{HOME}/raw/main/", text)
     return re.sub(r"(?<!!)(\[[^\]]*\]\()(?!https?:|#)", rf"\1{HOME}/blob/main/", text)
 
@@ -99,7 +100,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "importlib_resources>=6",  # tensorflow-datasets needs it and does not say so
-        "keras>=3.8,<4",
+        "keras>=3.12,<4",  # the lowest of TensorFlow 2.21, and the last for Python 3.10
         "matplotlib>=3.8",
         "numpy>=1.26",
         "safetensors>=0.5",

@@ -30,11 +30,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 from PIL import Image
 
 from benchmarks.timing import machine, write_report
 from sassl_tf.datasets import load_dataset
+from training.command import binary
 from training.configs.simclr import get_config
 from training.conversion.writers import example
 from training.input.pipeline import view_batches
@@ -214,4 +215,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main)

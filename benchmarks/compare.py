@@ -2,19 +2,21 @@
 
     python -m benchmarks.compare --fresh=build/bench [--committed=benchmarks/results]
 
-Absolute times are a machine's own, so only ratios are compared, each of two things that one run
-timed in turn, and fidelity beyond that of the plain image. More is better in all of them. A ratio
-that fell by more than `--tolerance` is a regression, and the exit status is 1; machines that do
-other things drift by a fifth and more, so run it again before you believe it.
+Absolute times are a machine's own, so only ratios are compared, each of two things of one run, and
+fidelity beyond that of the plain image. More is better in all of them. Results of another version
+of compact, and its speed on a processor of another kind, are left out. A ratio that fell by more
+than `--tolerance` is a regression, and the exit status is 1; machines that do other things drift by
+a fifth and more, so run it again before you believe it.
 """
 
 import json
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import flags
 
 from sassl_tf.errors import UserError
+from training.command import binary
 
 _FRESH = flags.DEFINE_string("fresh", None, "Folder of the new results.", required=True)
 _COMMITTED = flags.DEFINE_string("committed", "benchmarks/results", "Folder of those to keep up.")
@@ -54,14 +56,18 @@ def of_pretraining(report):
     }
 
 
-def of_stylizers(report):
-    ratios = {
+def speed_of_stylizers(report):
+    return {
         f"{row['stylizer']}, {row['size']} px: times as fast as mobile": row[
             "times_as_fast_as_mobile"
         ]
         for row in report["speed"]["rows"]
         if row["stylizer"] != "mobile"
     }
+
+
+def fidelity_of_stylizers(report):
+    ratios = {}
     for found in report["fidelity"]:
         ways = {way: decibels["mean"] for way, decibels in found["decibels"].items()}
         plain = ways.pop(PLAIN)
@@ -122,34 +128,58 @@ def of_latency(report):
     return ratios
 
 
-RATIOS = {
+SPEEDS = {
     "views.json": of_views,
     "view_pipelines.json": of_view_pipelines,
     "pretraining.json": of_pretraining,
-    "stylizers.json": of_stylizers,
-    "domains.json": of_domains,
+    "stylizers.json": speed_of_stylizers,
     "l2_sweep.json": of_l2_sweep,
     "extraction.json": of_extraction,
     "data_service.json": of_data_service,
     "latency.json": of_latency,
 }
+FIDELITIES = {"stylizers.json": fidelity_of_stylizers, "domains.json": of_domains}
+STYLIZING = ("view_pipelines.json", "pretraining.json", "stylizers.json", "domains.json")
+
+
+def differences(file, kind, before, after):
+    """Returns why the ratios of two reports cannot be compared, a list of reasons."""
+    if file not in STYLIZING:
+        return []
+    reasons = []
+    if None in (pair := (before.get("compact"), after.get("compact"))) or pair[0] != pair[1]:
+        reasons.append("the version of compact is another, or not recorded")
+    fast = before["machine"].get("bfloat16"), after["machine"].get("bfloat16")
+    # bfloat16 halves compact's time where the processor has it.
+    if kind is SPEEDS and (None in fast or fast[0] != fast[1]):
+        reasons.append("the kind of processor is another, or not recorded")
+    return reasons
 
 
 def compared(committed, fresh):
-    """[(name, committed, fresh)] of the ratios that both folders have.
+    """The ratios that both folders have, and those that cannot be compared.
+
+    Returns:
+        [(name, committed, fresh)], and [(file, reasons)] of what was left out.
 
     Raises:
         ValueError: they have none in common.
     """
-    rows = []
-    for file, ratios in RATIOS.items():
-        paths = pathlib.Path(committed) / file, pathlib.Path(fresh) / file
-        if all(path.exists() for path in paths):
-            before, after = (ratios(json.loads(path.read_text())) for path in paths)
+    rows, left_out = [], []
+    for kind in (SPEEDS, FIDELITIES):
+        for file, ratios in kind.items():
+            paths = pathlib.Path(committed) / file, pathlib.Path(fresh) / file
+            if not all(path.exists() for path in paths):
+                continue
+            reports = [json.loads(path.read_text()) for path in paths]
+            if reasons := differences(file, kind, *reports):
+                left_out.append((file, reasons))
+                continue
+            before, after = map(ratios, reports)
             rows += [(name, before[name], after[name]) for name in before if name in after]
-    if not rows:
+    if not rows and not left_out:
         raise UserError(f"{committed} and {fresh} have no results in common; run make bench.")
-    return rows
+    return rows, left_out
 
 
 def table(rows, tolerance):
@@ -168,12 +198,14 @@ def fell(before, after, tolerance):
 
 
 def main(_):
-    rows = compared(_COMMITTED.value, _FRESH.value)
+    rows, left_out = compared(_COMMITTED.value, _FRESH.value)
     print(table(rows, _TOLERANCE.value))
+    for file, reasons in left_out:
+        print(f"{file} was not compared: {' and '.join(reasons)}.")
     worse = [name for name, *ratio in rows if fell(*ratio, _TOLERANCE.value)]
     print(f"\n{len(rows)} ratios, {len(worse)} worse by more than {_TOLERANCE.value:.0%}.")
     sys.exit(bool(worse))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main)

@@ -19,12 +19,13 @@ import sys
 import time
 
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 from tensorflow.python.data.experimental.ops import testing  # its `sleep` is nowhere public
 
 from benchmarks.timing import machine, write_report
 from sassl_tf import SASSLAugmentation
 from sassl_tf.datasets.shapes import shapes
+from training.command import binary
 from training.configs.simclr import get_config
 from training.input.data_service import NoBatches, next_within, served
 from training.input.pipeline import view_batches
@@ -144,4 +145,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main)

@@ -13,13 +13,14 @@ style by both.
 import numpy as np
 import scipy.ndimage
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from benchmarks import texture
 from benchmarks.timing import machine, write_report
 from sassl_tf import SASSLAugmentation, StyleBank, load_stylizer, plot
 from sassl_tf.datasets import load_dataset
 from sassl_tf.style_images import style_images
+from training.command import binary
 
 _MOBILE = flags.DEFINE_string("mobile", None, "Folder of Magenta's TFLite files.", required=True)
 _STYLES = flags.DEFINE_string("styles", None, "Folder of held-out styles.", required=True)
@@ -124,4 +125,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main)

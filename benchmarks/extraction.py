@@ -11,11 +11,12 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import machine, write_report
 from sassl_tf.datasets import load_dataset
 from sassl_tf.representation.features import extract_features
+from training.command import binary
 from training.encoders import build_encoder
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
@@ -60,4 +61,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main)

@@ -3,8 +3,8 @@
     python -m benchmarks.latency --output=benchmarks/results/latency.json
 
 Shards lie in a stand-in for a bucket, `benchmarks/bucket`: a file system of TensorFlow in which
-each read sleeps. Fetched are single records, windows of neighbouring ones, and files of a folder,
-as the pretraining pipeline does it; nothing is decoded, so that the processor is not what limits.
+each read sleeps. The input pipeline of pretraining fetches single records, windows of neighbouring
+ones, and files of a folder. Nothing is decoded, so that the processor is not what limits.
 """
 
 import pathlib
@@ -14,14 +14,16 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from benchmarks import bucket
 from benchmarks.timing import machine, write_report
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import ImageDataset
+from training.command import binary
+from training.configs import simclr
 from training.conversion.writers import example
-from training.input.pipeline import shuffled_index, shuffled_window
+from training.input.reading import read_in_order
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
 _MS = flags.DEFINE_multi_float("ms", [20.0, 50.0], "The milliseconds of a read, to compare.")
@@ -32,6 +34,7 @@ _IMAGES = flags.DEFINE_integer("images", 4096, "The number of images.")
 _BYTES = flags.DEFINE_integer("bytes", 100_000, "The size of an encoded image.")
 
 WARM_UP = 1.0  # seconds
+BATCH = 256
 
 
 def write(folder: pathlib.Path, count: int, size: int) -> None:
@@ -49,21 +52,14 @@ def write(folder: pathlib.Path, count: int, size: int) -> None:
 
 
 def images_per_second(dataset: ImageDataset, reads: int, window: int) -> float:
-    """Returns how many images are fetched in a second, in the pipeline's order."""
-    count = len(dataset) // window * window
-
-    @tf.autograph.experimental.do_not_convert
-    def fetch(place: tf.Tensor) -> tf.Tensor:
-        if window == 1:
-            return dataset.fetch(shuffled_index(place, len(dataset), count, 0)[1])
-        return dataset.fetch_run(shuffled_window(place, len(dataset), count, 0, window))
-
-    places = tf.data.Dataset.range(0, tf.int64.max, window)
-    fetched = iter(places.map(fetch, num_parallel_calls=reads, deterministic=True))
+    """Returns how many images are fetched in a second by the input pipeline of pretraining."""
+    config = simclr.get_config("imagenet")
+    config.batch_size, config.shuffle_window = BATCH, window
+    fetched = iter(read_in_order(dataset, config, reads=reads))
     taken(fetched, WARM_UP)
     start = time.perf_counter()
     number = taken(fetched, _SECONDS.value)
-    return number * window / (time.perf_counter() - start)
+    return number / (time.perf_counter() - start)
 
 
 def taken(iterator: Any, seconds: float) -> int:
@@ -101,4 +97,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main)

@@ -18,12 +18,13 @@ import statistics
 import time
 
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import machine, write_report
 from sassl_tf.datasets import load_dataset
 from sassl_tf.errors import UserError
 from sassl_tf.stylizers import load_stylizer
+from training.command import binary
 from training.engine.assembly import compiled_method
 from training.engine.loop import compiled_step
 from training.input.pipeline import view_batches
@@ -133,13 +134,14 @@ def markdown(rows):
 def main(_):
     if _MOBILE.value:
         load_stylizer("magenta-mobile", _MOBILE.value)  # so that a wrong folder is told at once
-    rows = []
+    compact, rows = load_stylizer("compact").fingerprint, []
     for case in _CASES.value:
         rows += measure(case)
-        report = {"machine": machine(), "results": rows}  # after each: a run takes minutes
+        # After each case: a run takes minutes.
+        report = {"machine": machine(), "compact": compact, "results": rows}
         write_report(_OUTPUT.value, report)
     print(f"Pretraining, images/s: {machine()}\n\n{markdown(rows)}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main)

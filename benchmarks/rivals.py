@@ -3,11 +3,13 @@
 Each function takes the paths of JPEG files, the side of the views in pixels and the images of a
 batch, and returns an endless iterator over pairs of batches of views. All do the same: a random
 resized crop (bicubic where there is such a choice), flip, colour jitter of 0.8, 0.8, 0.8, 0.2 with
-p = 0.8, grayscale with p = 0.2, blur with p = 0.5. Two processes or `tf.data` threads make them.
+p = 0.8, grayscale with p = 0.2, blur with p = 0.5. Processes or `tf.data` threads make them, as
+many as there are cores.
 What the libraries mean by each differs (docs/performance.md).
 """
 
 import importlib.util
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -146,7 +148,7 @@ def keras_layers(paths, size, batch):
 
 
 def albumentations(paths, size, batch):
-    """albumentations on uint8, in two processes of PyTorch's DataLoader."""
+    """albumentations on uint8, in processes of PyTorch's DataLoader."""
     import albumentations as A
     import cv2
 
@@ -171,7 +173,7 @@ def albumentations(paths, size, batch):
 
 
 def kornia(paths, size, batch):
-    """Kornia in two processes of PyTorch's DataLoader: the crop on each image, then on batches."""
+    """Kornia in processes of PyTorch's DataLoader: the crop on each image, then on batches."""
     import cv2
     import kornia.augmentation as K
     import torch
@@ -209,7 +211,7 @@ def _loader(paths, load, batch, collate=None):
 
     torch.set_num_threads(1)
     loader = torch.utils.data.DataLoader(
-        Images(), batch, num_workers=2, collate_fn=collate, drop_last=True
+        Images(), batch, num_workers=os.cpu_count(), collate_fn=collate, drop_last=True
     )
     return iter(loader)
 

@@ -21,12 +21,13 @@ tests.stylizers.hub_module FOLDER` writes one of the same operations with made-u
 
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from benchmarks import magenta, styleaug, texture
 from benchmarks.timing import machine, seconds_in_turn, write_report
 from sassl_tf import SASSLAugmentation, StyleBank, load_stylizer, plot
 from sassl_tf.style_images import style_images
+from training.command import binary
 
 _MOBILE = flags.DEFINE_string("mobile", None, "Folder of Magenta's TFLite files.", required=True)
 _COMPACT = flags.DEFINE_string("compact", None, "Weights; those in the package by default.")
@@ -228,4 +229,4 @@ def markdown(report):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main)

@@ -15,11 +15,14 @@ import statistics
 import time
 
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from benchmarks import rivals
 from benchmarks.timing import machine, write_report
 from sassl_tf.datasets.folder import every_image
+from sassl_tf.errors import UserError
+from sassl_tf.stylizers import load_stylizer
+from training.command import binary
 from training.configs import simclr
 from training.input.pipeline import SIDES, view_batches
 from training.styles import build_augmentation
@@ -142,7 +145,9 @@ def markdown(rows):
 def main(_):
     paths = [str(path) for path in sorted(pathlib.Path(_IMAGES.value).glob("*.jp*g"))]
     if not paths:
-        raise app.UsageError(f"There are no JPEG files in --images={_IMAGES.value}.")
+        raise UserError(
+            f"There are no JPEG files in --images={_IMAGES.value}; expected some, .jpg or .jpeg."
+        )
     measured = {size: measure(paths, size) for size in _SIZES.value}
     rows = [row for rows, _ in measured.values() for row in rows]
     shares = {size: share for size, (_, share) in measured.items()}
@@ -150,6 +155,7 @@ def main(_):
     print(f"\nWith SASSL on, of what the parts alone predict: {shares}")
     report = {
         "machine": machine(),
+        "compact": load_stylizer("compact").fingerprint,
         "batch": _BATCH.value,
         "results": rows,
         "of_the_sum_of_parts": shares,
@@ -158,4 +164,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main)

@@ -9,12 +9,13 @@ own, which covers all operations of a view.
 
 import keras
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import machine, seconds_in_turn, write_report
 from sassl_tf import views
 from sassl_tf.views import host
 from sassl_tf.views.draws import draw_crop, draw_operations
+from training.command import binary
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
 _SIZES = flags.DEFINE_multi_integer("size", [96, 224], "Sides of the views, in pixels.")
@@ -152,4 +153,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    binary.run(main)

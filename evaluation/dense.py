@@ -8,7 +8,7 @@ hundredth of the steps and falls to a tenth twice.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -31,12 +31,15 @@ from sassl_tf.errors import UserError
 from sassl_tf.representation.features import encoder_fingerprint
 from sassl_tf.typing import PathLike
 from training.engine.workdir import this_command
-from training.input.pipeline import shuffled_index
+from training.input.order import shuffled_index
 from training.optimizers import TorchSGD
 from training.report.logs import say
 
 STRIDE = 32  # px: sides of images are multiples of it
 LOG_EVERY = 100  # steps
+PREDICTED = 16  # images at a time
+# The facts about a subject that a training depends on.
+IDENTITY = ("encoder_fingerprint", "image_size", "dataset_fingerprints")
 INITS = ("pretrained", "random")
 
 
@@ -93,7 +96,6 @@ class DenseSubject:
         test: the test split.
         workdir: Path of the folder for results.
         image_size: the side of the squares that images are scaled into.
-        batch_size: how many images are predicted at a time.
     """
 
     encoder_path: PathLike
@@ -103,7 +105,6 @@ class DenseSubject:
     test: AnnotatedDataset
     workdir: Any
     image_size: int
-    batch_size: int = 16
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
@@ -129,10 +130,10 @@ class DenseSubject:
         Raises:
             ValueError: the encoder has no feature maps of stride 32.
         """
-        encoder = load_encoder(self.encoder_path)
-        if settings.init == "random":
-            keras.utils.set_random_seed(seed)
-            encoder = keras.models.clone_model(encoder)
+        keras.utils.set_random_seed(seed)
+        encoder = keras.models.clone_model(self.encoder)
+        if settings.init == "pretrained":
+            encoder.set_weights(self.encoder.get_weights())
         backbone = PyramidBackbone(encoder)
         if not {"P2", "P3", "P4", "P5"} <= backbone.pyramid_level_inputs.keys():
             raise UserError(
@@ -151,7 +152,6 @@ def load_dense_subject(
     data_dir: PathLike | None = None,
     workdir: PathLike | None = None,
     image_size: int | None = None,
-    batch_size: int = 16,
 ) -> DenseSubject:
     """Loads an encoder and a dataset with boxes or masks.
 
@@ -163,11 +163,11 @@ def load_dense_subject(
         workdir: the folder for results; by default the encoder's own workdir.
         image_size: the side of the images; by default the nearest multiple of 32 to the side that
             the encoder was made for, 64 or more.
-        batch_size: how many images are predicted at a time.
 
     Raises:
         ValueError: no such encoder or dataset, no workdir, a dataset or split without what is
-            needed, splits with other classes, or a side that is no multiple of 32.
+            needed, splits with other classes, a mask with a value that has no name, or a side that
+            is no multiple of 32.
     """
     folder = result_workdir(encoder_path, workdir)
     if image_size and image_size % STRIDE:
@@ -188,12 +188,42 @@ def load_dense_subject(
                 f"has two meanings: {', '.join(getattr(train, part))} and "
                 f"{', '.join(getattr(test, part))}. Give all splits the same names."
             )
+    if needs == "masks":
+        for split in (train, test):
+            check_masks(split)
     encoder = load_encoder(encoder_path)
     side = image_size
     if side is None:
         made_for = default_image_size(encoder_path, encoder)
         side = max(2 * STRIDE, round(made_for / STRIDE) * STRIDE)
-    return DenseSubject(encoder_path, encoder, dataset, train, test, folder, side, batch_size)
+    return DenseSubject(encoder_path, encoder, dataset, train, test, folder, side)
+
+
+def check_masks(dataset: AnnotatedDataset) -> None:
+    """Reads all masks once.
+
+    Raises:
+        ValueError: a mask has a value that is neither that of a class nor `IGNORED`.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def largest(index: tf.Tensor) -> tf.Tensor:
+        mask = dataset.mask(index)
+        return tf.reduce_max(tf.where(mask == IGNORED, tf.zeros_like(mask), mask))
+
+    indices = tf.data.Dataset.range(len(dataset))
+    values = indices.map(largest, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    count = len(dataset.mask_names)
+    with naming_damaged(dataset.images):
+        for index, value in enumerate(values.as_numpy_iterator()):
+            if value >= count:
+                files = dataset.images.files
+                which = f" ({files[index]})" if len(files) else ""
+                raise UserError(
+                    f"The mask of image {index}{which} of the {dataset.images.split} split of "
+                    f"{dataset.images.name} has the value {value}; expected 0 to {count - 1}, for "
+                    f"{', '.join(dataset.mask_names)}, or {IGNORED} for pixels of no class."
+                )
 
 
 def define_dense_flags(settings_class: type[DenseSettings]) -> None:
@@ -291,6 +321,23 @@ def training_examples(dataset: AnnotatedDataset, side: int, seed: int) -> tf.dat
     return positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
+def test_batches(subject: DenseSubject) -> Iterator[tuple[tf.Tensor, ...]]:
+    """Yields the test split in batches: (index [B], and what `prepared` returns of each image).
+
+    Raises:
+        DamagedImages: images are gone or damaged since they were listed.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def load(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return index, *prepared(subject.test, index, subject.image_size)
+
+    indices = tf.data.Dataset.range(len(subject.test))
+    examples = indices.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    with naming_damaged(subject.test.images):
+        yield from examples.batch(PREDICTED)
+
+
 def fine_tune(
     model: keras.Model,
     loss: Callable[[dict[str, tf.Tensor]], tf.Tensor],
@@ -373,7 +420,8 @@ def over_seeds(
     """
     scores = []
     for seed in range(settings.seed, settings.seed + settings.trials):
-        key = {**subject.facts, "evaluation": settings.evaluation, "trial": seed}
+        key = {name: subject.facts[name] for name in IDENTITY}
+        key |= {"evaluation": settings.evaluation, "trial": seed}
         # A training is the same with whichever seed the trials begin.
         shared = dataclasses.asdict(settings).items()
         key["settings"] = {k: v for k, v in shared if k not in ("trials", "seed")}

@@ -27,11 +27,12 @@ from evaluation.dense import (
     dense_subject_from_flags,
     fine_tune,
     over_seeds,
-    prepared,
     shown,
+    test_batches,
 )
 from evaluation.flags import settings_from_flags, tell_next
 from evaluation.settings import option
+from sassl_tf.extras import import_extra
 from training.command import binary
 
 DROPS = (0.75, 0.92)
@@ -86,8 +87,7 @@ def run(subject: DenseSubject, settings: Settings) -> dict[str, Any]:
 
 def detector(subject: DenseSubject, settings: Settings, seed: int) -> keras.Model:
     """Returns a compiled RetinaNet of float images [B, H, W, 3] in [0, 1]."""
-    import keras_cv
-
+    keras_cv = import_extra("keras_cv", "training", "Detection")
     backbone = subject.backbone(settings, seed)
     keras.utils.set_random_seed(seed)
     decoder = keras_cv.layers.NonMaxSuppression(
@@ -125,9 +125,7 @@ def scores(model: keras.Model, subject: DenseSubject) -> dict[str, float]:
         return model.decode_predictions(model({"images": images}, training=False), images)
 
     truths, detections = [], []
-    indices = tf.data.Dataset.range(len(data))
-    examples = indices.map(lambda index: (index, *prepared(data, index, side)[:2]))
-    for numbers, images, shares in examples.batch(subject.batch_size):
+    for numbers, images, shares, _ in test_batches(subject):
         found = {name: value.numpy() for name, value in detect(images).items()}
         for row, number in enumerate(numbers.numpy()):
             boxes, classes, hard = data.objects(number)

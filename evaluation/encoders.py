@@ -3,6 +3,7 @@
 import keras
 
 from sassl_tf.checked import read_json
+from sassl_tf.errors import UserError
 from sassl_tf.paths import AnyPath, as_path
 from sassl_tf.presets import HUGGING_FACE, KAGGLE
 from sassl_tf.presets import encoder_file as encoder_file
@@ -38,7 +39,7 @@ def default_image_size(path: PathLike, encoder: keras.Model) -> int:
         encoder: a Keras model.
 
     Raises:
-        Damaged: a ValueError; the `config.json` is damaged.
+        ValueError: the `config.json` is damaged, or has no such number.
     """
     _, height, _, _ = encoder.inputs[0].shape
     return height or _configured_image_size(path) or DEFAULT_IMAGE_SIZE
@@ -50,4 +51,13 @@ def _configured_image_size(path):
     is_preset = str(path).startswith((HUGGING_FACE, KAGGLE))
     file = encoder_file(path) if is_preset else as_path(path)
     config = (file if file.is_dir() else file.parent) / CONFIG_FILE
-    return read_json(config).get("image_size") if config.is_file() else None
+    if not config.is_file():
+        return None
+    content = read_json(config)
+    size = content.get("image_size") if isinstance(content, dict) else content
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise UserError(
+            f"{config} has the image_size {str(size)[:80]!r}; expected a whole number of pixels. "
+            "Correct it, or give --image_size."
+        )
+    return size

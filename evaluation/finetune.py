@@ -31,7 +31,7 @@ from evaluation.flags import define_flags, evaluate_from_flags
 from evaluation.linear_probe import VALIDATION_SHARE, stratified_split
 from evaluation.loss_scale import computes_in_float16, gradients_of, with_loss_scale
 from evaluation.remembered import remembered
-from evaluation.results import METRICS, accuracies, revision_of, write_result
+from evaluation.results import IDENTITY, METRICS, accuracies, revision_of, write_result
 from evaluation.settings import EvaluationSettings, numbers, option
 from evaluation.subject import Subject
 from evaluation.training_batches import training_batches
@@ -265,7 +265,7 @@ def _trial(subject, settings, pair, dataset, held_out):
     A trial that was done before, by this command or another, is not trained again.
     """
     key = {
-        **subject.facts,
+        **{name: subject.facts[name] for name in IDENTITY},
         "evaluation": "finetune",
         "revision": revision_of("finetune"),
         "pair": pair,

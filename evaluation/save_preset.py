@@ -29,7 +29,7 @@ from evaluation.results import (
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.paths import as_path
-from sassl_tf.presets import save_to_preset, upload_preset
+from sassl_tf.presets import check_upload, save_to_preset, upload_preset
 from sassl_tf.representation.features import encoder_fingerprint
 from sassl_tf.typing import PathLike
 from training.command import binary
@@ -236,6 +236,8 @@ def _metrics(result):
 
 def main(_: list[str]) -> None:
     values = flags.FLAGS
+    if values.upload:
+        check_upload(values.upload)
     save_preset(values.encoder, values.output, values.license)
     print(f"Wrote {values.output}. Read its README.md before you pass it on.")
     if values.upload:

@@ -24,11 +24,12 @@ from evaluation.dense import (
     dense_subject_from_flags,
     fine_tune,
     over_seeds,
-    prepared,
     shown,
+    test_batches,
 )
 from evaluation.flags import settings_from_flags, tell_next
 from sassl_tf.datasets.annotated import IGNORED
+from sassl_tf.extras import import_extra
 from training.command import binary
 
 DROPS = (0.7, 0.9)
@@ -66,11 +67,12 @@ def run(subject: DenseSubject, settings: Settings) -> dict[str, Any]:
 
 def segmenter(subject: DenseSubject, settings: Settings, seed: int) -> keras.Model:
     """Returns a DeepLabV3+ of float images [B, H, W, 3] in [0, 1] to probabilities [B, H, W, C]."""
-    from keras_cv.models import DeepLabV3Plus
-
+    keras_cv = import_extra("keras_cv", "training", "Segmentation")
     backbone = subject.backbone(settings, seed)
     keras.utils.set_random_seed(seed)
-    return DeepLabV3Plus(backbone=backbone, num_classes=len(subject.train.mask_names))
+    return keras_cv.models.DeepLabV3Plus(
+        backbone=backbone, num_classes=len(subject.train.mask_names)
+    )
 
 
 def masked_loss(masks: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
@@ -99,9 +101,7 @@ def confusion(model: keras.Model, subject: DenseSubject) -> np.ndarray:
         return tf.math.bincount(cells, minlength=classes**2, dtype=tf.int64)
 
     total = np.zeros(classes**2, np.int64)
-    indices = tf.data.Dataset.range(len(subject.test))
-    examples = indices.map(lambda index: prepared(subject.test, index, subject.image_size)[::2])
-    for images, masks in examples.batch(subject.batch_size):
+    for _, images, _, masks in test_batches(subject):
         total += count(images, masks).numpy()
     return total.reshape(classes, classes)
 

@@ -38,7 +38,14 @@ from absl import flags
 from evaluation.encoders import workdir_of
 from evaluation.flags import define_flags, evaluate_from_flags
 from evaluation.remembered import remembered
-from evaluation.results import accuracies, over_trials, revision_of, with_spread, write_result
+from evaluation.results import (
+    IDENTITY,
+    accuracies,
+    over_trials,
+    revision_of,
+    with_spread,
+    write_result,
+)
 from evaluation.settings import EvaluationSettings, option
 from evaluation.sgd_classifier import Recipe, train_classifier
 from evaluation.subject import Subject
@@ -162,7 +169,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     key = {
         "evaluation": settings.evaluation,
         "revision": revision_of(settings.evaluation),
-        **subject.facts,
+        **{name: subject.facts[name] for name in IDENTITY},
         **recorded,
     }
     encoder = functools.cache(subject.fresh_encoder)  # a faulty one may change; loaded if needed

@@ -7,7 +7,7 @@ import tensorflow as tf
 from sassl_tf.datasets import ImageDataset
 from sassl_tf.datasets.dataset import READS_IN_FLIGHT
 from sassl_tf.views import View, crop_view, draw_view, finish_views
-from training.input.pipeline import shuffled_index
+from training.input.order import shuffled_index
 
 # A random resized crop and a flip, nothing else.
 VIEW: dict[str, Any] = {

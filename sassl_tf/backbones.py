@@ -1,6 +1,5 @@
 """Pretrained networks as backbones of detectors and segmenters: an encoder with its pyramid."""
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +11,8 @@ from sassl_tf.presets import load_encoder
 from sassl_tf.typing import PathLike
 
 SIDE = 256  # px, of the images by which strides are found
-# The last layer of a stage in KerasCV's ResNets. Other networks have no such names.
-STAGE_OUTPUT = re.compile(r"v2_stack_\d+_block\d+_out")
+# The last layer of a stage in KerasCV's and KerasHub's ResNets. Other networks have no such names.
+STAGE_OUTPUT = re.compile(r"(?:v2_)?stack_?\d+_block\d+_out")
 
 
 def load_backbone(source: PathLike) -> "PyramidBackbone":
@@ -91,19 +90,31 @@ class PyramidBackbone(keras.Model):
 def pyramid_levels(network: keras.Model) -> dict[str, str]:
     """Returns {"P1": layer name, ...}: the last layer of each stride of a functional model.
 
+    The last level is what the network returns, also where normalisation follows its last stage, as
+    in the second version of ResNets. Maps of other strides, such as padded ones, are left out.
+
     Args:
         network: a functional Keras model of images [B, H, W, 3] to feature maps.
+
+    Raises:
+        ValueError: it has no feature map whose stride is a power of two.
     """
     maps = [layer for layer in network.layers if len(layer.output.shape) == 4]
     stages = [layer for layer in maps if STAGE_OUTPUT.fullmatch(layer.name)]
-    layers = stages or maps
+    layers = [*stages, maps[-1]] if stages else maps
     found = keras.Model(network.inputs, [layer.output for layer in layers])
     shapes = found.compute_output_shape((1, SIDE, SIDE, 3))
     levels = {}
     for layer, shape in zip(layers, shapes, strict=True):
-        level = round(math.log2(SIDE / shape[1]))
-        if level > 0:
+        level = (SIDE // shape[1]).bit_length() - 1
+        if level > 0 and shape[1] << level == SIDE:
             levels[f"P{level}"] = layer.name
+    if not levels:
+        raise UserError(
+            f"The network {network.name} has no feature map with a stride of 2, 4, 8, ... px, so "
+            "it cannot be the backbone of a detector or segmenter. Give an encoder that has some, "
+            "such as a ResNet."
+        )
     return levels
 
 

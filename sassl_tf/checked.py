@@ -58,8 +58,9 @@ def cached(read: Callable[[_Path], _Content], path: _Path) -> _Content | None:
 
 def write_json(path: PathLike, content: Mapping[Any, Any], indent: int | None = 2) -> None:
     """Writes a dict of JSON's types, with its checksum."""
-    content = json.loads(json.dumps(content))  # keys become strings, as they are when it is read
-    checked = {**content, CHECKSUM: _checksum(content)}
+    plain = json.loads(json.dumps(content))  # keys become strings, as they are when it is read
+    plain.pop(CHECKSUM, None)  # of a file that it was read from by other means
+    checked = {**plain, CHECKSUM: _checksum(plain)}
     with replacing(path) as beside:
         beside.write_text(json.dumps(checked, indent=indent) + "\n", "utf-8")
 

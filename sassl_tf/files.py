@@ -213,10 +213,13 @@ def _remove_leftovers(path: pathlib.Path) -> None:
     for left in path.parent.glob(f"{glob.escape(prefix)}*{glob.escape(path.suffix)}"):
         number = left.name[len(prefix) : len(left.name) - len(path.suffix)]
         if number.isdigit() and not _is_alive(int(number)):
-            _remove(left)
+            with contextlib.suppress(OSError):  # it may be another user's
+                _remove(left)
 
 
 def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # there, signal 0 is Ctrl-C
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:

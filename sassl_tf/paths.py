@@ -8,7 +8,7 @@ import fnmatch
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -196,10 +196,6 @@ class RemotePath(os.PathLike[str]):
         """Makes a folder and those above it, where the file system has folders."""
         with reading(self):
             tf.io.gfile.makedirs(self._url)
-
-    def open(self, mode: str = "r") -> IO[Any]:
-        """Opens a file to read it or to write it anew."""
-        return tf.io.gfile.GFile(self._url, mode)
 
     def read_bytes(self) -> bytes:
         """Returns the content of a file.

@@ -9,7 +9,9 @@ KerasHub, a preset is named by its folder, by `hf://owner/name` (Hugging Face) o
 import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -77,6 +79,11 @@ def encoder_file(source: PathLike) -> AnyPath:
         return _file_in_preset(source, _fetched(str(source)))
     path = as_path(source)
     if path.is_file():
+        if path.suffix != ".keras":
+            raise UserError(
+                f"The encoder is {path}; expected a .keras file, as model.save writes it, or a "
+                "workdir. Files of other formats are not read."
+            )
         return path
     if not path.exists():
         raise UserError(f"There is no encoder at {path}; give a .keras file or a workdir.")
@@ -132,6 +139,20 @@ def save_to_preset(
         (beside / CARD_FILE).write_text(card, "utf-8")
 
 
+def check_upload(uri: str) -> None:
+    """Checks what can be checked of an upload before there is a preset.
+
+    Raises:
+        ValueError: `upload_preset` does not take the URI.
+        ImportError: the package that uploads is not installed.
+    """
+    service, handle, _ = _service(uri, f"The upload to {uri}")
+    if "@" in handle or len(handle.split("/")) > _PARTS[service]:
+        raise UserError(
+            f"The upload goes to {uri}; expected no revision or version: an upload makes a new one."
+        )
+
+
 def upload_preset(uri: str, folder: PathLike) -> None:
     """Uploads a preset, under the account that you are logged in with on this machine.
 
@@ -152,20 +173,23 @@ def upload_preset(uri: str, folder: PathLike) -> None:
             f"{folder} is no preset: it lacks {', '.join(missing)}. Make one with "
             "sassl_tf.save_to_preset or python -m evaluation.save_preset."
         )
-    service, handle = _split(uri)
+    check_upload(uri)
+    service, handle, package = _service(uri, f"The upload to {uri}")
     if service == HUGGING_FACE:
-        hub = import_extra("huggingface_hub", "huggingface", f"The upload to {uri}")
 
         def upload() -> None:
-            hub.HfApi().create_repo(handle, exist_ok=True)
-            hub.HfApi().upload_folder(
+            package.HfApi().create_repo(handle, exist_ok=True)
+            package.HfApi().upload_folder(
                 repo_id=handle, folder_path=str(folder), allow_patterns=[*FILES]
             )
     else:
-        kaggle = import_extra("kagglehub", "kaggle", f"The upload to {uri}")
 
         def upload() -> None:
-            kaggle.model_upload(handle, str(folder))
+            # It takes all that is in a folder, and evaluations may have written there.
+            with tempfile.TemporaryDirectory(prefix="sassl_tf-") as copy:
+                for name in FILES:
+                    shutil.copyfile(folder / name, pathlib.Path(copy, name))
+                package.model_upload(handle, copy)
 
     _connected(upload, f"The preset {folder} could not be uploaded to {uri}", _LOG_IN[service])
 
@@ -178,20 +202,18 @@ _LOG_IN = {
 
 def _fetched(uri: str) -> pathlib.Path:
     """Returns the local folder of a preset, downloaded unless it is cached."""
-    service, handle = _split(uri)
+    service, handle, package = _service(uri, f"The download of {uri}")
     if service == HUGGING_FACE:
-        hub = import_extra("huggingface_hub", "huggingface", f"The download of {uri}")
         name, _, revision = handle.partition("@")
 
         def download() -> str:
-            return hub.snapshot_download(
+            return package.snapshot_download(
                 name, revision=revision or None, allow_patterns=[*FILES], library_name="sassl_tf"
             )
     else:
-        kaggle = import_extra("kagglehub", "kaggle", f"The download of {uri}")
 
         def download() -> str:
-            return kaggle.model_download(handle)
+            return package.model_download(handle)
 
     advice = "Look at the name and the network, or give the folder of a copy."
     return pathlib.Path(_connected(download, f"{uri} could not be fetched", advice))
@@ -205,19 +227,22 @@ def _connected(call: Callable[[], Any], failure: str, advice: str) -> Any:
         raise NetworkError(f"{failure} ({type(error).__name__}: {what}). {advice}") from error
 
 
-def _split(uri: str) -> tuple[str, str]:
-    """Returns the service and the handle of a URI."""
-    service, handle = next(
-        ((s, uri.removeprefix(s)) for s in (HUGGING_FACE, KAGGLE) if uri.startswith(s)), ("", "")
-    )
-    parts = handle.split("/")
-    right = len(parts) == 2 if service == HUGGING_FACE else 4 <= len(parts) <= 5
-    if not service or not right or not all(parts):
+_PACKAGES = {HUGGING_FACE: ("huggingface_hub", "huggingface"), KAGGLE: ("kagglehub", "kaggle")}
+_PARTS = {HUGGING_FACE: 2, KAGGLE: 4}  # of a name; Kaggle's may have a version as a fifth
+
+
+def _service(uri: str, purpose: str) -> tuple[str, str, ModuleType]:
+    """Returns the service of a URI, its handle there, and the package that speaks with it."""
+    service = next((s for s in _PACKAGES if uri.startswith(s)), "")
+    handle = uri.removeprefix(service)
+    parts = handle.partition("@")[0].split("/")
+    most = _PARTS.get(service, 0) + (service == KAGGLE)
+    if not service or not _PARTS[service] <= len(parts) <= most or not all(parts):
         raise UserError(
             f"The preset is named {uri!r}; expected a folder, hf://owner/name or "
             "kaggle://owner/model/keras/variation."
         )
-    return service, handle
+    return service, handle, import_extra(*_PACKAGES[service], purpose)
 
 
 def _file_in_preset(source: PathLike, folder: pathlib.Path) -> pathlib.Path:

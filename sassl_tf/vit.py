@@ -165,7 +165,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     Args:
         grid: rows and columns of the patches that have a vector each. For other numbers of rows and
-            columns the vectors are interpolated (bicubic, not antialiased, as in DINO's source).
+            columns the vectors are interpolated as by `interpolated`.
         positions: "learned", or "sincos" for fixed ones (`sincos_positions`).
     """
 

@@ -180,9 +180,11 @@ def _become(words, streams, environment):
     sys.argv = [how, *arguments]  # as Python has it while it looks for a module
     try:
         if how == "-m":
-            runpy.run_module(what, run_name="__main__", alter_sys=True)
+            kept = runpy.run_module(what, run_name="__main__", alter_sys=True)
         else:
-            exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
+            # Kept until the end: clearing away an input pipeline can take TensorFlow a minute.
+            kept = {"__name__": "__main__"}
+            exec(compile(what, "<string>", "exec"), kept)
         code = 0
     except SystemExit as ended:
         code = ended.code

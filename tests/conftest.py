@@ -55,6 +55,14 @@ def cache_of_our_own(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder_of_our_own(tmp_path_factory):
+    """TFDS leaves a folder for each dataset that is not prepared."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def magenta_folder():
     return shared_path("magenta")
@@ -92,9 +100,7 @@ def smoke_run(for_all_processes):
     """The finished workdir of SimCLR's smoke preset, and what the command told."""
 
     def make(folder):
-        # Measuring the input changes nothing: tests compare this run with those that do not.
-        flags = ["--measure_input=0.2", f"--workdir={folder / 'workdir'}"]
-        done = commands.run("training.pretrain", SMOKE, *flags)
+        done = commands.run("training.pretrain", SMOKE, f"--workdir={folder / 'workdir'}")
         assert done.returncode == 0, done.stderr
         (folder / "output.txt").write_text(done.stderr + done.stdout)
 
@@ -104,13 +110,18 @@ def smoke_run(for_all_processes):
 
 @pytest.fixture(scope="session")
 def small_run(for_all_processes):
-    """The finished workdir of a small pretraining, and its flags beside the smoke preset."""
+    """The finished workdir of a small pretraining, and its flags beside the smoke preset.
+
+    What the command told is in `output.txt` beside the workdir.
+    """
 
     def make(folder):
         small.write_images(folder / "images")
         flags = [SMOKE, *small.flags(folder / "images"), f"--workdir={folder / 'workdir'}"]
-        done = commands.run("training.pretrain", *flags)
+        # Measuring the input changes nothing: tests compare this run with those that do not.
+        done = commands.run("training.pretrain", *flags, "--measure_input=0.2")
         assert done.returncode == 0, done.stderr
+        (folder / "output.txt").write_text(done.stderr + done.stdout)
 
     folder = for_all_processes("small_run", make)
     return folder / "workdir", small.flags(folder / "images")

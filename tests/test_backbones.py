@@ -68,6 +68,30 @@ def test_other_networks_have_the_last_layer_of_each_stride():
     assert pyramid_levels(network) == {"P1": "first", "P2": "second"}
 
 
+def test_padded_maps_are_no_levels():
+    """As in MobileNetV2 and in KerasHub's ResNets: 66 px of 256 are no stride."""
+    network = keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.Conv2D(4, 3, strides=4, padding="same", name="stack0_block0_out"),
+            keras.layers.ZeroPadding2D(1, name="stack1_block0_1_pad"),
+            keras.layers.Conv2D(4, 3, strides=2, name="down"),
+            keras.layers.ReLU(name="stack1_block0_out"),
+        ]
+    )
+    assert pyramid_levels(network) == {"P2": "stack0_block0_out", "P3": "stack1_block0_out"}
+    padded = keras.Sequential([keras.Input((None, None, 3)), keras.layers.ZeroPadding2D(1)])
+    with pytest.raises(ValueError, match="no feature map with a stride of 2, 4, 8"):
+        pyramid_levels(padded)
+
+
+def test_the_last_level_of_the_second_version_is_what_the_encoder_pools():
+    encoder = build_encoder("resnet18v2", width=0.25)
+    maps = PyramidBackbone(encoder)(IMAGES)
+    assert sorted(maps) == ["P2", "P3", "P4", "P5"]
+    np.testing.assert_allclose(np.mean(maps["P5"], axis=(1, 2)), encoder(IMAGES), atol=1e-5)
+
+
 def test_an_encoder_without_feature_maps_is_refused(tmp_path):
     tiny_encoder().save(tmp_path / "tiny.keras")
     with pytest.raises(ValueError, match="has no network with feature maps"):

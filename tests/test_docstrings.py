@@ -20,9 +20,11 @@ def first_words(file):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_docstring_begins_as_a_riddle(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
     riddles = [
         f"{file.relative_to(ROOT)}:{line} {word}"
-        for file in sorted((ROOT / package).rglob("*.py"))
+        for file in files
         for line, word in first_words(file)
         if word.strip(".,:") in RIDDLES
     ]

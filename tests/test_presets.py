@@ -1,7 +1,9 @@
 """Presets: written, read, and through stand-ins of the packages that up- and download them."""
 
 import inspect
+import json
 import operator
+import os
 import shutil
 import sys
 import types
@@ -67,8 +69,9 @@ def test_a_preset_is_read_as_it_was_written(preset):
 
 def test_a_preset_of_a_file_is_a_copy_of_it(preset, tmp_path):
     sassl_tf.save_to_preset(preset, tmp_path / "copy")
-    for folder in (preset, tmp_path / "copy"):
-        assert (folder / "encoder.keras").read_bytes() == (preset / "encoder.keras").read_bytes()
+    assert {file.name for file in (tmp_path / "copy").iterdir()} == {*FILES}
+    files = (folder / "encoder.keras" for folder in (preset, tmp_path / "copy"))
+    assert len({file.read_bytes() for file in files}) == 1
     with pytest.raises(ValueError, match="is there already"):
         sassl_tf.save_to_preset(preset, tmp_path / "copy")
 
@@ -99,15 +102,45 @@ def test_a_preset_is_downloaded_and_uploaded(hub, preset):
         assert hub.calls[2][2]["folder_path"] == str(preset)
     else:
         assert names == ["model_download", "model_upload"]
-        assert hub.calls[1][1] == ("o/m/keras/v", str(preset))
+        assert hub.calls[1][1][0] == "o/m/keras/v"
+
+
+def test_nothing_but_the_preset_is_uploaded_to_kaggle(preset, tmp_path, monkeypatch):
+    """Evaluations write results beside it, with the folders of this machine in them."""
+    hub, sent = Hub("kagglehub", preset), []
+    hub.model_upload = lambda handle, folder: sent.extend(os.listdir(folder))
+    monkeypatch.setitem(sys.modules, "kagglehub", hub)
+    shutil.copytree(preset, tmp_path / "copy")
+    (tmp_path / "copy" / "knn-shapes.json").write_text("{}")
+    sassl_tf.upload_preset("kaggle://o/m/keras/v", tmp_path / "copy")
+    assert {*sent} == {*FILES}
+
+
+def test_a_config_that_was_read_by_other_means_is_a_config(preset, tmp_path):
+    config = json.loads((preset / "config.json").read_text())
+    assert "checksum" in config
+    sassl_tf.save_to_preset(preset, tmp_path / "copy", config)
+    assert read_json(tmp_path / "copy" / "config.json") == {"image_size": 40}
+
+
+def test_files_of_other_formats_are_not_read(tmp_path):
+    (tmp_path / "model.h5").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"model\.h5; expected a \.keras file"):
+        sassl_tf.load_encoder(tmp_path / "model.h5")
 
 
 def test_a_revision_is_asked_for(preset, monkeypatch):
     hub = Hub("huggingface_hub", preset)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     sassl_tf.load_encoder("hf://owner/name@v2")
-    [(_, args, kwargs)] = hub.calls
-    assert args == ("owner/name",) and kwargs["revision"] == "v2"
+    sassl_tf.load_encoder("hf://owner/name@refs/pr/1")
+    [(_, args, kwargs), (_, others, more)] = hub.calls
+    assert args == others == ("owner/name",)
+    assert (kwargs["revision"], more["revision"]) == ("v2", "refs/pr/1")
+    for uri in ("hf://owner/name@v2", "kaggle://o/m/keras/v/3"):
+        monkeypatch.setitem(sys.modules, "kagglehub", hub)
+        with pytest.raises(ValueError, match="expected no revision or version"):
+            sassl_tf.upload_preset(uri, preset)
 
 
 @pytest.mark.parametrize(
@@ -176,3 +209,13 @@ def test_a_preset_evaluates_at_its_image_size(preset, hub):
     for source in (preset, hub.uri):
         assert default_image_size(source, tiny_encoder()) == 40
     assert workdir_of(hub.uri) is None
+
+
+@pytest.mark.parametrize("content", [{"image_size": "64"}, {"image_size": 0}, ["image_size"]])
+def test_a_config_of_a_stranger_is_checked(preset, tmp_path, content):
+    from evaluation.encoders import default_image_size
+
+    shutil.copytree(preset, tmp_path / "copy")
+    (tmp_path / "copy" / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="expected a whole number of pixels"):
+        default_image_size(tmp_path / "copy", tiny_encoder())

@@ -26,9 +26,11 @@ def public_functions(node, of_class=False):
 
 @pytest.mark.parametrize("package", ["training", "evaluation"])
 def test_public_functions_have_types(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
     bare = [
         f"{file.relative_to(ROOT)}:{function.lineno} {function.name}"
-        for file in sorted((ROOT / package).rglob("*.py"))
+        for file in files
         for function, arguments in public_functions(ast.parse(file.read_text()))
         if function.returns is None or any(a.annotation is None for a in arguments)
     ]

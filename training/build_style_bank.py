@@ -7,7 +7,6 @@ Use the bank with the same stylizer, by `SASSLAugmentation(styles="styles.npz")`
 continues after an interruption.
 """
 
-import pathlib
 import shlex
 import shutil
 
@@ -20,6 +19,7 @@ from sassl_tf.datasets import ImageDataset, load_dataset
 from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.datasets.folder import every_image
 from sassl_tf.files import check_holds_no_folders
+from sassl_tf.paths import as_path
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import Stylizer, load_stylizer
 from sassl_tf.typing import PathLike
@@ -52,7 +52,7 @@ def build_style_bank(
         InUse: another process computes the same bank.
     """
     check_holds_no_folders(output)  # of finished parts
-    output = pathlib.Path(output)
+    output = as_path(output)
     key = fingerprint_of(dataset.fingerprint, dataset.split, stylizer.fingerprint, part)
     parts = output.with_name(f".{output.name}.{key}")
     with locked(parts):

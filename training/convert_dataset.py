@@ -35,7 +35,7 @@ from training.conversion.images import images_of_folder
 from training.conversion.packs import packed_images
 from training.conversion.source import Source
 from training.conversion.tars import images_of_tars
-from training.conversion.writers import SPLIT_FOLDERS, write_folders, write_shards
+from training.conversion.writers import SPLIT_FOLDERS, check_is_new, write_folders, write_shards
 
 WRITERS = {"folder": write_folders, "records": write_shards}
 USE_AS = {"folder": "folder:{}", "records": "'records:{}/{{split}}-*'"}
@@ -63,6 +63,7 @@ def source_of(spec: str, data_dir: PathLike | None = None) -> Source:
 
 def main(_: list[str]) -> None:
     values = flags.FLAGS
+    check_is_new(values.output)  # before the source is read, which takes long
     count = WRITERS[values.format](source_of(values.source, values.data_dir), values.output)
     print(f"{count} images. Use them as {USE_AS[values.format].format(values.output)}")
 

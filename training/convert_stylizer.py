@@ -13,22 +13,25 @@ from absl import flags
 from sassl_tf.stylizers import load_stylizer
 from training.command import binary
 
-_STYLIZER = flags.DEFINE_string("stylizer", "magenta", "The name of the stylizer.")
-_WEIGHTS = flags.DEFINE_string("weights", None, "The source of the weights; TF Hub by default.")
-_OUTPUT = flags.DEFINE_string("output", None, "The .safetensors file to write.", required=True)
-
-flags.register_validator(
-    "output",
-    lambda path: path.endswith(".safetensors"),
-    "expected a file name that ends in .safetensors",
-)
-
 
 def main(_: list[str]) -> None:
-    stylizer = load_stylizer(_STYLIZER.value, _WEIGHTS.value)
-    stylizer.save(_OUTPUT.value)
-    print(f"{_OUTPUT.value}: {stylizer!r}.")
+    values = flags.FLAGS
+    stylizer = load_stylizer(values.stylizer, values.weights)
+    stylizer.save(values.output)
+    print(f"{values.output}: {stylizer!r}.")
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("stylizer", "magenta", "The name of the stylizer.")
+    flags.DEFINE_string(
+        "weights",
+        None,
+        "The source of the weights; by default Kaggle where kagglehub is installed, else TF Hub.",
+    )
+    flags.DEFINE_string("output", None, "The .safetensors file to write.", required=True)
+    flags.register_validator(
+        "output",
+        lambda path: path.endswith(".safetensors"),
+        "expected a file name that ends in .safetensors",
+    )
     binary.run(main)

@@ -97,15 +97,16 @@ def main(_: list[str]) -> None:
     if values.role == "worker" and not values.dispatcher:
         raise app.UsageError("A worker needs --dispatcher=HOST:PORT.")
     check_allowed(values.role, values.allow_remote)
+    if values.role == "dispatcher":  # a server serves as long as it is held
+        server = start_dispatcher(values.port, values.work_dir)
+        started = f"Dispatcher at {server.target.removeprefix('grpc://')}"
+    else:
+        server = start_worker(values.dispatcher, values.port, values.address)
+        started = f"Worker of the dispatcher at {values.dispatcher}"
     stop: list[int] = []  # a lock, as threading.Event has, can hang in a handler
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: stop.append(number))
-    if values.role == "dispatcher":  # a server serves as long as it is held
-        server = start_dispatcher(values.port, values.work_dir)
-        print(f"Dispatcher at {server.target.removeprefix('grpc://')}", flush=True)
-    else:
-        server = start_worker(values.dispatcher, values.port, values.address)
-        print(f"Worker of the dispatcher at {values.dispatcher}", flush=True)
+    print(started, flush=True)
     while not stop:
         time.sleep(0.2)
     print("Stopped.", flush=True)

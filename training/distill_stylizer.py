@@ -17,36 +17,38 @@ from sassl_tf.stylizers import load_stylizer
 from training.command import binary
 from training.distillation.distill import Settings, distill
 
-_TEACHER = flags.DEFINE_string(
-    "teacher", None, "The folder of the mobile stylizer's two .tflite files.", required=True
-)
-_CONTENT = flags.DEFINE_multi_string(
-    "content", None, "A folder of photographs; may be given several times.", required=True
-)
-_STYLES = flags.DEFINE_string("styles", None, "The folder of style images.", required=True)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The folder for checkpoints, curves and the result.", required=True
-)
-_STEPS = flags.DEFINE_integer("steps", 8000, "The number of optimizer steps.")
-_BATCH = flags.DEFINE_integer("batch", 32, "The number of contents, and of styles, in a step.")
-_LEARNING_RATE = flags.DEFINE_float(
-    "learning_rate", 5e-4, "The learning rate of Adam after the warm-up."
-)
-_SEED = flags.DEFINE_integer("seed", 7, "The seed of every draw.")
-
 
 def main(_: list[str]) -> None:
-    teacher = load_stylizer("magenta-mobile", _TEACHER.value)
+    values = flags.FLAGS
+    teacher = load_stylizer("magenta-mobile", values.teacher)
     settings = Settings(
-        _CONTENT.value,
-        _STYLES.value,
-        _STEPS.value,
-        _BATCH.value,
-        _LEARNING_RATE.value,
-        _SEED.value,
+        values.content,
+        values.styles,
+        values.steps,
+        values.batch,
+        values.learning_rate,
+        values.seed,
     )
-    print(f"Wrote {distill(teacher, settings, _WORKDIR.value)}.")
+    print(f"Wrote {distill(teacher, settings, values.workdir)}.")
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string(
+        "teacher", None, "The folder of the mobile stylizer's two .tflite files.", required=True
+    )
+    flags.DEFINE_multi_string(
+        "content", None, "A folder of photographs; may be given several times.", required=True
+    )
+    flags.DEFINE_string("styles", None, "The folder of style images.", required=True)
+    flags.DEFINE_string(
+        "workdir", None, "The folder for checkpoints, curves and the result.", required=True
+    )
+    flags.DEFINE_integer("steps", 8000, "The number of optimizer steps.", lower_bound=1)
+    flags.DEFINE_integer(
+        "batch", 32, "The number of contents, and of styles, in a step.", lower_bound=4
+    )
+    flags.DEFINE_float(
+        "learning_rate", 5e-4, "The learning rate of Adam after the warm-up.", lower_bound=0.0
+    )
+    flags.DEFINE_integer("seed", 7, "The seed of every draw.", lower_bound=0)
     binary.run(main, continues=True)

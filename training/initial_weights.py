@@ -11,6 +11,7 @@ from keras import ops
 
 from sassl_tf.errors import NetworkError, UserError
 from sassl_tf.extras import import_extra
+from sassl_tf.files import short_reason
 from sassl_tf.presets import load_encoder
 from sassl_tf.vit import PATCH_LAYER, TOKEN_LAYER, interpolated
 from training.encoders import all_layers
@@ -73,7 +74,7 @@ def _of_keras_hub(source: str) -> tuple[str, dict[str, np.ndarray]]:
     try:
         backbone = hub.models.Backbone.from_preset(name)
     except Exception as error:  # of kagglehub, huggingface_hub, requests and KerasHub itself
-        reason = str(error).strip().partition("\n")[0][:300].rstrip(".")
+        reason = short_reason(error).rstrip(".")
         raise NetworkError(
             f"The preset {name!r} of KerasHub could not be loaded ({type(error).__name__}: "
             f"{reason}). Look at the name and the network, or give the folder of a copy."

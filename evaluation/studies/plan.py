@@ -17,9 +17,9 @@ from evaluation.evaluate import Data, Evaluation, check_data, parse_evaluations
 from sassl_tf.datasets import ImageDataset, load_dataset
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
+from training.config_checks.check import check_config, fields
 from training.configs.earlier import as_written
 from training.engine.assembly import fingerprints, style_fingerprints
-from training.engine.config_checks import check_config, fields
 from training.styles import NONE, build_augmentation, style_of
 
 ROOT = pathlib.Path(__file__).parents[2]

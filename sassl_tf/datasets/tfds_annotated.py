@@ -16,7 +16,8 @@ from sassl_tf.typing import PathLike
 
 # The feature of the masks, the names of its values, and the value of the first.
 MASKS = {"oxford_iiit_pet": ("segmentation_mask", ("pet", "background", "border"), 1)}
-DIFFICULT = ("is_difficult", "is_crowd")  # of VOC and of COCO
+CROWD = "is_crowd"  # of COCO: one box around many objects
+DIFFICULT = ("is_difficult", CROWD)  # of VOC and of COCO
 LOOKED_AT = 1000  # records of a split; without an object in any, it counts as not annotated
 
 
@@ -28,7 +29,7 @@ def tfds_annotated(
     Images and masks are read from the shards when they are wanted, as by `sassl_tf.datasets.tfds`;
     the boxes are read at once and kept in memory. "test" is `test`, else `validation`: the first
     that is annotated, which the tests of voc/2012 and coco/2017 are not. "train" is `train` and,
-    where the test split is another one, `validation`.
+    where the test split is another one, `validation`; it has no crowds of COCO.
 
     Args:
         name: of the dataset in TFDS.
@@ -72,6 +73,12 @@ def tfds_annotated(
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         objects = [*rows.as_numpy_iterator()]
+        if split == "train" and CROWD in keys:  # detectors do not learn from crowds
+            kept = (~some[CROWD].astype(bool) for some in objects)
+            objects = [
+                {key: value[mask] for key, value in some.items()}
+                for some, mask in zip(objects, kept, strict=True)
+            ]
         parts.update(_boxes(objects, keys[2:]), class_names=list(kinds["label"].names))
     if mask_feature:
         masks = Fields(mask_feature, None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 
@@ -14,7 +12,7 @@ from sassl_tf.vit import PATCH_LAYER, TOKEN_LAYER
 
 def has_class_attention(encoder: keras.Model) -> bool:
     """Tells whether an encoder is a vision transformer with a class token."""
-    return any(layer.name == TOKEN_LAYER for model in _models(encoder) for layer in model.layers)
+    return _transformer(encoder) is not None
 
 
 def class_attention(encoder: keras.Model, images: Array) -> np.ndarray:
@@ -34,12 +32,12 @@ def class_attention(encoder: keras.Model, images: Array) -> np.ndarray:
     Raises:
         ValueError: the encoder has no class token.
     """
-    if not has_class_attention(encoder):
+    vit = _transformer(encoder)
+    if vit is None:
         raise UserError(
             f"{encoder.name} is no vision transformer with a class token, so there is no attention "
             'of one. Pretrain a "vit_..." encoder with pool "token".'
         )
-    vit = next(m for m in _models(encoder) if any(x.name == TOKEN_LAYER for x in m.layers))
     x = keras.ops.convert_to_tensor(images, "float32")
     if vit is not encoder:  # a chain, with a rescaling before the transformer
         for layer in encoder.layers[: encoder.layers.index(vit)]:
@@ -55,9 +53,8 @@ def class_attention(encoder: keras.Model, images: Array) -> np.ndarray:
     return np.asarray(of_token).reshape(*of_token.shape[:2], rows, columns)
 
 
-def _models(encoder: keras.Model) -> Iterator[keras.Model]:
-    """Yields an encoder and the models inside it."""
-    yield encoder
-    for layer in encoder.layers:
-        if isinstance(layer, keras.Model):
-            yield from _models(layer)
+def _transformer(encoder: keras.Model) -> keras.Model | None:
+    """Returns the transformer with a class token that an encoder is, or has as a layer."""
+    models = [encoder, *(layer for layer in encoder.layers if isinstance(layer, keras.Model))]
+    with_token = (m for m in models if any(layer.name == TOKEN_LAYER for layer in m.layers))
+    return next(with_token, None)

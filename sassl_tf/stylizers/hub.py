@@ -96,12 +96,15 @@ def is_cached(handle: str) -> bool:
         return False
 
 
-def fetch_file(url: str, query: str, remedy: str) -> pathlib.Path:
+def fetch_file(url: str, query: str, sha256: str, remedy: str) -> pathlib.Path:
     """Returns the local copy of one file, downloaded into TF Hub's cache unless it is there.
+
+    A cached file that is damaged is downloaded again.
 
     Args:
         url: of the model, under which the file is cached.
         query: of the URL, that asks for the file itself, such as "lite-format=tflite".
+        sha256: of the file, in hexadecimal digits.
         remedy: advice for the error message, where the file cannot be had.
 
     Raises:
@@ -110,7 +113,7 @@ def fetch_file(url: str, query: str, remedy: str) -> pathlib.Path:
         ImportError: tensorflow_hub is missing or cannot be imported.
     """
     path = _cache_folder(url).with_suffix(".tflite")
-    if path.is_file():
+    if path.is_file() and _digest(path) == sha256:
         return path
     try:
         _check_writable(path.parent)
@@ -120,11 +123,20 @@ def fetch_file(url: str, query: str, remedy: str) -> pathlib.Path:
             open(beside, "wb") as file,
         ):
             shutil.copyfileobj(_Body(response), file)
+            file.flush()
+            if (found := _digest(beside)) != sha256:
+                raise NetworkError(
+                    f"what came is another file: expected the SHA-256 {sha256}, found {found}"
+                )
     except Exception as error:
         kind = NetworkError if isinstance(error, ConnectionError) else FileError
         what = str(error).partition("\n")[0].rstrip(".")
         raise kind(f"Could not fetch {url} to {path}: {what}. {remedy}") from error
     return path
+
+
+def _digest(file: pathlib.Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def check_complete(folder: PathLike) -> None:

@@ -8,6 +8,7 @@ import importlib.util
 import pathlib
 
 from sassl_tf.errors import NetworkError
+from sassl_tf.extras import import_extra
 from sassl_tf.files import short_reason
 
 
@@ -25,9 +26,9 @@ def fetch(handle: str, remedy: str) -> pathlib.Path:
 
     Raises:
         ConnectionError: it is not cached and cannot be downloaded.
+        ImportError: kagglehub cannot be imported.
     """
-    import kagglehub
-
+    kagglehub = import_extra("kagglehub", "kaggle", f"The download of {handle}")
     try:
         return pathlib.Path(kagglehub.model_download(handle))
     except Exception as error:  # of requests, of kagglehub and of the file system

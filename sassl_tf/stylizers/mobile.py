@@ -138,7 +138,8 @@ def _stylizer(style: keras.Model, transfer: keras.Model, source: str | None) -> 
 def _fetch(kind: str) -> pathlib.Path:
     """Returns the published TensorFlow Lite file of F ("prediction") or of T ("transfer")."""
     if not kaggle.is_installed():
-        return hub.fetch_file(f"{TF_HUB}{kind}/1", "lite-format=tflite", REMEDY)
+        sha256 = SHA256[STYLE_FILE if kind == "prediction" else TRANSFER_FILE]
+        return hub.fetch_file(f"{TF_HUB}{kind}/1", "lite-format=tflite", sha256, REMEDY)
     folder = kaggle.fetch(f"{KAGGLE_HANDLE}-{kind}/1", REMEDY)
     files = sorted(folder.rglob("*.tflite"))
     if len(files) != 1:

@@ -40,7 +40,7 @@ class Stylizer:
 
     Attributes:
         name, code_size, style_size, source: as above.
-        fingerprint: 16 hexadecimal digits over the architecture and the weights.
+        fingerprint: 16 hexadecimal digits over the names, shapes and values of the weights.
         precision: of the convolutions, "float32" or "bfloat16"; see `in_precision`.
     """
 

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import shutil
 
 import pytest
 
@@ -14,22 +13,22 @@ COMMITTED = pathlib.Path(__file__).parents[2] / "benchmarks" / "results"
 def test_every_committed_result_is_compared_with_itself():
     # at_size has a machine's own times alone. Results of a new benchmark may not be there yet.
     files = {path.name for path in COMMITTED.glob("*.json")}
-    assert files - {"at_size.json"} <= set(compare.RATIOS)
-    rows = compare.compared(COMMITTED, COMMITTED)
+    assert files - {"at_size.json"} <= {*compare.SPEEDS, *compare.FIDELITIES}
+    rows, _ = compare.compared(COMMITTED, COMMITTED)
     assert len(rows) > 30
     assert all(before == after > 0 for _, before, after in rows)
     assert not any(compare.fell(before, after, 0.01) for _, before, after in rows)
 
 
 def test_a_ratio_that_fell_is_told(tmp_path):
-    shutil.copy(COMMITTED / "pretraining.json", tmp_path)
-    report = json.loads((tmp_path / "pretraining.json").read_text())
-    case = report["results"][1]
-    case["against_off"] /= 2
-    (tmp_path / "pretraining.json").write_text(json.dumps(report))
-    rows = compare.compared(COMMITTED, tmp_path)
+    report = json.loads((COMMITTED / "extraction.json").read_text())
+    case = report["extraction"][1]
+    case["ratio"] /= 2
+    (tmp_path / "extraction.json").write_text(json.dumps(report))
+    rows, left_out = compare.compared(COMMITTED, tmp_path)
     fallen = [name for name, *ratio in rows if compare.fell(*ratio, 0.25)]
-    assert fallen == [f"{case['case']}: {case['sassl']}, on/off"]
+    assert fallen == [f"extraction/ready batches: {case['encoder']}, {case['size']} px"]
+    assert not left_out
     (line,) = [line for line in compare.table(rows, 0.25).splitlines() if "worse" in line]
     assert fallen[0] in line
 
@@ -39,9 +38,29 @@ def test_a_stylizer_that_does_nothing_is_told(tmp_path):
     decibels = report["fidelity"][0]["decibels"]
     decibels["compact, float32"] = decibels["the plain image"]
     (tmp_path / "stylizers.json").write_text(json.dumps(report))
-    rows = compare.compared(COMMITTED, tmp_path)
+    rows, _ = compare.compared(COMMITTED, tmp_path)
     fallen = [name for name, *ratio in rows if compare.fell(*ratio, 0.25)]
     assert fallen == ["compact, float32, 128 px: dB beyond the plain image"]
+
+
+def test_results_that_cannot_be_compared_are_left_out_and_told(tmp_path):
+    report = json.loads((COMMITTED / "stylizers.json").read_text())
+    folders = tmp_path / "before", tmp_path / "after"
+
+    def compared(**changes):
+        machine = report["machine"] | {"bfloat16": True}
+        for folder, own in zip(folders, ({}, changes), strict=True):
+            folder.mkdir(exist_ok=True)
+            changed = {**report, **own, "machine": machine | own.get("machine", {})}
+            (folder / "stylizers.json").write_text(json.dumps(changed))
+        rows, left_out = compare.compared(*folders)
+        return {"speed" if "as fast as" in name else "fidelity" for name, *_ in rows}, left_out
+
+    assert compared() == ({"speed", "fidelity"}, [])
+    found, ((file, (reason,)),) = compared(machine={"bfloat16": False})
+    assert (found, file) == ({"fidelity"}, "stylizers.json") and "processor" in reason
+    found, left_out = compared(compact="another")
+    assert not found and all("compact" in reason for _, (reason,) in left_out)
 
 
 def test_nothing_in_common(tmp_path):

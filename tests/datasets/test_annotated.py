@@ -227,13 +227,13 @@ def store(folder, name, splits, **features):
     )
 
 
-def store_boxed(folder, name, **splits):
+def store_boxed(folder, name, flag="is_difficult", **splits):
     """Makes one with boxes; each split is a list of numbers, of images with a dog each or none."""
     import tensorflow_datasets as tfds
 
     box = tfds.features.BBox(ymin=0.0, xmin=0.25, ymax=0.5, xmax=1.0)
-    none = {"bbox": [], "label": [], "is_difficult": []}
-    one = {"bbox": [box], "label": ["dog"], "is_difficult": [True]}
+    none = {"bbox": [], "label": [], flag: []}
+    one = {"bbox": [box], "label": ["dog"], flag: [True]}
 
     def row(value):
         image = np.full((4, 8, 3), abs(value), np.uint8)
@@ -243,7 +243,7 @@ def store_boxed(folder, name, **splits):
         {
             "bbox": tfds.features.BBoxFeature(),
             "label": tfds.features.ClassLabel(names=["cat", "dog"]),
-            "is_difficult": np.bool_,
+            flag: np.bool_,
         }
     )
     rows = {split: [row(value) for value in values] for split, values in splits.items()}
@@ -262,6 +262,13 @@ def test_tfds_with_boxes(tmp_path):
     np.testing.assert_allclose(boxes, [[0.25, 0, 1, 0.5]])
     assert (classes.tolist(), hard.tolist(), data.class_names) == ([1], [True], ["cat", "dog"])
     assert not data.objects(by_value[9])[0].size and data.images.image(0).shape == (4, 8, 3)
+
+
+def test_crowds_are_not_trained_on_and_do_not_count_in_the_test(tmp_path):
+    store_boxed(tmp_path, "crowded", "is_crowd", train=[7], test=[7])
+    assert not load_annotated("tfds:crowded", "train", tmp_path).objects(0)[0].size
+    _, classes, hard = load_annotated("tfds:crowded", "test", tmp_path).objects(0)
+    assert (classes.tolist(), hard.tolist()) == ([1], [True])
 
 
 def test_tfds_is_trained_on_all_that_is_no_test(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import joined
+from sassl_tf.datasets.shapes import shapes
 from tests.evaluation.tiny import write_class_folders
 
 
@@ -18,4 +19,4 @@ def test_two_datasets_as_one(tmp_path):
     for index, expected in ((29, first.image(29)), (30, second.image(0))):
         np.testing.assert_array_equal(both.image(index), expected)
     with pytest.raises(ValueError, match="different classes"):
-        joined(first, load_dataset("shapes"))
+        joined(first, shapes(count=12))

@@ -16,7 +16,6 @@ from sassl_tf.datasets import annotated, scenes
 from sassl_tf.datasets.annotated import IGNORED
 from tests import commands
 from tests.datasets.test_annotated import boxes_of
-from tests.evaluation.tiny import tiny_encoder
 from training.encoders import build_encoder
 
 
@@ -158,6 +157,21 @@ def test_splits_without_objects_or_of_other_classes_are_told(subject, monkeypatc
         load_dense_subject(subject.encoder_path, "shapes", "boxes")
 
 
+def test_a_mask_with_a_value_of_no_class_is_told(subject, monkeypatch):
+    read = subject.test.read_mask
+
+    def changed(index):
+        return tf.where(index == 3, tf.constant(99, tf.uint8), read(index))
+
+    given = {
+        "train": subject.train,
+        "test": dataclasses.replace(subject.test, read_mask=changed),
+    }
+    monkeypatch.setattr(dense, "load_annotated", lambda spec, split, *rest: given[split])
+    with pytest.raises(ValueError, match=r"image 3 of the test split .* value 99; expected 0 to"):
+        load_dense_subject(subject.encoder_path, "shapes", "masks")
+
+
 class Oracle:
     """In the place of both models: it looks the images up among those of the test split."""
 
@@ -237,12 +251,14 @@ def test_fine_tuning_lowers_the_loss_and_trials_are_remembered(subject, tmp_path
     three = dense.over_seeds(subject, dataclasses.replace(settings, trials=3), trial)
     assert done == [0, 1, 2] and three["values"] == {"miou": [0.25, 0.75, 1.25]}
     assert json.loads(file.read_text())["trials"] == 3
+    # The same encoder under another path.
+    moved = dataclasses.replace(subject, encoder_path=tmp_path)
+    assert dense.over_seeds(moved, one, trial)["values"] == {"miou": [0.75]} and len(done) == 3
 
 
 def test_encoders_of_few_stages_and_datasets_without_masks_are_told(subject, tmp_path):
-    build_encoder("resnet6_slim", width=0.25).save(tmp_path / "encoder.keras")
-    (tmp_path / "config.json").write_text("{}")
-    few = dense.DenseSubject(tmp_path, tiny_encoder(), "shapes", None, None, tmp_path, 64)
+    encoder = build_encoder("resnet6_slim", width=0.25)
+    few = dense.DenseSubject(tmp_path, encoder, "shapes", None, None, tmp_path, 64)
     with pytest.raises(ValueError, match=r"has the levels P2, P3; .* need P2 to P5"):
         few.backbone(segment.Settings(), 0)
 

@@ -130,6 +130,7 @@ def test_prepared_images_of_tfds_by_their_names(monkeypatch):
     with pytest.raises(UserError, match="expected tfds:NAME"):
         Settings(corrupted="cifar10_corrupted").listings()
     del asked[:]
+    monkeypatch.setattr("sassl_tf.datasets.shapes.COUNTS", {"train": 24, "test": 12})
     line = "r=robustness on shapes --corrupted=tfds:cifar10_corrupted --severities=1,3"
     found = check_data(parse_evaluations([line]), "DIR")
     assert set(found["r"].listings) == {"train", "test", "corrupted"}

@@ -37,8 +37,10 @@ def test_a_command_ends_when_the_study_is_killed(tmp_path):
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     study = os.fork()
     if study == 0:
-        run_command(["-c", code], log, StopRequest())
-        os._exit(0)
+        try:
+            run_command(["-c", code], log, StopRequest())
+        finally:  # never back into pytest
+            os._exit(0)
     deadline = time.monotonic() + 60
     while not log.exists() or not log.read_text()[-2:-1].isdigit():
         assert time.monotonic() < deadline, "the command does not start"

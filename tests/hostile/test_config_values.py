@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from tests import commands
 from training.command import binary
+from training.config_checks.check import check_config, fields
+from training.config_checks.fields import FIELDS, METHOD, VIEW
 from training.configs import barlow_twins, byol, dino, moco, moco_v3, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
-from training.engine.config_checks import FIELDS, METHOD, VIEW, check_config, fields
 from training.engine.loop import pretrain
 
 CONFIGS = [simclr, moco, byol, simsiam, barlow_twins, vicreg, moco_v3, dino]

@@ -86,10 +86,10 @@ def test_ports_in_use(mute):
 def test_another_listener_on_the_dispatchers_port(mute, monkeypatch):
     monkeypatch.setattr("training.input.data_service.CONNECT_SECONDS", LIMIT)
     batches = tf.data.Dataset.range(3)
-    with no_longer_than(LIMIT + 5), pytest.raises(ValueError, match="nothing within"):
+    with no_longer_than(LIMIT + 30), pytest.raises(ValueError, match="nothing within 3 seconds"):
         served(batches, f"localhost:{mute}")
     monkeypatch.setattr("training.data_worker.DISPATCHER_SECONDS", LIMIT)
-    with no_longer_than(LIMIT + 5), pytest.raises(ValueError, match="nothing within 3 seconds"):
+    with no_longer_than(LIMIT + 30), pytest.raises(ValueError, match="nothing within 3 seconds"):
         start_worker(f"localhost:{mute}")
 
 
@@ -106,8 +106,8 @@ def test_a_worker_and_a_web_server_are_no_dispatchers():
     web = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL)
     try:
         port = web.stdout.readline().split("port ")[1].split()[0]
-        with no_longer_than(10), pytest.raises(ValueError, match="No dispatcher"):
-            check_dispatcher(f"localhost:{port}", 20)
+        with no_longer_than(30), pytest.raises(ValueError, match="No dispatcher"):
+            check_dispatcher(f"localhost:{port}", 120)
     finally:
         web.kill()
         web.wait()
@@ -122,7 +122,10 @@ def test_a_dispatcher_that_has_stopped_answering():
         check_dispatcher(address, LIMIT)
         os.kill(process.pid, signal.SIGSTOP)
         os.waitpid(process.pid, os.WUNTRACED)
-        with no_longer_than(LIMIT + 5), pytest.raises(ValueError, match="nothing within 3"):
+        with (
+            no_longer_than(LIMIT + 30),
+            pytest.raises(ValueError, match="nothing within 3 seconds"),
+        ):
             check_dispatcher(address, LIMIT)
     finally:
         process.kill()

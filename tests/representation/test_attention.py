@@ -41,7 +41,9 @@ def test_encoders_without_a_class_token():
     assert has_class_attention(build_encoder("vit_micro8", image_size=16))
     mean = build_encoder("vit_micro8", vit={"pool": "mean"}, image_size=16)
     convolutional = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
-    for encoder in (mean, convolutional):
+    # A transformer deeper inside is not looked for.
+    nested = keras.Sequential([build_encoder("vit_micro8", image_size=16)])
+    for encoder in (mean, convolutional, nested):
         assert not has_class_attention(encoder)
         with pytest.raises(ValueError, match="no vision transformer with a class token"):
             class_attention(encoder, IMAGES)

@@ -379,17 +379,24 @@ def test_no_tensorflow_hub(server, monkeypatch):
 # A single file.
 
 
+NUMBERS = b"numbers" * 999
+
+
 def fetch_file(server):
-    return hub.fetch_file(server.url, "lite-format=tflite", "The remedy.")
+    digest = hashlib.sha256(NUMBERS).hexdigest()
+    return hub.fetch_file(server.url, "lite-format=tflite", digest, "The remedy.")
 
 
 def test_a_file_is_fetched_once(server, cache):
-    server.answer = sending(b"numbers" * 999, kind="application/octet-stream")
+    server.answer = sending(NUMBERS, kind="application/octet-stream")
     path = fetch_file(server)
     assert path == place(cache, server.url).with_suffix(".tflite")
-    assert path.read_bytes() == b"numbers" * 999
+    assert path.read_bytes() == NUMBERS
     assert fetch_file(server) == path
     assert server.requested == [f"{NAME}?lite-format=tflite"]
+    path.write_bytes(NUMBERS[:-1])  # damaged in the cache
+    assert fetch_file(server).read_bytes() == NUMBERS
+    assert len(server.requested) == 2
 
 
 @pytest.mark.parametrize(
@@ -397,6 +404,7 @@ def test_a_file_is_fetched_once(server, cache):
     [
         (sending(b"<html><title>Log in</title></html>", kind="text/html"), "Log in"),
         (sending(b"half", kind="application/octet-stream", length=99), "broke off"),
+        (sending(b"another", kind="application/octet-stream"), "another file"),
         (sending(b"", status=404), "404"),
     ],
 )

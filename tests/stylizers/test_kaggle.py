@@ -70,9 +70,10 @@ def test_mobile_comes_from_tf_hub_without_kagglehub(monkeypatch, magenta_folder)
     monkeypatch.setattr(kaggle, "is_installed", lambda: False)
     asked = []
 
-    def fetch_file(url, query, remedy):
+    def fetch_file(url, query, sha256, remedy):
         asked.append(f"{url}?{query}")
         name = mobile.STYLE_FILE if "prediction" in url else mobile.TRANSFER_FILE
+        assert sha256 == mobile.SHA256[name]
         return magenta_folder / name
 
     monkeypatch.setattr(hub, "fetch_file", fetch_file)

@@ -30,6 +30,8 @@ def test_codes_are_the_interpreters(mobile, golden):
     codes = mobile.encode_style(as_floats(golden["style"])).numpy()
     for ours, theirs in zip(codes, golden["code"], strict=True):
         assert np.corrcoef(ours, theirs)[0, 1] > 0.998
+        # A correlation does not see another scale or offset.
+        assert np.linalg.norm(ours - theirs) < 0.1 * np.linalg.norm(theirs)
 
 
 def test_pictures_are_the_interpreters(mobile, golden):

@@ -48,8 +48,9 @@ def test_constant_codes_in_a_graph_give_each_image_its_own_style(compact):
     """TensorFlow's graph optimizer once fused γ and β of the first image into all of them."""
     codes = sassl_tf.StyleBank.default("compact").codes[:3]
     x = images()
-    graph = tf.function(lambda: compact.stylize(tf.constant(x), tf.constant(codes)))
-    np.testing.assert_allclose(graph(), compact.stylize(x, codes), atol=1e-5)
+    # The images are no constants: with them, the whole picture would be folded into one.
+    graph = tf.function(lambda x: compact.stylize(x, tf.constant(codes)), autograph=False)
+    np.testing.assert_allclose(graph(x), compact.stylize(x, codes), atol=1e-4)
 
 
 def test_xla_compiles_both_networks(compact):

@@ -30,4 +30,10 @@ def flags(images):
         "--config.epochs=30",
         "--config.checkpoint_every=3",
         "--config.sassl.enabled=False",
+        # Views without distortions, for which each process would compile a program.
+        *(
+            f"--config.views.{side}.{name}_probability=0.0"
+            for side in ("left", "right")
+            for name in ("jitter", "grayscale", "blur")
+        ),
     ]

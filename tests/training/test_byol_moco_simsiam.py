@@ -143,6 +143,7 @@ def test_the_target_has_no_gradients():
     assert names < {id(v) for v in method.variables}
 
 
+@pytest.mark.slow
 def test_byol_without_predictor_or_stop_gradient_collapses():
     """Both are what keeps its representation apart (sections 3.2 and 5)."""
 

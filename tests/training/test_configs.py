@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from evaluation.sgd_probe import RECIPES
 from tests.training.test_simclr import tiny_encoder, views
+from training.config_checks.check import check_config
 from training.configs import barlow_twins, byol, dino, moco, moco_v3, simclr, simsiam, vicreg
 from training.configs.common import PRESETS
 from training.engine import assembly
 from training.engine.assembly import compiled_method
-from training.engine.config_checks import check_config
 from training.optimizers import peak_learning_rate
 from training.styles import build_augmentation
 
@@ -48,7 +48,10 @@ def test_the_smoke_preset_takes_a_step(method, monkeypatch):
     batch = {side: tf.constant(view) for side, view in views(4).items()}
     if config.local_crops:
         batch["local"] = tf.stack([batch["left"]] * config.local_crops, axis=1)
-    scalars = trained.train_step(batch)
+    seen = []
+    # A run on labelled images shows the features of a view to the online probe.
+    scalars = trained.train_step(batch, lambda features: seen.append(features.shape) or {})
+    assert seen == [(4, trained.encoder.output_shape[-1])]
     assert {"spread", "uniformity"} & scalars.keys()
     assert all(np.isfinite(value) for value in scalars.values())
     after = trained.encoder.get_weights()

@@ -137,6 +137,32 @@ def test_tars_to_shards(tmp_path):
         source_of(f"tar:{tmp_path}/none-*.tar")
 
 
+def test_a_damaged_header_does_not_end_a_tar_file(tmp_path):
+    path = tmp_path / "a.tar"
+    data = jpeg(IMAGES[0])
+    tar_of(path, [(f"{number}.jpg", data) for number in range(4)])
+    whole = path.read_bytes()
+    with tarfile.open(path) as archive:
+        header = archive.getmembers()[2].offset
+    damaged = bytearray(whole)
+    damaged[header] ^= 1
+    for content in (bytes(damaged), whole[:header], whole[: header + 100]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.tar is no whole tar file .*header"):
+            list(source_of(f"tar:{path}").examples)
+    path.write_bytes(whole)
+    assert len(list(source_of(f"tar:{path}").examples)) == 4
+
+
+def test_an_output_that_exists_is_told_before_the_source_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "out").mkdir()
+    done = commands.run("training.convert_dataset", "--source=nothing", "--output=~/out")
+    assert done.returncode == 1 and "exists already" in done.stderr
+    write_folders(labelled_as(("train", "a", jpeg(IMAGES[0]))), "~/new")
+    assert (tmp_path / "new" / "train" / "a").is_dir()
+
+
 def tar_of(path, members):
     with tarfile.open(path, "w") as archive:
         for name, content in members:

@@ -16,14 +16,8 @@ from tests.datasets.record_files import encoded_images, example, write_shard
 from tests.stylizers.tiny import tiny_bank, tiny_stylizer
 from training.configs import dino
 from training.configs.simclr import get_config
-from training.input.pipeline import (
-    finish_sides,
-    index_in_epoch,
-    shuffled_index,
-    shuffled_window,
-    view_batches,
-    views_of,
-)
+from training.input.order import index_in_epoch, shuffled_index, shuffled_window
+from training.input.pipeline import finish_sides, view_batches, views_of
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +125,12 @@ def test_small_crops_are_a_function_of_seed_and_position(dataset):
     draws = [draw_view(view, image.shape, tf.random.fold_in(seed, 2 + i)) for i in range(3)]
     crops = tf.stack([crop_view(image, one, 8) for one in draws])
     draws = tf.nest.map_structure(lambda *each: tf.stack(each), *draws)
-    expected = finish_views(crops, draws, view)
-    np.testing.assert_allclose(three["local"][5], expected, atol=1e-5)
+    expected = finish_views(crops, draws, view, static_shapes=True)
+    np.testing.assert_allclose(three["local"][5], expected, atol=1e-4)
 
 
 def test_small_crops_made_on_the_device_are_those_of_the_host(dataset):
-    config = multi_crop_config(2)
+    config = multi_crop_config(3)
     expected = next(iter(view_batches(dataset, config)))
     config.augment_on = "device"
     finish = tf.function(lambda batch: finish_sides(batch, config), autograph=False)
@@ -264,7 +258,7 @@ def test_reads_wait_together_and_windows_take_fewer(tmp_path):
     # A record takes two reads, of which the first asks for one byte; and so does a window.
     assert counted[1] >= 2 * 64 - 1 and counted[8] < counted[1] / 2
     fetched = tf.data.Dataset.range(64).map(dataset.fetch, num_parallel_calls=32)
-    bucket.mount(tmp_path, read_ms=100)  # long enough for all of them to begin
+    bucket.mount(tmp_path, read_ms=300)  # long enough for all of them to begin
     assert len(list(fetched)) == 64 and bucket.most_at_once() > 8  # of two threads for operations
 
 

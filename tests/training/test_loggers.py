@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from sassl_tf import load_dataset
+from sassl_tf.datasets.shapes import shapes
 from sassl_tf.errors import UserError
 from training.configs.simclr import get_config
 from training.engine.preemption import Preempted
@@ -135,7 +135,7 @@ def test_the_service_is_told_how_a_run_ends(package, error, tmp_path):
     """A run that is stopped will go on; one with an error has failed."""
     plan = types.SimpleNamespace(
         config=get_config("smoke"),
-        dataset=load_dataset("shapes"),
+        dataset=shapes(count=24),
         total_steps=9,
         steps_per_epoch=3,
     )

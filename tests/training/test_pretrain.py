@@ -18,6 +18,19 @@ from training.report.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOTAL_STEPS = 12
+# Pretraining that sends itself a signal after the row of metrics of a step.
+SIGNALLED = """
+import os, runpy, sys
+step, number = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+from training.report.metrics import MetricsWriter
+write = MetricsWriter.write
+def write_and_signal(self, at, scalars):
+    write(self, at, scalars)
+    if at >= step:
+        os.kill(os.getpid(), number)
+MetricsWriter.write = write_and_signal
+runpy.run_module("training.pretrain", run_name="__main__", alter_sys=True)
+"""
 METHODS = ["simclr", "byol", "moco", "barlow_twins", "vicreg", "moco_v3", "dino"]
 # What depends on the step goes on where it was, too.
 GROWING = "--config.sassl.blending_factor_end=(0.4, 1.0)"
@@ -48,10 +61,11 @@ def kill_after(process, workdir, steps, how=signal.SIGKILL):
     process.wait()
 
 
-def test_views_made_in_the_train_step_train_alike(smoke_run, tmp_path):
-    done = run(tmp_path, "--config.augment_on=device")
+def test_views_made_in_the_train_step_are_those_of_the_pipeline(smoke_run, tmp_path):
+    """The rate of the first step is 0, so that the second has the loss of the initial weights."""
+    done = run(tmp_path, "--config.augment_on=device", "--config.epochs=0.016")
     assert done.returncode == 0, done.stderr
-    first, expected = (read_metrics(workdir)[0] for workdir in (tmp_path, smoke_run[0]))
+    [first], [expected, *_] = (read_metrics(workdir) for workdir in (tmp_path, smoke_run[0]))
     assert first["step"] == 2 and first["loss"] == pytest.approx(expected["loss"], rel=1e-3)
     pictures = [
         matplotlib.image.imread(workdir / "views.png") for workdir in (tmp_path, smoke_run[0])
@@ -76,7 +90,6 @@ def test_what_a_run_leaves_behind(smoke_run):
     for name in ("config.json", "views.png", "encoder.keras", "checkpoints/ckpt-12.index"):
         assert (workdir / name).is_file()
     assert list(workdir.glob("events.out.tfevents.*"))
-    assert re.search(r"input +[\d,]+ images/s by itself; the step takes [\d,]+ images/s\.", output)
     assert "left" in output and "evaluation.linear_probe" in output
     assert not list(workdir.glob(".*"))  # nothing half-written
 
@@ -92,28 +105,28 @@ def test_the_encoder_is_plain_keras(smoke_run):
 
 
 def test_a_run_that_was_killed_stopped_and_damaged_ends_with_the_same_weights(small_run, tmp_path):
-    """Twice SIGKILL, then SIGTERM, which saves first; then the newest checkpoint is cut short."""
+    """SIGKILL, then SIGTERM, which saves first; then the newest checkpoint is cut short.
+
+    The whole run measured its input, which must change nothing.
+    """
     whole, flags = small_run
-    process = start(tmp_path, *flags)
-    seconds = np.random.default_rng().uniform(0.5, 3)  # somewhere in its start
-    print(f"killed after {seconds} s")  # shown if the test fails
-    time.sleep(seconds)
-    process.kill()
-    process.communicate()
-    process = start(tmp_path, *flags)
-    kill_after(process, tmp_path, steps=6)
+    told = (whole.parent / "output.txt").read_text()
+    assert re.search(r"input +[\d,]+ images/s by itself; the step takes [\d,]+ images/s\.", told)
+    flags = (SMOKE, f"--workdir={tmp_path}", *flags)
+    killed = commands.run_program(SIGNALLED, 6, int(signal.SIGKILL), *flags)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "encoder.keras").exists()
-    process = start(tmp_path, *flags)
-    kill_after(process, tmp_path, steps=20, how=signal.SIGTERM)
-    code, output = process.returncode, process.stdout.read()
-    assert code == 143 and "Stopped by SIGTERM; step" in output, output
+    stopped = commands.run_program(SIGNALLED, 20, int(signal.SIGTERM), *flags)
+    output = stopped.stdout + stopped.stderr
+    assert stopped.returncode == 143 and "Stopped by SIGTERM; step" in output, output
     assert "continuing at step" in output
     stopped = int(output.partition("SIGTERM; step ")[2].split()[0])
     assert stopped >= 20
     newest = tmp_path / f"checkpoints/ckpt-{stopped}.data-00000-of-00001"
     newest.write_bytes(newest.read_bytes()[:5000])
-    code, output = wait(start(tmp_path, *flags))
-    assert code == 0, output
+    done = commands.run("training.pretrain", *flags)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
     assert f"ckpt-{stopped} is damaged" in output
     assert f"continuing at step {3 * ((stopped - 1) // 3)}" in output
     assert_same_encoder(tmp_path, whole)
@@ -158,8 +171,9 @@ def test_a_killed_run_of_every_method(method, tmp_path):
     assert_same_encoder(tmp_path / "killed", tmp_path / "whole")
 
 
-def test_another_config_in_the_same_workdir_is_refused(smoke_run):
-    done = run(smoke_run[0], "--config.optimizer.learning_rate=0.5")
+def test_another_config_in_the_same_workdir_is_refused(small_run):
+    workdir, flags = small_run
+    done = run(workdir, *flags, "--config.optimizer.learning_rate=0.5")
     assert done.returncode == 1
     assert "optimizer.learning_rate: there 0.001, here 0.5" in done.stderr
 

@@ -42,7 +42,8 @@ def test_an_import_does_nothing_in_a_program_of_the_users(tmp_path, how):
 
 
 def test_commands_use_onednn_unless_told_otherwise(monkeypatch):
-    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "")  # so that what was there comes back
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     startup.use_onednn()
     assert "TF_ENABLE_ONEDNN_OPTS" not in os.environ

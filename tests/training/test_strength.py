@@ -5,7 +5,8 @@ import pytest
 
 from sassl_tf.datasets.shapes import shapes
 from training.configs import simclr
-from training.input.pipeline import total_steps, view_batches
+from training.input.order import total_steps
+from training.input.pipeline import view_batches
 from training.input.strength import ends_of
 from training.styles import build_augmentation
 

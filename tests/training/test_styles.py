@@ -14,10 +14,10 @@ from evaluation.report import compare, read_run
 from sassl_tf.checked import read_json
 from sassl_tf.datasets.shapes import shapes
 from tests.evaluation.test_report import write_run
+from training.config_checks.check import check_config
 from training.configs import simclr
 from training.configs.earlier import up_to_date
 from training.engine.assembly import fingerprints
-from training.engine.config_checks import check_config
 from training.engine.workdir import open_workdir
 from training.input.pipeline import view_batches
 from training.styles import STYLES, build_augmentation, style_of

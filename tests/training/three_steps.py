@@ -66,19 +66,21 @@ OPTIMIZERS = {
 }
 
 
-# A step in two parts, and the first part of the next.
-IN_PARTS = {name: [*parts_of(2), parts_of(2)[0]] for name in ("simsiam", "dino")}
+# Two steps in two parts each, and the first part of the next.
+IN_PARTS = {name: [*parts_of(2), *parts_of(2), parts_of(2)[0]] for name in ("simclr", "dino")}
 
 
 def batches(context):
     """Each pipeline's replicas get their parts of the global batch, in order."""
     rng = np.random.default_rng(0)
-    views = {side: rng.random((3 * BATCH, 16, 16, 3), np.float32) for side in ("left", "right")}
-    views["label"] = np.arange(3 * BATCH) % 4
+    views = {side: rng.random((5 * BATCH, 16, 16, 3), np.float32) for side in ("left", "right")}
+    views["label"] = np.arange(5 * BATCH) % 4
     part = BATCH // context.num_input_pipelines
     dataset = tf.data.Dataset.from_tensor_slices(views).batch(part, drop_remainder=True)
     dataset = dataset.shard(context.num_input_pipelines, context.input_pipeline_id)
-    return dataset.rebatch(context.get_per_replica_batch_size(BATCH))
+    options = tf.data.Options()
+    options.autotune.enabled = False  # clearing it away can take TensorFlow a minute
+    return dataset.rebatch(context.get_per_replica_batch_size(BATCH)).with_options(options)
 
 
 def three_steps(name, strategy):

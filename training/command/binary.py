@@ -15,7 +15,7 @@ from absl import app, flags, logging
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from training.command.startup import INTERRUPTED, ctrl_c_raises, outlive_the_terminal
-from training.engine.config_checks import fields
+from training.config_checks.check import fields
 from training.engine.preemption import Preempted
 from training.report.logs import say
 

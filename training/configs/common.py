@@ -41,7 +41,7 @@ BUDGETS = {
         "knn_every": 2000,
     },
     "imagenette": {**SMALL_MACHINE, "dataset": "tfds:imagenette"},
-    # About two minutes on two cores. Crops are larger: small ones cut off the outlines of shapes.
+    # Some minutes on two cores. Crops are larger: small ones cut off the outlines of shapes.
     "demo": {
         **SMALL_MACHINE,
         "dataset": "shapes",

@@ -7,6 +7,7 @@ another image) and, where there is a label, `KEY.cls`, a number.
 import itertools
 import tarfile
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 from tqdm.auto import tqdm
@@ -53,7 +54,7 @@ def _samples(path: str) -> Iterator[tuple[int, bytes]]:
         with (
             reading(path),
             tf.io.gfile.GFile(path, "rb") as file,
-            tarfile.open(fileobj=file, mode="r|*") as archive,
+            tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as archive,
         ):
             members = ((m.name, archive.extractfile(_no_link(m, path))) for m in archive)
             files = ((_key(name), content.read()) for name, content in members if content)
@@ -69,6 +70,19 @@ def _samples(path: str) -> Iterator[tuple[int, bytes]]:
                     )
     except tarfile.TarError as error:
         raise UserError(f"{path} is no whole tar file ({error}). Copy it again.") from error
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose damaged header is an error. tarfile takes it for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Any:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # blocks of zeros: the end
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"a header is damaged or missing: {error}") from error
 
 
 def _no_link(member, path):

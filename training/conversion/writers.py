@@ -1,6 +1,5 @@
 """The two forms that a dataset is written in: class folders and TFRecord shards."""
 
-import pathlib
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -8,6 +7,7 @@ import tensorflow as tf
 from sassl_tf.datasets.records import CLASS_NAMES_FILE
 from sassl_tf.errors import UserError
 from sassl_tf.files import check_holds_no_folders, replacing, writing
+from sassl_tf.paths import as_path
 from sassl_tf.typing import PathLike
 from training.conversion.source import Source
 
@@ -139,11 +139,15 @@ def _check_names(class_names: Sequence[str]) -> None:
             )
 
 
-def _new_folder(output):
+def check_is_new(output: PathLike) -> None:
+    """Raises a ValueError if the folder exists, or an OSError if it would be in a bucket."""
     check_holds_no_folders(output)
-    output = pathlib.Path(output)
-    if output.exists():
+    if as_path(output).exists():
         raise UserError(f"{output} exists already; give another --output, or remove it.")
+
+
+def _new_folder(output):
+    check_is_new(output)
     return replacing(output)
 
 

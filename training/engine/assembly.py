@@ -13,7 +13,7 @@ from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of
 from sassl_tf.image_augmentation import ImageAugmentation
 from training.encoders import build_encoder
 from training.initial_weights import initialize
-from training.input.pipeline import ORDER, batches_per_epoch, total_steps
+from training.input.order import ORDER, batches_per_epoch, total_steps
 from training.methods import build_method
 from training.methods.online_probe import OnlineProbe
 from training.methods.parts import Sums

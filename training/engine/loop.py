@@ -18,6 +18,7 @@ from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.paths import AnyPath
 from sassl_tf.typing import PathLike
+from training.config_checks.check import check_config
 from training.engine.assembly import (
     Plan,
     compiled_method,
@@ -26,7 +27,6 @@ from training.engine.assembly import (
     online_probe,
 )
 from training.engine.checkpoints import Checkpoints, state_of
-from training.engine.config_checks import check_config
 from training.engine.lock import locked
 from training.engine.preemption import Preempted, stop_requests, stop_wanted
 from training.engine.profiler import Profiler

@@ -1,0 +1,1 @@
+"""The rules that a pretraining config must follow; all problems are reported at once."""
