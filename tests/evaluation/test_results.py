@@ -1,4 +1,4 @@
-"""Accuracies and trials by hand, and results of earlier versions that count as done."""
+"""Accuracies and trials by hand, and which results and trials count as done."""
 
 import dataclasses
 import json
@@ -8,8 +8,14 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from evaluation import few_shot, finetune, knn, linear_probe, sgd_probe
-from evaluation.remembered import remembered
-from evaluation.results import accuracies, earlier_result, over_trials, result_name, with_spread
+from evaluation.results import (
+    METRICS,
+    accuracies,
+    earlier_result,
+    over_trials,
+    result_name,
+    with_spread,
+)
 from evaluation.subject import load_subject
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
@@ -162,37 +168,21 @@ def test_what_is_written_counts_as_done(subject):
     assert earlier_result(subject, knn.Settings()) is None
 
 
-def test_trials_of_the_old_format_are_not_done_again(subject, monkeypatch):
-    """One training of fine-tuning, and one trial of the SGD probe, under their old keys."""
-    whole = subject.train.subset(np.arange(30))
-    finetuning = {
-        **old_facts(subject),
-        "evaluation": "finetune",
-        "revision": 2,
-        "pair": [0.1, 0.0],
-        "steps": 5,
-        "batch_size": 8,
-        "seed": 0,
-        "images": [whole.fingerprint, subject.test.fingerprint],
-    }
-    probe = {
-        **old_facts(subject),
-        "evaluation": "sgd_probe",
-        "revision": 2,
-        "seed": 0,
-        "recipe": "moco",
-        "epochs": 100,
-        "batch_size": 2,
-        "learning_rate": 30.0,
-        "schedule": "steps",
-        "initial": "normal",
-        "crop_sampler": "torchvision",
-    }
-    outcome = {"accuracy": 0.25, "mean_per_class_accuracy": 0.25, "quadratic_kappa": 0.0}
-    for key in (finetuning, probe):
-        remembered(subject.workdir / "trials", key, lambda: outcome)
+def test_trials_of_a_workdir_that_was_moved_are_not_done_again(subject, monkeypatch):
+    """One training of fine-tuning, and one trial of the SGD probe."""
+    settings = finetune.Settings(steps=5, batch_size=8, learning_rates=(0.1,), weight_decays=(0.0,))
+    tuned = finetune.run(subject, settings)
+    probe_settings = sgd_probe.Settings(trials=1, epochs=1.0)
+    probed = sgd_probe.run(subject, probe_settings)
+    workdir = subject.workdir / "moved"
+    workdir.mkdir()
+    for part in ("trials", "config.json", "encoder.keras"):
+        (subject.workdir / part).rename(workdir / part)
+    moved = dataclasses.replace(subject, encoder_path=workdir, workdir=workdir)
     monkeypatch.setattr(finetune, "train", None)  # calling it would raise
     monkeypatch.setattr(sgd_probe, "train_classifier", None)
-    settings = finetune.Settings(steps=5, batch_size=8, learning_rates=(0.1,), weight_decays=(0.0,))
-    assert finetune.run(subject, settings)["accuracy"] == 0.25
-    assert sgd_probe.run(subject, sgd_probe.Settings(trials=1))["accuracy"] == 0.25
+    for name in METRICS:
+        assert finetune.run(moved, settings)[name] == tuned[name]
+        assert sgd_probe.run(moved, probe_settings)[name] == probed[name]
+    with pytest.raises(TypeError):  # other images are another trial
+        finetune.run(dataclasses.replace(moved, test=moved.train), settings)

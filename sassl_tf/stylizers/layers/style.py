@@ -44,7 +44,7 @@ class StyleNorm(keras.layers.Layer):
         gamma = self._per_pixel(ops.matmul(code, self.gamma_kernel) + self.gamma_bias)
         beta = self._per_pixel(ops.matmul(code, self.beta_kernel) + self.beta_bias)
         # Not x·scale + (β - μ·scale): where γ and β are constants, the graph optimizer of
-        # TensorFlow 2.21 makes it an instance normalisation with the first image's γ for all.
+        # TensorFlow 2.21 can make it oneDNN's instance normalisation, with the first γ for all.
         centred = x - self._mean(x)
         variance = ops.cast(self._mean(ops.square(centred)), "float32")
         scale = gamma * ops.rsqrt(variance + self.EPSILON)
