@@ -47,7 +47,7 @@ repository:
 	sed -i "s#OWNER/sassl_tf#$(ADDRESS)#g" notebooks/*.ipynb setup.py
 
 figures: $(READY)
-	$(BIN)/python docs/figures.py $(wildcard $(SHARED)/magenta)
+	$(BIN)/python -m docs.figures $(wildcard $(SHARED)/magenta)
 
 # The notebooks from start to end, with small settings.
 notebooks: $(READY)

@@ -50,7 +50,8 @@ DOCS = [
     "mkdocs-material>=9.7",
     "mkdocstrings[python]>=1",
 ]
-ROBUSTNESS = ["imagecorruptions-imaug>=1.1.5,<2"]
+# OpenCV draws renditions, and imagecorruptions-imaug needs it too.
+ROBUSTNESS = ["imagecorruptions-imaug>=1.1.5,<2", "opencv-python>=4.8"]
 NOTEBOOKS = [
     "ipykernel>=6.29",
     "nbclient>=0.10",

@@ -1,6 +1,6 @@
 """Draws the pictures of README and docs from the sample images of the package.
 
-    python docs/figures.py [FOLDER]
+    python -m docs.figures [FOLDER]
 
 FOLDER holds the two TensorFlow Lite files of Magenta's mobile model, which a picture shows beside
 ours. Without it they are downloaded.
@@ -15,6 +15,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
 
 import sassl_tf
+from evaluation.renditions import RENDITIONS, draw
 from sassl_tf import plot, samples
 
 IMAGES = pathlib.Path(__file__).parent / "images"
@@ -163,6 +164,13 @@ def rivals(stylizer):
     return plot.image_grid({"image": photographs, **columns})
 
 
+def drawings():
+    """Photographs, and what `evaluation.renditions` draws of them."""
+    photographs = samples.photographs(128)
+    drawn = {name: np.stack([draw(one, name) for one in photographs]) for name in RENDITIONS}
+    return plot.image_grid({"image": photographs, **drawn})
+
+
 def main():
     stylizer = sassl_tf.load_stylizer("compact")
     teacher = sassl_tf.load_stylizer("magenta-mobile", *sys.argv[1:])
@@ -170,6 +178,7 @@ def main():
     save_jpeg(side_by_side(stylizer, teacher), "stylizers.jpg")
     save_jpeg(alpha_beta(stylizer), "alpha_beta.jpg")
     save_jpeg(rivals(stylizer), "rivals.jpg")
+    save_jpeg(drawings(), "renditions.jpg")
     plot.save(algorithm(stylizer), IMAGES / "algorithm.png")
 
 

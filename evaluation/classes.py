@@ -14,15 +14,17 @@ def every_split(spec: str, data_dir: str | None = None) -> ImageDataset:
     """Loads the images of all splits of a dataset.
 
     Raises:
-        UserError: there is no such dataset, or it has no labels.
+        UserError: there is no such dataset, or it has no images or no labels.
     """
     found: list[ImageDataset] = []
+    missing: list[MissingSplit] = []
     for split in SPLITS:
         try:
             found.append(load_dataset(spec, split, data_dir))
-        except MissingSplit:
-            if split == "train":
-                raise
+        except MissingSplit as error:
+            missing.append(error)
+    if not found:
+        raise missing[0]
     whole = found[0]
     for dataset in found[1:]:
         whole = joined(whole, dataset)

@@ -5,6 +5,7 @@
 DIR holds the images (the environment variable SASSL_DATA; by default `data`):
 
     imagenette128/{train,val}/CLASS/...   Imagenette, 128 px
+    imagenette128_drawn/{cartoon,pencil}  its test images, drawn (evaluation.renditions)
     caltech101_128/{train,test}/CLASS/... Caltech-101
     cifar10/{train,test}/CLASS/...        CIFAR-10 as class folders (training.convert_dataset)
     fundus128/GRADE/...                   retina photographs
@@ -31,6 +32,7 @@ PRECISION = "float32"
 DATA = os.environ.get("SASSL_DATA", "data")
 CACHE = "runs/corrupted"  # corrupted images, made once for all runs
 HOME = f"folder:{DATA}/imagenette128"
+DRAWN = f"folder:{DATA}/imagenette128_drawn"
 CIFAR10 = f"cifar10=folder:{DATA}/cifar10"
 
 BASELINE = ("baseline", {"style": "none"})
@@ -79,6 +81,7 @@ EVALUATIONS = [
     f"CIFAR-10, ten shots=few_shot_10 on {CIFAR10}",
     f"fundus, linear=linear_probe on folder:{DATA}/fundus128 --trials=5",
     f"robustness=robustness on {HOME} --images=500 --severities=1,3,5 --cache={CACHE}",
+    f"drawings=domains on {HOME} --test={DRAWN}/cartoon,{DRAWN}/pencil",
     f"shape bias=shape_bias on {CIFAR10} --cue_conflict={DATA}/cue_conflict224",
 ]
 SLOW = ("home, 1 % of labels", "CIFAR-10, linear")  # would take longer than a short training

@@ -564,7 +564,7 @@ def test_study_files(tmp_path):
 def test_our_own_study_can_be_read(variant):
     """Its configs and evaluations, without the images."""
     study = read_study(f"{plans.ROOT / 'studies' / 'style.py'}:{variant}")
-    assert len(parse_evaluations(study["evaluations"])) == (8 if "short" in variant else 10)
+    assert len(parse_evaluations(study["evaluations"])) == (9 if "short" in variant else 11)
     file = plans.config_path(study["config"])
     runs = [
         plans.make_run(arm, 0, file, {**study["changes"], **changes})
