@@ -159,7 +159,9 @@ class ImageAugmentation(keras.layers.Layer):
             raise UserError(
                 f"seed is {tensor.dtype.name} of shape {tensor.shape}; expected int32 of shape [2]."
             )
-        return tensor
+        return tf.cast(
+            tensor, tf.int32
+        )  # NumPy makes int64 ones, with which tf.random.split differs
 
     def transform_images(self, images: Array, transformation: dict[str, tf.Tensor]) -> tf.Tensor:
         """Applies draws to images [B, H, W, 3] in `value_range`; same shape and dtype out."""

@@ -30,6 +30,7 @@ POSITIONS = ("learned", "sincos")
 POOLS = ("token", "mean")
 PATCH_LAYER = "patch_projection"
 TOKEN_LAYER = "class_token"
+STDDEV = 0.02  # of DINO's initial weights
 _EPSILON = 1e-6  # of layer normalisation
 
 
@@ -53,9 +54,9 @@ def vision_transformer(
         patch: side of a patch, in pixels.
         image_size: side of the images for whose patches the positions are made, in pixels. For
             images of another size the positions are interpolated.
-        positions: "learned", which begin, as the weights do, as a truncated normal of 0.02 (DINO's
-            source); or "sincos", fixed 2-D sine-cosine ones, with Glorot's uniform weights (MoCo
-            v3's).
+        positions: "learned", which begin, as the weights do, as a normal of 0.02 (DINO's source,
+            which truncates it at -2 and 2, a hundred deviations); or "sincos", fixed 2-D
+            sine-cosine ones, with Glorot's uniform weights (MoCo v3's).
         pool: the features: "token" for the class token, "mean" for the mean of the patches, without
             a class token.
         heads: the number of attention heads; None: that of the size. MoCo v3 has 12 in "small".
@@ -91,7 +92,9 @@ def vision_transformer(
     x = PositionEmbedding(grid, positions, name="positions")(x)
     x = layers.Reshape((-1, width), name="tokens")(x)
     if pool == "token":
-        x = ClassToken(1e-6 if positions == "sincos" else 0.02, name=TOKEN_LAYER)(x)
+        x = ClassToken(1e-6 if positions == "sincos" else math.sqrt(2) * STDDEV, name=TOKEN_LAYER)(
+            x
+        )
     for number, rate in enumerate(np.linspace(0, drop_path, depth)):
         x = _block(x, width, heads, float(rate), initializers, f"block{number}")
     x = layers.LayerNormalization(epsilon=_EPSILON, name="norm")(x)
@@ -147,12 +150,12 @@ class _Initializers:
     def attention(self) -> keras.initializers.Initializer:
         if self._glorot:  # of each of Q, K and V as a square matrix
             return _uniform(math.sqrt(6 / (2 * self._width)))
-        return keras.initializers.TruncatedNormal(stddev=0.02)
+        return keras.initializers.RandomNormal(stddev=STDDEV)
 
     def dense(self) -> keras.initializers.Initializer:
         if self._glorot:
             return keras.initializers.GlorotUniform()
-        return keras.initializers.TruncatedNormal(stddev=0.02)
+        return keras.initializers.RandomNormal(stddev=STDDEV)
 
 
 def _uniform(limit: float) -> keras.initializers.Initializer:
@@ -180,7 +183,7 @@ class PositionEmbedding(keras.layers.Layer):
         if self.positions == "learned":
             self.table = self.add_weight(
                 (*self.grid, width),
-                keras.initializers.TruncatedNormal(stddev=0.02),
+                keras.initializers.RandomNormal(stddev=STDDEV),
                 name="table",
                 autocast=False,
             )
@@ -205,15 +208,15 @@ class ClassToken(keras.layers.Layer):
     It stands for the sources' class token and the position of it, which they add.
 
     Args:
-        stddev: standard deviation of the truncated normal that it begins as.
+        stddev: standard deviation of the normal that it begins as.
     """
 
-    def __init__(self, stddev: float = 0.02, **kwargs: Any) -> None:
+    def __init__(self, stddev: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stddev = stddev
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        initial = keras.initializers.TruncatedNormal(stddev=self.stddev)
+        initial = keras.initializers.RandomNormal(stddev=self.stddev)
         self.token = self.add_weight((1, 1, shape[-1]), initial, name="token")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:

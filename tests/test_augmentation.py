@@ -139,6 +139,7 @@ def test_a_seed_is_the_same_everywhere(make, precision):
     runs = {
         "graph": tf.function(lambda: augment(x, seed=SEED))(),
         "another layer": other(x, seed=SEED),
+        "int64": augment(x, seed=np.array(SEED, np.int64)),
         "tf.data": next(iter(tf.data.Dataset.from_tensors(x).map(lambda x: other(x, seed=SEED)))),
         # Images as an argument: of constants, XLA computes nothing that it does not know.
         "XLA": tf.function(lambda x: static(x, seed=SEED), jit_compile=True)(tf.constant(x)),

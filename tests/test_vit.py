@@ -120,7 +120,7 @@ def test_the_sizes_are_the_published_ones(size, heads, parameters):
     assert model.count_params() == parameters - width
     assert model.get_layer("block11_attention").num_heads == heads
     initial = model.get_layer("block3_mlp1").kernel
-    assert np.std(initial) == pytest.approx(0.02 * 0.88, rel=0.02)  # cut at two deviations
+    assert np.std(initial) == pytest.approx(0.02, rel=0.02)
 
 
 def test_the_initial_weights_of_moco_v3():
@@ -152,3 +152,11 @@ def test_the_initial_weights_of_moco_v3():
 def test_mistakes(arguments, message):
     with pytest.raises(ValueError, match=message):
         vision_transformer(**{"size": "micro", "patch": 16, **arguments})
+
+
+def test_the_class_token_begins_as_the_sum_of_dinos_token_and_its_position():
+    keras.utils.set_random_seed(0)
+    tokens = [
+        np.ravel(vision_transformer("tiny", 16).get_layer("class_token").token) for _ in range(3)
+    ]
+    assert np.std(tokens) == pytest.approx(np.hypot(0.02, 0.02), rel=0.1)

@@ -116,7 +116,7 @@ class Stylizer:
         """
         images = _as_images(images, "images")
         if self._min_side is not None:
-            images = clamp_shorter_side(images, lowest=self._min_side)
+            images = clamp_shorter_side(images, lowest=self._min_side, by_matrices=True)
         elif tuple(images.shape[1:3]) != (self._input_side, self._input_side):
             images = tf.image.resize(images, (self._input_side, self._input_side))
         return self._encode(images)

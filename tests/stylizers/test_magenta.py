@@ -20,6 +20,15 @@ def magenta(made_up):
     return sassl_tf.stylizer_from_variables(made_up)
 
 
+def test_xla_compiles_what_is_enlarged_for_the_style_network(magenta):
+    """F takes no image below 43 px; CIFAR's have 32."""
+    x = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
+    compiled = tf.function(lambda x: magenta.encode_style(x), jit_compile=True)
+    enlarged = tf.image.resize(x, (43, 43), antialias=True)
+    expected = magenta.encode_style(enlarged)
+    np.testing.assert_allclose(compiled(x), expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(made_up, tmp_path_factory):
     """Magenta's form: TF1 variables by their names, and what the training left beside them."""

@@ -267,9 +267,7 @@ def _projector(width, hidden_dim, bottleneck_dim):
     """Builds the head up to the unit vectors that its last layer takes."""
 
     def dense(units):
-        return layers.Dense(
-            units, kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02)
-        )
+        return layers.Dense(units, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02))
 
     network = keras.Sequential(
         [
