@@ -33,18 +33,20 @@ def every_split(spec: str, data_dir: str | None = None) -> ImageDataset:
     return whole
 
 
-def shared_classes(dataset: ImageDataset, class_names: list[str]) -> ImageDataset:
-    """Returns the images of those classes that are among others, with the labels there.
+def shared_classes(dataset: ImageDataset, train: ImageDataset) -> ImageDataset:
+    """Returns the images of those classes that have train images, with the labels there.
 
     Raises:
         UserError: there is no such class.
     """
-    known = np.array([name in class_names for name in dataset.class_names])
+    class_names = train.class_names
+    trained = {class_names[label] for label in np.unique(train.labels) if label >= 0}
+    known = np.array([name in trained for name in dataset.class_names])
     chosen = np.flatnonzero((dataset.labels >= 0) & known[dataset.labels])
     if not len(chosen):
         raise UserError(
             f"{dataset.name} and the train domain have no class in common: "
-            f"{', '.join(dataset.class_names[:5])}, ... and {', '.join(class_names[:5])}, ... "
+            f"{', '.join(dataset.class_names[:5])}, ... and {', '.join(sorted(trained)[:5])}, ... "
             "Classes are matched by name; rename the folders."
         )
     return with_labels_of(dataset.subset(chosen), class_names)

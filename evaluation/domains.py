@@ -59,7 +59,8 @@ class Settings(EvaluationSettings):
     data_dir: str | None = None
 
     def check(self, train: ImageDataset) -> None:
-        self.domains(train)
+        for images in self.domains(train).values():
+            shared_classes(images, train)
 
     def domains(self, train: ImageDataset) -> dict[str, ImageDataset]:
         """Returns {spec: all images} of the other domains.
@@ -112,7 +113,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
             common with it.
     """
     domains = settings.domains(subject.train)
-    shared = {spec: shared_classes(domains[spec], subject.class_names) for spec in settings.test}
+    shared = {spec: shared_classes(domains[spec], subject.train) for spec in settings.test}
     classifier, l2 = probe_of(subject)
     by_domain = {}
     for spec, images in shared.items():

@@ -73,7 +73,8 @@ def read_run(workdir: PathLike) -> dict[str, Any]:
         {"workdir", "config", "results", "metrics", "commands"}.
 
     Raises:
-        ValueError: the folder is no workdir, it has no results yet, or one of its files is damaged.
+        ValueError: the folder is no workdir, it has no results yet, its results are of several
+            encoders, or one of its files is damaged.
     """
     workdir = as_path(workdir)
     config_file = workdir / CONFIG_FILE
@@ -84,6 +85,13 @@ def read_run(workdir: PathLike) -> dict[str, Any]:
         raise UserError(
             f"{workdir} has no results yet. Evaluate it first: python -m evaluation.linear_probe "
             f"--encoder={workdir} --dataset=..."
+        )
+    encoders = {result.get("encoder_fingerprint") for result in evaluated} - {None}
+    if len(encoders) > 1:
+        raise UserError(
+            f"The results in {workdir} are of {len(encoders)} encoders, and a report takes one of "
+            "each run. Remove the JSON files of the others (encoder_fingerprint in them tells them "
+            "apart), or evaluate again."
         )
     commands = workdir / COMMANDS_FILE
     return {

@@ -99,6 +99,9 @@ class Settings(EvaluationSettings):
     def check(self, train: ImageDataset) -> None:
         if self.corrupted is None:
             package()
+            return
+        first = CORRUPTIONS[0], self.severities[0]
+        prepared(self.corrupted, *first, train.class_names, self.data_dir)
 
 
 def sample(dataset: ImageDataset, count: int | None, seed: int = 0) -> ImageDataset:

@@ -229,9 +229,13 @@ def _results_table(evaluations):
 
 
 def _metrics(result):
+    if result.get("shape_bias") is not None:
+        return f"shape bias {with_spread(result, 'shape_bias')}"
     if result.get("accuracy") is None:
         return ", ".join(dense_metrics(result)) or "–"
-    return f"accuracy {with_spread(result)}"
+    # The one that choices were made by.
+    metric = result.get("settings", {}).get("metric", "accuracy")
+    return f"{metric.replace('_', ' ')} {with_spread(result, metric)}"
 
 
 def main(_: list[str]) -> None:

@@ -77,6 +77,7 @@ class Settings(EvaluationSettings):
 
     def check(self, train: ImageDataset) -> None:
         cue_conflict_images(self.cue_conflict)
+        category_labels(train.labels, train.class_names, _read_categories(self.categories))
 
     def listings(self) -> dict[str, str]:
         files, _, _ = _named(self.cue_conflict)

@@ -122,7 +122,7 @@ class Study:
         ]
 
     def run(self) -> dict[str, dict[str, Any]]:
-        """Trains and evaluates what is missing; returns what failed, {name of a run: why}.
+        """Trains and evaluates what is missing; returns what failed of it, {name of a run: why}.
 
         Raises:
             Stopped: a signal asked for it; the same command continues.
@@ -143,7 +143,8 @@ class Study:
                 self.report()
         if busy:
             say(f"Left to other processes that are at them: {'; '.join(busy)}.")
-        return self.failures()
+        tried = {run.name for run in self.share} - {*busy}
+        return {name: why for name, why in self.failures().items() if name in tried}
 
     def report(self) -> str:
         """Writes the report and returns it as Markdown."""

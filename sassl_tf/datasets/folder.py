@@ -38,7 +38,8 @@ def folder(path: PathLike, split: str = "train") -> ImageDataset:
 
     - `path/train/<class>/...` and `path/test/<class>/...` or `path/val/<class>/...`: the split
       "test" is `test` where there is one, else `val`; where there are both, `val` is "validation",
-      which the other forms lack. A label means the same class in all of them. Names may be in any
+      which the other forms lack. A `test` without class folders, as ImageNet's, is not used where
+      `val` has some. A label means the same class in all of them. Names may be in any
       case, and `training`, `valid`, `validation`, `dev` and `testing` mean the same.
     - `path/<class>/...`: every fifth image of each class, in sorted order, is "test".
     - images directly in `path` or in a split's folder, with no class folders: unlabelled. Without
@@ -123,7 +124,7 @@ def _dataset(
     class_names: list[str],
 ) -> ImageDataset:
     names = [file[len(str(root)) + 1 :] for file in files]
-    stats = _sizes_and_times(files)
+    stats = sizes_and_times(files)
     bad = _bad_files(root, split, names, _paths(files), stats)
 
     good = np.setdiff1d(np.arange(len(files)), bad)
@@ -166,7 +167,7 @@ def damaged_files(
             it as they do.
     """
     files = [os.fsdecode(path) for path in paths.numpy()]
-    now = np.array(_sizes_and_times(files), np.int64)
+    now = np.array(sizes_and_times(files), np.int64)
     changed = np.flatnonzero((now != stats).any(axis=1))
     bad = failing(read or functools.partial(_read, paths), changed) if changed.size else changed
     return [files[i] for i in bad]
@@ -243,7 +244,8 @@ def undecodable(paths: tf.Tensor) -> list[int]:
     return failing(lambda index: _read(paths, index), np.arange(len(paths))).tolist()
 
 
-def _sizes_and_times(files: Sequence[str]) -> list[tuple[int, int]]:
+def sizes_and_times(files: Sequence[str]) -> list[tuple[int, int]]:
+    """Returns (bytes, nanoseconds of the last change) of each file; (0, 0) for one that is gone."""
     if not any(map(is_url, files)):
         return [_size_and_time(file) for file in files]
     with concurrent.futures.ThreadPoolExecutor(READS_IN_FLIGHT) as pool:  # each is a request

@@ -37,6 +37,8 @@ def listing(root: AnyPath, split: str) -> tuple[list[str], NDArray[np.int64], li
             a split or a class.
     """
     folders = split_folders(root)
+    if {"val", "test"} <= folders.keys() and _labels_only_val(root, folders):
+        del folders["test"]  # ImageNet's: then val is what encoders are tested on
     if split == "validation" and not {"val", "test"} <= folders.keys():
         raise MissingSplit(f"{root} has no validation split: a folder val beside a folder test.")
     if folders:
@@ -110,6 +112,12 @@ def _check_is_class(root: AnyPath, names: Sequence[str], others: Sequence[str]) 
                 f"lies beside others ({_some(others)}), so it may be a class. For a split, move "
                 f"the others away, or add a second split; for a class, rename {name}."
             )
+
+
+def _labels_only_val(root: AnyPath, folders: Mapping[str, str]) -> bool:
+    """Returns whether the folder of val has class folders, and that of test has images alone."""
+    test = root / folders["test"]
+    return bool(_class_names(root / folders["val"]) and not _class_names(test))
 
 
 def _split_folder(root: AnyPath, split: str, folders: Mapping[str, str]) -> str:

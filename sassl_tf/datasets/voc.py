@@ -1,6 +1,7 @@
 """Folders in the layout of PASCAL VOC: JPEGImages, Annotations, perhaps SegmentationClass."""
 
 import dataclasses
+import itertools
 import pathlib
 import xml.etree.ElementTree as ElementTree
 
@@ -15,7 +16,7 @@ from sassl_tf.datasets.dataset import (
     on_host,
     os_bytes,
 )
-from sassl_tf.datasets.folder import image_files
+from sassl_tf.datasets.folder import image_files, sizes_and_times
 from sassl_tf.datasets.listing import TEST_EVERY
 from sassl_tf.errors import UserError
 from sassl_tf.typing import PathLike
@@ -44,7 +45,7 @@ def voc(path: PathLike, split: str = "train", needs: str = "boxes") -> Annotated
         needs: "boxes", or "masks" for the images of SegmentationClass, with their boxes too.
 
     Raises:
-        ValueError: no such folder or split, an image without annotation or one that is damaged.
+        ValueError: no such folder or split, or an annotation or a mask that is missing or damaged.
     """
     check_split(split)
     if split == "validation":
@@ -68,12 +69,13 @@ def voc(path: PathLike, split: str = "train", needs: str = "boxes") -> Annotated
     images = image_files([root / "JPEGImages" / f"{name}.jpg" for name in names])
     # The same images with other annotations are other data.
     annotations = [*class_names, boxes.tobytes(), classes.tobytes(), difficult.tobytes()]
-    fingerprint = fingerprint_of(images.fingerprint, *annotations)
+    masks = _masks(root, names) if has_masks else []
+    states = itertools.chain.from_iterable(sizes_and_times(masks))
+    fingerprint = fingerprint_of(images.fingerprint, *annotations, *states)
     images = dataclasses.replace(
         images, name=f"voc:{path}", split=split, fingerprint=fingerprint, listing=""
     )
-    masks = [os_bytes(str(root / "SegmentationClass" / f"{name}.png")) for name in names]
-    mask_paths = on_host(np.array(masks, object))
+    mask_paths = on_host(np.array([os_bytes(mask) for mask in masks], object))
     return AnnotatedDataset(
         images=images,
         class_names=class_names,
@@ -83,6 +85,17 @@ def voc(path: PathLike, split: str = "train", needs: str = "boxes") -> Annotated
         mask_names=["background", *class_names] if has_masks else [],
         read_mask=(lambda index: _read_mask(tf.gather(mask_paths, index))) if has_masks else None,
     )
+
+
+def _masks(root: pathlib.Path, names: list[str]) -> list[str]:
+    """Returns the paths of the masks of images."""
+    files = [root / "SegmentationClass" / f"{name}.png" for name in names]
+    if missing := [file for file in files if not file.is_file()]:
+        raise UserError(
+            f"{len(missing)} of {len(files)} masks are missing, the first is {missing[0]}. "
+            "Put them there, or take the names out of the lists in ImageSets/Segmentation."
+        )
+    return [str(file) for file in files]
 
 
 def _names(root: pathlib.Path, split: str, task: str) -> list[str]:
@@ -176,10 +189,15 @@ def _text(node: ElementTree.Element, path: str) -> str:
 
 
 def _read_mask(path: tf.Tensor) -> tf.Tensor:
-    """Reads a mask of VOC, whose palette encodes the class by the highest bits of its colours."""
-    red, green, blue = tf.unstack(
-        tf.cast(tf.io.decode_png(tf.io.read_file(path), 3), tf.int32), axis=-1
-    )
+    """Reads a mask: a PNG of grey values that are classes, or of colours of VOC's palette."""
+    stored = tf.io.decode_png(tf.io.read_file(path), 0)
+    is_grey = tf.shape(stored)[-1] < 3
+    return tf.cond(is_grey, lambda: stored[..., 0], lambda: _class_of_colour(stored))
+
+
+def _class_of_colour(colours: tf.Tensor) -> tf.Tensor:
+    """VOC's palette encodes the class by the highest bits of its colours."""
+    red, green, blue = tf.unstack(tf.cast(colours[..., :3], tf.int32), axis=-1)
     value = tf.zeros_like(red)
     for bit in range(8):
         colour, shift = (red, green, blue)[bit % 3], 7 - bit // 3

@@ -1,5 +1,6 @@
 """Datasets with boxes and masks: generated scenes, folders as VOC's, TFDS."""
 
+import os
 import shutil
 
 import numpy as np
@@ -112,6 +113,22 @@ def test_a_folder_as_vocs(voc_folder):
     assert train.class_names == CLASSES and train.mask_names[0] == "background"
 
 
+def test_masks_of_grey_values_and_masks_that_change(voc_folder):
+    """As the augmented masks of SBD are passed on; and a mask that was repaired is other data."""
+    folder, values = voc_folder
+    file = folder / "SegmentationClass/a.png"
+    before = load_annotated(f"voc:{folder}", needs="masks")
+    Image.fromarray(values, mode="L").save(file)
+    os.utime(file, ns=(0, 0))
+    after = load_annotated(f"voc:{folder}", needs="masks")
+    for data in (before, after):  # both read what is there now
+        np.testing.assert_array_equal(data.mask(0), values)
+    assert before.images.fingerprint != after.images.fingerprint
+    file.unlink()
+    with pytest.raises(ValueError, match=r"1 of 1 masks are missing, the first is .*a.png"):
+        load_annotated(f"voc:{folder}", needs="masks")
+
+
 def photographs(data):
     return [file.rpartition("/")[-1].removesuffix(".jpg") for file in data.images.files]
 
@@ -129,7 +146,8 @@ def test_no_list_is_of_two_splits(voc_folder):
 
     assert splits() == [["a"], ["b"]]
     (lists / "test.txt").write_text("c\n")
-    for part, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+    copied = {"JPEGImages": "jpg", "Annotations": "xml", "SegmentationClass": "png"}
+    for part, suffix in copied.items():
         shutil.copy(folder / part / f"a.{suffix}", folder / part / f"c.{suffix}")
     assert splits() == [["a", "b"], ["c"]]
     (lists / "trainval.txt").unlink()

@@ -52,6 +52,18 @@ def test_splits_and_labels_mean_the_same_in_both(tmp_path):
     assert folder(tmp_path, "validation").labels.tolist() == [0, 2]
 
 
+def test_a_test_folder_without_labels_gives_way_to_val(tmp_path):
+    """As ImageNet lies on a disk."""
+    class_folders(tmp_path / "train", {"ant": 2, "bee": 1})
+    class_folders(tmp_path / "val", {"ant": 1, "bee": 1})
+    put(tmp_path / "test" / "0.png")
+    with pytest.warns(UserWarning, match="test"):
+        test = folder(tmp_path, "test")
+    assert test.labels.tolist() == [0, 1] and test.class_names == ["ant", "bee"]
+    with pytest.raises(MissingSplit):  # val is not two splits at once
+        folder(tmp_path, "validation")
+
+
 def test_every_fifth_of_each_class_is_test(tmp_path):
     # "train" here is a class among others.
     root = class_folders(tmp_path, {"boat": 11, "train": 5, "bus": 4})

@@ -1,7 +1,9 @@
 """A probe of one domain on others: classes by name, all splits, and what is left out."""
 
+import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 
 from evaluation import domains, linear_probe
@@ -77,4 +79,16 @@ def test_bad_domains(photos):
         every_split(f"folder:{plain}")
     art = every_split(domain(photos, "art", {"a": "class0", "b": "class1"}))
     with pytest.raises(UserError, match=r"no class in common: a, b, ... and c"):
-        shared_classes(art, ["c"])
+        shared_classes(art, dataclasses.replace(train, class_names=["c", "d", "e"]))
+    with pytest.raises(UserError, match="no class in common"):  # told before a study's first run
+        Settings(test=(f"folder:{photos / 'art'}",)).check(train)
+
+
+def test_a_class_without_train_images_is_left_out(photos):
+    """Where all domains share one list of classes, as DomainNet's do in TFDS."""
+    train = every_split(f"folder:{photos / 'photo'}")
+    art = every_split(domain(photos, "art", {f"class{i}": f"class{i}" for i in range(3)}))
+    some = train.subset(np.flatnonzero(train.labels != 1))
+    assert some.class_names == art.class_names
+    kept = shared_classes(art, some)
+    assert {*kept.labels} == {0, 2} and len(kept) == 28

@@ -157,6 +157,16 @@ def test_what_was_evaluated_in_different_ways_is_not_compared(workdirs, key):
         compare([read_run(folder) for folder in workdirs])
 
 
+def test_results_of_two_encoders_in_one_workdir(workdirs):
+    """As where a workdir was trained again, and not all evaluations were."""
+    for name, fingerprint in (("knn", "a"), ("linear_probe", "b")):
+        file = workdirs[0] / f"{name}-shapes.json"
+        content = {**json.loads(file.read_text()), "encoder_fingerprint": fingerprint}
+        file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="are of 2 encoders"):
+        read_run(workdirs[0])
+
+
 def test_a_file_that_was_being_written_is_passed_over(workdirs):
     (workdirs[0] / ".knn-shapes.host-1.json").write_text("{")
     assert len(read_run(workdirs[0])["results"]) == 2

@@ -132,6 +132,10 @@ def test_prepared_images_of_tfds_by_their_names(monkeypatch):
     del asked[:]
     monkeypatch.setattr("sassl_tf.datasets.shapes.COUNTS", {"train": 24, "test": 12})
     line = "r=robustness on shapes --corrupted=tfds:cifar10_corrupted --severities=1,3"
+    with pytest.raises(UserError, match="'r': 2 classes of made are not among"):
+        check_data(parse_evaluations([line]), "DIR")
+    monkeypatch.setattr(corruptions, "with_labels_of", lambda dataset, class_names: dataset)
+    del asked[:]
     found = check_data(parse_evaluations([line]), "DIR")
     assert set(found["r"].listings) == {"train", "test", "corrupted"}
     assert set(asked) == {

@@ -75,6 +75,23 @@ def test_the_preset_of_a_workdir(workdir, tmp_path):
             assert "secret" not in file.read_text(), file
 
 
+def test_the_card_shows_the_metric_that_counts():
+    config = simclr.get_config("smoke").to_dict()
+    rows = [
+        {"evaluation": "shape_bias", "dataset": "folder:pets", "shape_bias": 0.25},
+        {
+            "evaluation": "linear_probe",
+            "dataset": "folder:caltech",
+            "accuracy": 0.5,
+            "mean_per_class_accuracy": 0.75,
+            "settings": {"metric": "mean_per_class_accuracy"},
+        },
+    ]
+    text = card("a", tiny_encoder(), config, {"evaluations": rows, "training": {}}, "")
+    assert "| shape_bias | folder:pets | shape bias 25.00% |" in text
+    assert "| linear_probe | folder:caltech | mean per class accuracy 75.00% |" in text
+
+
 def test_the_card_says_what_plain_keras_needs(tmp_path):
     config, metrics = simclr.get_config("smoke").to_dict(), {"evaluations": [], "training": {}}
     assert "loads `encoder.keras` without the package too" in card(

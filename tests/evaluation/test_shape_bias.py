@@ -1,5 +1,6 @@
 """Shape bias: counts by hand, categories, and encoders that see only one of the two cues."""
 
+import dataclasses
 import json
 import shutil
 
@@ -18,6 +19,7 @@ from evaluation.shape_bias import (
     shape_bias,
 )
 from evaluation.subject import load_subject
+from sassl_tf.datasets import load_dataset
 from tests import commands
 
 
@@ -146,6 +148,14 @@ def test_other_images_or_categories_are_another_evaluation(data):
     others = {"cat": ["pug"], "dog": ["tabby"]}
     (data / "others.json").write_text(json.dumps(others))
     assert earlier_result(subject, Settings(str(data / "cues"), str(data / "others.json"))) is None
+
+
+def test_a_dataset_without_the_categories_is_told_before_the_run(data):
+    train = load_dataset(f"folder:{data / 'data'}")
+    settings = Settings(str(data / "cues"), str(data / "categories.json"))
+    settings.check(train)
+    with pytest.raises(ValueError, match="the dataset has none"):
+        settings.check(dataclasses.replace(train, class_names=["car", "boat"]))
 
 
 def test_no_cue_conflict_images(data):

@@ -424,6 +424,10 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(commands, tmp_path):
     assert whole.failures() == {"half, seed 0": {"stage": "training", "reason": "no luck"}}
     assert "- half, seed 0, training: no luck" in whole.report()
     assert "3 of 4 runs are done" in whole.report() and "is preliminary" in whole.report()
+    # Another task has done all that is its own, and does not fail for it.
+    assert Study(make_plan(STUDY), tmp_path, task=0, tasks=2).run() == {}
+    with locked(tmp_path / "locks" / "half-0"):  # another process tries it again
+        assert Study(make_plan(STUDY), tmp_path).run() == {}
     commands.failing = None
     whole = commands.go(STUDY, tmp_path)
     assert not whole.failures() and commands.trained()[4:] == [("half", "0")]

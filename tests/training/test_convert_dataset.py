@@ -137,6 +137,18 @@ def test_tars_to_shards(tmp_path):
         source_of(f"tar:{tmp_path}/none-*.tar")
 
 
+def test_each_tar_file_is_of_one_split(tmp_path):
+    """val* is the pattern of validation-0.tar too."""
+    for number, split in enumerate(("train", "validation")):
+        with tarfile.open(tmp_path / f"pets-{split}-0.tar", "w") as archive:
+            for suffix, content in ((".jpg", jpeg(IMAGES[number])), (".cls", b"%d" % number)):
+                member = tarfile.TarInfo(f"a{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    found = source_of(f"tar:{tmp_path}/pets-{{split}}*.tar").examples
+    assert sorted((split, label) for split, label, _ in found) == [("train", 0), ("validation", 1)]
+
+
 def test_a_damaged_header_does_not_end_a_tar_file(tmp_path):
     path = tmp_path / "a.tar"
     data = jpeg(IMAGES[0])

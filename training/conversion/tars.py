@@ -33,9 +33,14 @@ def images_of_tars(pattern: str) -> Source:
         ValueError: no file matches.
     """
     pattern = absolute(pattern)
-    names = sorted({name for names in SPLIT_NAMES.values() for name in names})
-    splits = names if SPLIT in pattern else ["train"]
-    shards = {split: matching(pattern.replace(SPLIT, split)) for split in splits}
+    names = {name for names in SPLIT_NAMES.values() for name in names}
+    # The longest first: val* is the pattern of validation-0.tar too.
+    splits = sorted(names, key=lambda name: (-len(name), name)) if SPLIT in pattern else ["train"]
+    shards: dict[str, list[str]] = {}
+    for split in splits:
+        taken = {path for paths in shards.values() for path in paths}
+        found = matching(pattern.replace(SPLIT, split))
+        shards[split] = [path for path in found if path not in taken]
     if not any(shards.values()):
         raise UserError(f"No file matches tar:{pattern}. Give a pattern such as DIR/train-*.tar.")
 
