@@ -9,10 +9,11 @@ What the libraries mean by each differs (docs/performance.md).
 """
 
 import importlib.util
-import os
 
 import numpy as np
 import tensorflow as tf
+
+from training.input.speed import available_cores
 
 AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 STRENGTHS = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}
@@ -211,7 +212,7 @@ def _loader(paths, load, batch, collate=None):
 
     torch.set_num_threads(1)
     loader = torch.utils.data.DataLoader(
-        Images(), batch, num_workers=os.cpu_count(), collate_fn=collate, drop_last=True
+        Images(), batch, num_workers=available_cores(), collate_fn=collate, drop_last=True
     )
     return iter(loader)
 

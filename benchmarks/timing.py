@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
 import statistics
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from sassl_tf.files import replacing
 from sassl_tf.stylizers.precision import processor_has_bfloat16
+from training.input.speed import available_cores
 
 
 def seconds_in_turn(operations, repeats):
@@ -46,7 +46,7 @@ def machine():
         cpu = names[0].split(":")[1].strip() if names else cpu
     return {
         "cpu": cpu,
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "bfloat16": processor_has_bfloat16(),
         "gpus": len(tf.config.list_physical_devices("GPU")),
         "tensorflow": tf.__version__,

@@ -185,6 +185,8 @@ def naming_damaged(*datasets: ImageDataset) -> Iterator[None]:
         if not isinstance(cause, tf.errors.OpError):
             raise
         if isinstance(cause, UNREACHABLE):
+            if isinstance(error, UserError):
+                raise  # it says what did not answer, which need not be the images
             raise FileError(
                 f"The images cannot be read now: {short_reason(cause)}. The same command continues "
                 "when they can be."

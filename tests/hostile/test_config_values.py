@@ -218,6 +218,14 @@ def test_fields_that_do_not_go_together():
         (dino, {"local_size": 4}, "local_size is 4; expected at least 8, a patch of vit_micro8"),
         (dino, {"image_size": 4}, "image_size is 4; expected at least 8"),
         (simclr, {"encoder.vit.drop_path": 0.2}, "drop_path is 0.2, which resnet"),
+        (simclr, {"encoder.vit.pool": "mean"}, "pool is 'mean', which resnet"),
+        (simclr, {"encoder.vit.heads": 4}, "heads is 4, which resnet"),
+        (
+            simclr,
+            {"views.left.sassl": "none"},
+            "style is 'sassl', and no view is stylized.*--config.style=none",
+        ),
+        (byol, {"optimizer.name": "adamw", "optimizer.momentum": 0.5}, "momentum is 0.5, which"),
         (
             simclr,
             {"checkpoint_every": 1000, "keep_checkpoint_every": 1500},

@@ -99,6 +99,11 @@ def test_errors_that_no_image_is_behind_stay_as_they_are(root):
     dataset = folder(root)
     with pytest.raises(tf.errors.ResourceExhaustedError), naming_damaged(dataset):
         raise tf.errors.ResourceExhaustedError(None, None, "no memory")
+    with pytest.raises(NoBatches, match="broke off"), naming_damaged(dataset):
+        try:
+            raise tf.errors.UnavailableError(None, None, "of the data service, not of a bucket")
+        except tf.errors.OpError as error:
+            raise NoBatches("broke off") from error
     cut(root / "ant" / "00.png")
     with pytest.raises(KeyError), naming_damaged(dataset):
         raise KeyError

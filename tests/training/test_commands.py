@@ -120,7 +120,7 @@ def test_distill_stylizer(tmp_path, magenta_folder, imagenette):
         f"--content={imagenette / 'val' / 'tench'}",
         f"--styles={imagenette / 'val' / 'church'}",
         f"--workdir={tmp_path}",
-        "--batch=2",
+        "--batch=4",
     ]
     done = run(*common, "--steps=3")
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,6 @@
 """What a run tells of itself."""
 
 import dataclasses
-import os
 import types
 
 import keras
@@ -11,6 +10,7 @@ from ml_collections import ConfigDict
 import sassl_tf
 from training.configs.simclr import get_config
 from training.encoders import build_encoder
+from training.input.speed import available_cores
 from training.report import summary
 
 
@@ -77,6 +77,6 @@ def test_the_end_is_a_command_to_type():
 def test_devices_are_counted(monkeypatch, tmp_path):
     strategy = tf.distribute.get_strategy()
     monkeypatch.setattr(summary, "NVIDIA_DRIVER", tmp_path / "none")
-    assert summary.devices(strategy) == f"1 CPU, {os.cpu_count()} cores here; no GPU was found"
+    assert summary.devices(strategy) == f"1 CPU, {available_cores()} cores here; no GPU was found"
     monkeypatch.setattr(summary, "NVIDIA_DRIVER", tmp_path)
     assert "and-cuda" in summary.devices(strategy)

@@ -31,6 +31,18 @@ def test_a_workdir_belongs_to_its_config(tmp_path):
         open_workdir(tmp_path / "run", config, {"images": 3})
 
 
+def test_a_finished_encoder_is_not_trained_over(tmp_path):
+    """As `evaluation.study --remove_checkpoints` leaves a run."""
+    config = simclr.get_config("smoke")
+    open_workdir(tmp_path, config)
+    (tmp_path / "encoder.keras").touch()
+    with pytest.raises(ValueError, match=r"encoder of a run that is done.*remove encoder\.keras"):
+        open_workdir(tmp_path, config)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "ckpt-5.index").touch()
+    open_workdir(tmp_path, config)  # with checkpoints, the command says that nothing is left
+
+
 def begun_run(folder, config, fingerprints):
     open_workdir(folder, config, fingerprints)
     (folder / "checkpoints").mkdir()

@@ -17,6 +17,7 @@ from sassl_tf.nearest import nearest
 from training.command.startup import INTERRUPTED, ctrl_c_raises, outlive_the_terminal
 from training.config_checks.check import fields
 from training.engine.preemption import Preempted
+from training.methods import METHODS
 from training.report.logs import say
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -133,8 +134,7 @@ def _check_config_file(arguments):
     path = pathlib.Path(_config_argument(arguments).partition(":")[0])
     if "config" not in flags.FLAGS or path == pathlib.Path() or path.is_file():
         return
-    files = sorted((ROOT / "training" / "configs").glob("[a-z]*.py"))
-    known = [str(file.relative_to(ROOT)) for file in files if file.name != "common.py"]
+    known = [f"training/configs/{method}.py" for method in METHODS]
     raise flags.Error(
         f"There is no config file {path}.{nearest(str(path), known)} There are {', '.join(known)}."
     )

@@ -50,7 +50,7 @@ def _problems(config):
     for name, rule in rules.items():
         if name not in given:
             yield f"{name} is missing; expected {rule.expected}."
-    for names, rule in TOGETHER.items():
+    for names, rule in TOGETHER:
         in_order = all(name in checked and not checked[name] for name in names)
         if in_order and (problem := rule(config)):
             yield problem

@@ -8,6 +8,7 @@ from sassl_tf.vit import SIZES
 from training.encoders import VITS, check_encoder
 from training.methods import METHODS, MULTI_CROP
 from training.resnets import RESNETS
+from training.styles import NONE
 
 
 def _method_has_its_section(config):
@@ -91,14 +92,37 @@ def _crops_hold_a_patch(config):
     return None
 
 
-def _drop_path_is_of_a_vit(config):
-    name, drop_path = config.encoder.name, config.encoder.vit.drop_path
-    if drop_path and name in RESNETS:
+# {field of `encoder.vit`: the value that does nothing}
+VIT_OPTIONS: dict[str, Any] = {
+    "positions": "learned",
+    "pool": "token",
+    "heads": 0,
+    "drop_path": 0.0,
+}
+
+
+def _option_is_of_a_vit(field):
+    neutral = VIT_OPTIONS[field]
+
+    def rule(config):
+        name, value = config.encoder.name, config.encoder.vit[field]
+        if value == neutral or name not in RESNETS:
+            return None
         return (
-            f"encoder.vit.drop_path is {drop_path}, which {name} does not have. Set "
-            "--config.encoder.vit.drop_path=0."
+            f"encoder.vit.{field} is {value!r}, which {name} does not have. Set "
+            f"--config.encoder.vit.{field}={neutral!r}."
         )
-    return None
+
+    return rule
+
+
+def _style_is_in_a_view(config):
+    if config.style == NONE or {config.views.left.sassl, config.views.right.sassl} != {NONE}:
+        return None
+    return (
+        f"style is {config.style!r}, and no view is stylized: views.left.sassl and "
+        f"views.right.sassl are {NONE!r}. Set one of them, or --config.style=none."
+    )
 
 
 def _kept_checkpoints_are_written(config):
@@ -123,6 +147,7 @@ def _frozen_projection_is_there(config):
 
 # {field of `optimizer`: (the value that does nothing, the optimizers that have it)}
 OPTIMIZER_OPTIONS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "momentum": (0.9, ("lars", "sgd")),
     "constant_for": ("", ("sgd",)),
     "vector_rate": (1.0, ("lars",)),
     "end_weight_decay": (0.0, ("adamw",)),
@@ -154,22 +179,26 @@ def _batch_holds_whole_windows(config):
     return None
 
 
-# {fields: the rule for them together}, applied if each field follows its own rule.
-TOGETHER: dict[tuple[str, ...], Callable] = {
-    ("method",): _method_has_its_section,
-    ("batch_size", "accumulate", "shuffle_window"): _batch_holds_whole_windows,
-    ("encoder.name", "encoder.stem", "encoder.width"): _encoder_is_known,
-    ("encoder.name", "encoder.vit.heads"): _heads_divide_the_width,
-    ("encoder.name", "image_size", "local_crops", "local_size"): _crops_hold_a_patch,
-    ("encoder.name", "encoder.vit.drop_path"): _drop_path_is_of_a_vit,
-    ("checkpoint_every", "keep_checkpoint_every"): _kept_checkpoints_are_written,
-    ("method", "encoder.name", "moco_v3.frozen_projection"): _frozen_projection_is_there,
-    ("method", "local_crops"): _local_crops_have_a_method,
-    ("batch_size", "accumulate"): _parts_hold_several_images,
-    ("method", "batch_size", "accumulate", "moco.queue_size"): _queue_holds_whole_batches,
-    ("method", "batch_size", "accumulate", "moco.batch_norm_groups"): _groups_hold_several_images,
-    **{
-        ("optimizer.name", f"optimizer.{field}"): _option_is_of_the_optimizer(field)
+# (fields, the rule for them together), applied if each field follows its own rule.
+TOGETHER: tuple[tuple[tuple[str, ...], Callable], ...] = (
+    (("method",), _method_has_its_section),
+    (("batch_size", "accumulate", "shuffle_window"), _batch_holds_whole_windows),
+    (("encoder.name", "encoder.stem", "encoder.width"), _encoder_is_known),
+    (("encoder.name", "encoder.vit.heads"), _heads_divide_the_width),
+    (("encoder.name", "image_size", "local_crops", "local_size"), _crops_hold_a_patch),
+    (("style", "views.left.sassl", "views.right.sassl"), _style_is_in_a_view),
+    (("checkpoint_every", "keep_checkpoint_every"), _kept_checkpoints_are_written),
+    (("method", "encoder.name", "moco_v3.frozen_projection"), _frozen_projection_is_there),
+    (("method", "local_crops"), _local_crops_have_a_method),
+    (("batch_size", "accumulate"), _parts_hold_several_images),
+    (("method", "batch_size", "accumulate", "moco.queue_size"), _queue_holds_whole_batches),
+    (("method", "batch_size", "accumulate", "moco.batch_norm_groups"), _groups_hold_several_images),
+    *(
+        (("encoder.name", f"encoder.vit.{field}"), _option_is_of_a_vit(field))
+        for field in VIT_OPTIONS
+    ),
+    *(
+        (("optimizer.name", f"optimizer.{field}"), _option_is_of_the_optimizer(field))
         for field in OPTIMIZER_OPTIONS
-    },
-}
+    ),
+)

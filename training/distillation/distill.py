@@ -1,5 +1,6 @@
 """The training of the compact stylizer, a student of Magenta's mobile model."""
 
+import contextlib
 import dataclasses
 import pathlib
 import time
@@ -87,7 +88,8 @@ def distill(teacher: Stylizer, settings: Settings, workdir: PathLike) -> pathlib
         start = checkpoints.restore()
         if start:
             say(f"Continuing at step {start}.")
-        _train(distillation, images, checkpoints, MetricsWriter(workdir, start), start, workdir)
+        with contextlib.closing(MetricsWriter(workdir, start)) as metrics:
+            _train(distillation, images, checkpoints, metrics, start, workdir)
     return workdir / STYLIZER_FILE
 
 
@@ -107,7 +109,6 @@ def _train(distillation, images, checkpoints, metrics, start, workdir):
                 raise Preempted(step, last, stop.number)
     # Also where no step was left: a start that was killed may have saved its last step alone.
     distillation.save_weights(workdir / STYLIZER_FILE)
-    metrics.close()
 
 
 def _report(metrics, step, rows, seconds):

@@ -114,9 +114,8 @@ def pretrain(
         run = Run(plan, workdir)
         run.restore()
         say(summary.before(run, data_service))
-        with naming_damaged(plan.dataset):
-            options = InputOptions(data_service, reads_in_flight, measure_input)
-            run.train(profile_steps, loggers, options)
+        options = InputOptions(data_service, reads_in_flight, measure_input)
+        run.train(profile_steps, loggers, options)
         run.save_encoder()
     return run
 
@@ -231,7 +230,13 @@ class Run:
         )
         # Kept, so that it is not cleared away before the encoder is saved: that can take a minute.
         self._batches = iter(batches)
-        return functools.partial(next_within if options.data_service else next, self._batches)
+        fetch = next_within if options.data_service else next
+
+        def next_batch():
+            with naming_damaged(plan.dataset):
+                return fetch(self._batches)
+
+        return next_batch
 
     def _after_step(self, step, scalars, watch, stop_signal):
         """Reports, measures and saves what is due after a step; stops if a signal asks for it."""

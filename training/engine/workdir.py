@@ -53,9 +53,9 @@ def open_workdir(
 ) -> AnyPath:
     """Makes the folder and writes `config.json`, or checks that it holds the same config.
 
-    A run without a checkpoint has nothing to lose, so another config may take its place. The
-    command is added to `commands.txt`. The stylizer's precision may change: unless the config sets
-    it, the processor decides it. A line then says so, and the run continues.
+    A run without a checkpoint and an encoder has nothing to lose, so another config may take its
+    place. The command is added to `commands.txt`. The stylizer's precision may change: unless the
+    config sets it, the processor decides it. A line then says so, and the run continues.
 
     Args:
         workdir: a folder, made if it does not exist.
@@ -69,7 +69,8 @@ def open_workdir(
 
     Raises:
         ValueError: the folder belongs to a run with another config (the message lists the
-            differences), or it has checkpoints but no readable config.
+            differences), it has checkpoints but no readable config, or it has a finished encoder
+            and no checkpoints.
         OSError: the folder cannot be made or written.
     """
     workdir = workdir_path(workdir)
@@ -80,6 +81,11 @@ def open_workdir(
     begun = bool(checkpoint_steps(workdir))
     if begun:
         _check_same(workdir, _config_of_checkpoints(path), new)
+    elif (workdir / ENCODER_FILE).is_file():
+        raise UserError(
+            f"{workdir} has the encoder of a run that is done, and no checkpoints to continue "
+            f"from. Give another --workdir, or remove {ENCODER_FILE} there to train again."
+        )
     if write:
         with writable(workdir):
             if not begun:

@@ -7,11 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
-
-from sassl_tf.augmentation import SASSLAugmentation
 
 TIMED_STEPS = 5
 FIRST_TIMED = 3  # the steps before it are traced, or empty the buffers
@@ -49,7 +46,7 @@ def input_speed(next_batch: Callable[[], Any], images: int, seconds: float) -> I
     start, used = time.monotonic(), time.process_time()
     count = _batches_until(next_batch, start + seconds / 2)
     elapsed = max(time.monotonic() - start, 1e-9)
-    busy = (time.process_time() - used) / elapsed / (os.cpu_count() or 1)
+    busy = (time.process_time() - used) / elapsed / available_cores()
     return InputSpeed(count * images / elapsed, min(busy, 1.0))
 
 
@@ -106,7 +103,6 @@ def verdict(
     step_images_per_second: float,
     hosts: int,
     config: ConfigDict,
-    augment: keras.layers.Layer | None,
     data_service: str,
     accelerated: bool,
 ) -> str:
@@ -117,7 +113,6 @@ def verdict(
         step_images_per_second: of the train step, over all hosts.
         hosts: how many hosts make the input.
         config: a pretraining config.
-        augment: its style augmentation, or None.
         data_service: as in `training.engine.loop.pretrain`.
         accelerated: whether the step runs on a GPU or a TPU.
     """
@@ -128,11 +123,11 @@ def verdict(
         return f"{both}. The step limits, and the input could feed {1 / ratio:.1f} times as much."
     if ratio < MARGIN:
         return f"{both}. They are about equal."
-    advice = "; or ".join(_advice(speed, ratio, config, augment, data_service, accelerated))
+    advice = "; or ".join(_advice(speed, ratio, config, data_service, accelerated))
     return f"{both}. The input limits: it has to be {ratio:.1f} times as fast. {advice}."
 
 
-def _advice(speed, ratio, config, augment, data_service, accelerated):
+def _advice(speed, ratio, config, data_service, accelerated):
     if data_service:
         yield f"Start {math.ceil(ratio)} times as many helpers"
     elif speed.busy < BUSY:
@@ -142,13 +137,18 @@ def _advice(speed, ratio, config, augment, data_service, accelerated):
             "faster disk"
         )
     else:
-        cores = os.cpu_count() or 1
+        cores = available_cores()
         yield f"Give each host {math.ceil(cores * ratio)} cores like its {cores}"
         yield f"let {math.ceil(ratio) - 1} such hosts help (--data_service)"
     if accelerated and config.augment_on == "host":
         yield "finish the views on the device (--config.augment_on=device)"
-    if isinstance(augment, SASSLAugmentation) and not augment.stylize_size:
-        yield f"stylize at half the size (--config.sassl.stylize_size={config.image_size // 2})"
+
+
+def available_cores() -> int:
+    """Returns the number of cores that this process may use; a cluster may give it some of all."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def is_accelerated() -> bool:

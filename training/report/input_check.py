@@ -64,7 +64,6 @@ class InputCheck:
             plan.config.batch_size // plan.config.accumulate / step_seconds,
             worker(plan.strategy)[1],
             plan.config,
-            plan.augment,
             self._options.data_service,
             is_accelerated(),
         )

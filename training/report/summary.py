@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import shlex
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from training.encoders import all_layers
 from training.engine.strategy import worker
 from training.engine.workdir import ENCODER_FILE, METRICS_FILE, VIEWS_FILE
 from training.input.placement import PLACEMENTS
+from training.input.speed import available_cores
 from training.input.strength import ends_of
 from training.optimizers import warmup_steps_of
 from training.report.progress import clock
@@ -166,7 +166,7 @@ def devices(strategy: tf.distribute.Strategy) -> str:
     gpus = "no GPU was found"
     if NVIDIA_DRIVER.exists():
         gpus += ', though there is a driver: pip install "tensorflow[and-cuda]<2.22"'
-    return f"{count} CPU{among}, {os.cpu_count()} cores here; {gpus}"
+    return f"{count} CPU{among}, {available_cores()} cores here; {gpus}"
 
 
 def batch(size: int, replicas: int, parts: int = 1) -> str:
@@ -177,7 +177,7 @@ def batch(size: int, replicas: int, parts: int = 1) -> str:
 
 def source(augment_on: str, data_service: str) -> str:
     """Returns a line about where the views are made."""
-    where = f"on {os.cpu_count()} cores of this host"
+    where = f"on {available_cores()} cores of this host"
     if data_service:
         where = f"by the helpers of {data_service}"
     return PLACEMENTS[augment_on].describe(where)
