@@ -34,6 +34,9 @@ def test_python(page, magenta, tmp_path, monkeypatch):
         return load(stylizer, magenta / "magenta.safetensors" if stylizer == "magenta" else weights)
 
     monkeypatch.setattr(sassl_tf, "load_stylizer", load_made_up)
+    resnet = keras.applications.ResNet50  # without the download of its weights
+    untrained = lambda **arguments: resnet(**{**arguments, "weights": None})  # noqa: E731
+    monkeypatch.setattr(keras.applications, "ResNet50", untrained)
     images = samples.photographs(64)
     encoder = keras.Sequential([keras.layers.Rescaling(1 / 255), keras.layers.Flatten()])
     keras.Sequential([sassl_tf.SASSLAugmentation(), encoder]).save("model.keras")
