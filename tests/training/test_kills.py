@@ -72,6 +72,20 @@ def test_two_workers_stop_together_and_continue(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_worker_that_was_killed_ends_the_other_with_a_line(tmp_path):
+    processes = two_pretrainings(tmp_path, "--config.epochs=100")
+    deadline = time.monotonic() + 200
+    while len(read_metrics(tmp_path)) < 2:
+        assert time.monotonic() < deadline and all(p.poll() is None for p in processes)
+        time.sleep(0.05)
+    processes[1].kill()
+    output, _ = processes[0].communicate(timeout=200)
+    assert processes[0].returncode == 1, output
+    assert "Error: Worker 0 of 2 has lost another one." in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
 def test_workers_that_have_different_images(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
     for host in range(2):

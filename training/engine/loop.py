@@ -39,6 +39,7 @@ from training.engine.strategy import (
     checkpoint_options,
     is_chief,
     make_strategy,
+    naming_lost_workers,
 )
 from training.engine.workdir import (
     ENCODER_FILE,
@@ -115,8 +116,9 @@ def pretrain(
         run.restore()
         say(summary.before(run, data_service))
         options = InputOptions(data_service, reads_in_flight, measure_input)
-        run.train(profile_steps, loggers, options)
-        run.save_encoder()
+        with naming_lost_workers(strategy):
+            run.train(profile_steps, loggers, options)
+            run.save_encoder()
     return run
 
 
@@ -233,7 +235,7 @@ class Run:
         fetch = next_within if options.data_service else next
 
         def next_batch():
-            with naming_damaged(plan.dataset):
+            with naming_damaged(plan.dataset), naming_lost_workers(plan.strategy):
                 return fetch(self._batches)
 
         return next_batch

@@ -1,13 +1,16 @@
 """The tf.distribute strategy of a run, its workers, and what its replicas exchange."""
 
+import contextlib
 import functools
 import json
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from sassl_tf.errors import UserError
+from sassl_tf.errors import FileError, UserError
+from sassl_tf.paths import UNREACHABLE
 from training.report.logs import say
 
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
@@ -126,6 +129,26 @@ def worker(strategy: tf.distribute.Strategy) -> tuple[int, int]:
         return 0, 1
     resolver = strategy.cluster_resolver
     return resolver.task_id, len(resolver.cluster_spec().as_dict()["worker"])
+
+
+@contextlib.contextmanager
+def naming_lost_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Says what to do where TensorFlow's collective operations have lost a worker.
+
+    Raises:
+        FileError: an OSError; another worker ended, or cannot be reached.
+    """
+    try:
+        yield
+    except UNREACHABLE as error:
+        number, workers = worker(strategy)
+        if workers == 1 or "ollective" not in str(error):  # a bucket may not answer either
+            raise
+        raise FileError(
+            f"Worker {number} of {workers} has lost another one. The output of the worker that "
+            "ended first has the cause. Start all of them again; the run continues from its last "
+            "checkpoint."
+        ) from error
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
