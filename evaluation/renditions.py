@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
+from sassl_tf import arguments
 from sassl_tf.datasets import ImageDataset, load_dataset
 from sassl_tf.datasets.dataset import naming_damaged
 from sassl_tf.errors import UserError
@@ -48,7 +49,9 @@ def draw(image: np.ndarray, rendition: str) -> np.ndarray:
 
     Raises:
         PackageError: OpenCV is not installed.
+        ValueError: there is no such rendition.
     """
+    arguments.choice(rendition, "rendition", RENDITIONS)
     cv2 = _opencv()
     if rendition == "cartoon":
         as_opencv = np.ascontiguousarray(image[..., ::-1])  # blue, green, red

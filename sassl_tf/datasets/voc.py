@@ -93,7 +93,8 @@ def _masks(root: pathlib.Path, names: list[str]) -> list[str]:
     if missing := [file for file in files if not file.is_file()]:
         raise UserError(
             f"{len(missing)} of {len(files)} masks are missing, the first is {missing[0]}. "
-            "Put them there, or take the names out of the lists in ImageSets/Segmentation."
+            "Put them there, or list the images that have masks in "
+            "ImageSets/Segmentation/train.txt and val.txt."
         )
     return [str(file) for file in files]
 

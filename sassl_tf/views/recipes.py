@@ -36,8 +36,8 @@ class View:
         blur_probability: of a Gaussian blur, whose kernel is a tenth of the view's side.
         blur_sigma: (lowest, highest) standard deviation of the blur, in pixels of the view.
         solarize_probability: of inverting the values from 0.5 on.
-        sassl: where the style transfer comes: "before_jitter" (after the flip, as we read the
-            paper, which does not say), "after_all", or "none".
+        sassl: where the style transfer comes: "before_jitter" (after the flip; the paper does
+            not say where), "after_all", or "none".
 
     Raises:
         ValueError: a value is out of range, or names no law.

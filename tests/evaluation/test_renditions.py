@@ -41,6 +41,8 @@ def test_pencil_has_lines_where_the_image_has_edges_and_white_elsewhere():
     assert all((drawn[area] == 255).all() for area in areas)
     assert drawn[edge].min() < 150
     assert (draw(np.zeros_like(image), "pencil") == 255).all()
+    with pytest.raises(UserError, match="sketch"):
+        draw(image, "sketch")
     # By the formula, with another Gaussian: of 3 pixels, on the luminance of ITU-R BT.601.
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     grey = np.rint(image @ np.array([0.299, 0.587, 0.114]))

@@ -225,6 +225,11 @@ def test_fields_that_do_not_go_together():
             {"views.left.sassl": "none"},
             "style is 'sassl', and no view is stylized.*--config.style=none",
         ),
+        (
+            simclr,
+            {"encoder.name": "tests.evaluation.tiny:tiny_encoder", "encoder.vit.heads": 4},
+            "heads is 4, which tests.evaluation.tiny:tiny_encoder",
+        ),
         (byol, {"optimizer.name": "adamw", "optimizer.momentum": 0.5}, "momentum is 0.5, which"),
         (
             simclr,
@@ -238,6 +243,18 @@ def test_settings_that_could_do_nothing(module, changes, told):
     config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=told):
         check_config(config)
+
+
+def test_style_may_be_in_the_small_crops_alone():
+    config = dino.get_config("smoke")
+    config.views.left.sassl = config.views.right.sassl = "none"
+    config.views.local.sassl = "before_jitter"
+    check_config(config)
+    config.local_crops = 0
+    with pytest.raises(ValueError, match=r"no view is stylized: views\.left\.sassl and"):
+        check_config(config)
+    config.sassl.enabled = False  # the switch of before
+    check_config(config)
 
 
 def test_small_crops_need_a_method_for_them():

@@ -1,5 +1,7 @@
 """Image files that are cut short, overwritten or deleted while they are being read."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,6 +18,9 @@ from training.configs import simclr
 from training.engine import loop
 from training.engine.loop import Run, pretrain
 from training.input.data_service import NoBatches
+from training.input.options import InputOptions
+from training.report.input_check import InputCheck
+from training.report.pictures import first_views
 
 
 @pytest.fixture
@@ -72,6 +77,27 @@ def test_training_a_probe_or_the_encoder_names_them(root):
     settings = finetune.Settings(steps=4, batch_size=8)
     with pytest.raises(DamagedImages, match=r"bee/00\.png"):
         finetune.train(encoder(False), dataset, 16, settings, 0.1, 0.0)
+
+
+def test_the_picture_of_views_and_the_measured_input_name_them(root):
+    dataset = folder(root)
+    for file in dataset.files:
+        cut(root / file)
+    batch = {"left": tf.zeros([2, 8, 8, 3]), "right": tf.zeros([2, 8, 8, 3]), "index": [0, 1]}
+    with pytest.raises(DamagedImages, match=r"ant/00\.png"):
+        first_views(dataset, {name: tf.convert_to_tensor(x) for name, x in batch.items()}, 2)
+    config = simclr.get_config("smoke")
+    config.batch_size = 2
+    plan = types.SimpleNamespace(
+        dataset=dataset,
+        config=config,
+        augment=None,
+        strategy=tf.distribute.get_strategy(),
+        total_steps=1000,
+    )
+    options = InputOptions("", 4, 1.0)
+    with pytest.raises(DamagedImages, match=r"ant/00\.png"):
+        InputCheck(types.SimpleNamespace(plan=plan, start=0, chief=True), options)
 
 
 def test_cue_conflict_images_are_named(tmp_path):

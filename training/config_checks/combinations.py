@@ -8,7 +8,7 @@ from sassl_tf.vit import SIZES
 from training.encoders import VITS, check_encoder
 from training.methods import METHODS, MULTI_CROP
 from training.resnets import RESNETS
-from training.styles import NONE
+from training.styles import NONE, style_of
 
 
 def _method_has_its_section(config):
@@ -106,7 +106,7 @@ def _option_is_of_a_vit(field):
 
     def rule(config):
         name, value = config.encoder.name, config.encoder.vit[field]
-        if value == neutral or name not in RESNETS:
+        if value == neutral or name in VITS:
             return None
         return (
             f"encoder.vit.{field} is {value!r}, which {name} does not have. Set "
@@ -117,11 +117,15 @@ def _option_is_of_a_vit(field):
 
 
 def _style_is_in_a_view(config):
-    if config.style == NONE or {config.views.left.sassl, config.views.right.sassl} != {NONE}:
+    sides = ["left", "right"]
+    if config.local_crops and "local" in config.views:
+        sides.append("local")
+    fields = [f"views.{side}.sassl" for side in sides]
+    if style_of(config) == NONE or any(config.views[side].sassl != NONE for side in sides):
         return None
     return (
-        f"style is {config.style!r}, and no view is stylized: views.left.sassl and "
-        f"views.right.sassl are {NONE!r}. Set one of them, or --config.style=none."
+        f"style is {config.style!r}, and no view is stylized: {' and '.join(fields)} are {NONE!r}. "
+        "Set one of them, or --config.style=none."
     )
 
 
@@ -186,7 +190,10 @@ TOGETHER: tuple[tuple[tuple[str, ...], Callable], ...] = (
     (("encoder.name", "encoder.stem", "encoder.width"), _encoder_is_known),
     (("encoder.name", "encoder.vit.heads"), _heads_divide_the_width),
     (("encoder.name", "image_size", "local_crops", "local_size"), _crops_hold_a_patch),
-    (("style", "views.left.sassl", "views.right.sassl"), _style_is_in_a_view),
+    (
+        ("style", "sassl.enabled", "local_crops", "views.left.sassl", "views.right.sassl"),
+        _style_is_in_a_view,
+    ),
     (("checkpoint_every", "keep_checkpoint_every"), _kept_checkpoints_are_written),
     (("method", "encoder.name", "moco_v3.frozen_projection"), _frozen_projection_is_there),
     (("method", "local_crops"), _local_crops_have_a_method),

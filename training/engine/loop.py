@@ -112,11 +112,11 @@ def pretrain(
         plan = make_plan(config, strategy)
         to_match = fingerprints(plan.dataset, plan.augment)
         workdir = open_workdir(workdir, config, to_match, write=chief)
-        run = Run(plan, workdir)
-        run.restore()
-        say(summary.before(run, data_service))
         options = InputOptions(data_service, reads_in_flight, measure_input)
         with naming_lost_workers(strategy):
+            run = Run(plan, workdir)
+            run.restore()
+            say(summary.before(run, data_service))
             run.train(profile_steps, loggers, options)
             run.save_encoder()
     return run

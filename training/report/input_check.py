@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from sassl_tf.datasets.dataset import naming_damaged
 from training.engine.strategy import worker
 from training.input.data_service import next_within, served
 from training.input.options import InputOptions
@@ -86,4 +87,5 @@ def _measured(run, options):
     iterator = iter(batches)
     take = next_within if options.data_service else next
     images = plan.config.batch_size // plan.config.accumulate // hosts
-    return input_speed(lambda: take(iterator), images, options.measure_seconds)
+    with naming_damaged(plan.dataset):
+        return input_speed(lambda: take(iterator), images, options.measure_seconds)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from sassl_tf import plot
 from sassl_tf.datasets import ImageDataset
+from sassl_tf.datasets.dataset import naming_damaged
 from training.input.pipeline import LOCAL, SIDES
 
 PICTURED_LOCAL_CROPS = 4
@@ -54,8 +55,9 @@ def first_views(
             if number <= PICTURED_LOCAL_CROPS:
                 views[f"local {number}"] = crops
     sides = views["left"].shape[1:3]
-    originals = [
-        tf.image.resize(dataset.image(index), sides, antialias=True) / 255.0
-        for index in batch["index"][:count]
-    ]
+    with naming_damaged(dataset):
+        originals = [
+            tf.image.resize(dataset.image(index), sides, antialias=True) / 255.0
+            for index in batch["index"][:count]
+        ]
     return {"original": np.stack(originals), **views}
