@@ -58,7 +58,7 @@ class Settings(EvaluationSettings):
     )
     data_dir: str | None = None
 
-    def check(self, train: ImageDataset) -> None:
+    def check(self, train: ImageDataset, validation: ImageDataset | None = None) -> None:
         for images in self.domains(train).values():
             shared_classes(images, train)
 

@@ -190,7 +190,7 @@ def _check_one(
     settings = _with_data_dir(evaluation.settings, data_dir)
     try:
         train, test, *others = splits(evaluation.target.spec)
-        settings.check(train)
+        settings.check(train, *others)
         listings = {split.split: split.listing for split in (train, test, *others)}
         return Data({**listings, **settings.listings()}, _constant(evaluation, test))
     except DATA_ERRORS as error:

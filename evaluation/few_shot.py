@@ -50,7 +50,7 @@ class Settings(EvaluationSettings):
         flags.DEFINE_integer, 5, "How many times the train images are drawn.", lower_bound=1
     )
 
-    def check(self, train: ImageDataset) -> None:
+    def check(self, train: ImageDataset, validation: ImageDataset | None = None) -> None:
         draw_shots(train.labels, self.shots, 0, train.class_names)
 
     @property

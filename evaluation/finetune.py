@@ -109,6 +109,16 @@ class Settings(EvaluationSettings):
             )
 
     @property
+    def grid(self) -> list[tuple[float, float]]:
+        """The pairs of learning rate and weight decay to choose from."""
+        return [*itertools.product(self.learning_rates, self.weight_decays)]
+
+    def check(self, train: ImageDataset, validation: ImageDataset | None = None) -> None:
+        if validation is None and len(self.grid) > 1:
+            kept = labelled_share(train.labels, self.label_share, self.seed)
+            stratified_split(train.labels[kept], VALIDATION_SHARE, self.seed)
+
+    @property
     def evaluation(self) -> str:
         return self.name if self.label_share == 1 else f"{self.name}_{self.label_share:g}"
 
@@ -216,9 +226,8 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     """
     subject.check_preparation()
     kept = _kept(subject, settings)
-    grid = [*itertools.product(settings.learning_rates, settings.weight_decays)]
-    scores = _grid_scores(subject, settings, kept, grid) if len(grid) > 1 else []
-    best = _best(scores) if scores else grid[0]
+    scores = _grid_scores(subject, settings, kept) if len(settings.grid) > 1 else []
+    best = _best(scores) if scores else settings.grid[0]
     whole = kept
     if subject.validation is not None and settings.label_share == 1:
         whole = joined(kept, subject.validation)
@@ -242,7 +251,7 @@ def _kept(subject, settings):
     return subject.train.subset(indices)
 
 
-def _grid_scores(subject, settings, kept, grid):
+def _grid_scores(subject, settings, kept):
     """Returns (learning rate, weight decay, score on validation data or None) for each pair."""
     if subject.validation is not None:
         fitted, held_out = kept, subject.validation
@@ -250,7 +259,7 @@ def _grid_scores(subject, settings, kept, grid):
         parts = stratified_split(kept.labels, VALIDATION_SHARE, settings.seed)
         fitted, held_out = (kept.subset(indices) for indices in parts)
     scores = []
-    for pair in grid:
+    for pair in settings.grid:
         outcome = _trial(subject, settings, pair, fitted, held_out)
         value = outcome and outcome[settings.metric]
         scores.append((*pair, value))

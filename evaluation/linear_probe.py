@@ -29,6 +29,7 @@ from evaluation.logistic_regression import (
 from evaluation.results import METRICS, accuracies, over_trials, with_spread, write_result
 from evaluation.settings import EvaluationSettings, option
 from evaluation.subject import Subject
+from sassl_tf.datasets import ImageDataset
 from sassl_tf.errors import UserError
 from training.command import binary
 
@@ -70,6 +71,10 @@ class Settings(EvaluationSettings):
     metric: str = option(
         flags.DEFINE_enum, "accuracy", "The metric that L2 is chosen by.", enum_values=METRICS
     )
+
+    def check(self, train: ImageDataset, validation: ImageDataset | None = None) -> None:
+        if validation is None and len(self.l2_values) > 1:
+            stratified_split(train.labels, VALIDATION_SHARE, seed=0)
 
 
 @dataclasses.dataclass(frozen=True)

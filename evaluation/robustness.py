@@ -96,7 +96,7 @@ class Settings(EvaluationSettings):
             return {}
         return {"corrupted": prepared_listing(self.corrupted, self.severities, self.data_dir)}
 
-    def check(self, train: ImageDataset) -> None:
+    def check(self, train: ImageDataset, validation: ImageDataset | None = None) -> None:
         if self.corrupted is None:
             package()
             return
@@ -226,7 +226,7 @@ def _report(result: dict[str, Any]) -> None:
 def main(_: list[str]) -> None:
     settings = settings_from_flags(Settings, data_dir=flags.FLAGS.data_dir)
     subject = subject_from_flags(Settings)
-    settings.check(subject.train)
+    settings.check(subject.train, subject.validation)
     _report(run(subject, settings))
     tell_next()
 

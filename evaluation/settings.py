@@ -34,11 +34,12 @@ class EvaluationSettings:
         """The name of the evaluation in its results file, such as "few_shot_10"."""
         return self.name
 
-    def check(self, train: ImageDataset) -> None:
+    def check(self, train: ImageDataset, validation: ImageDataset | None = None) -> None:
         """Checks before an evaluation what `listings` does not see.
 
         Args:
             train: the labelled train images of the evaluation's dataset.
+            validation: its own validation split; None if it has none.
 
         Raises:
             UserError: images are damaged, or the settings do not fit the train images.

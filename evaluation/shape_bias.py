@@ -75,7 +75,7 @@ class Settings(EvaluationSettings):
         "A JSON file of the form {category: [class of the dataset, ...]}.",
     )
 
-    def check(self, train: ImageDataset) -> None:
+    def check(self, train: ImageDataset, validation: ImageDataset | None = None) -> None:
         cue_conflict_images(self.cue_conflict)
         category_labels(train.labels, train.class_names, _read_categories(self.categories))
 

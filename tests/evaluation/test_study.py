@@ -88,6 +88,7 @@ def changed(**changes):
         ({"evaluations": []}, "no evaluations"),
         ({"evaluations": ["ten=few_shot_11 on folder:images"]}, "'ten'.*has 10 train images"),
         ({"evaluations": ["ten=few_shot_0 on folder:images"]}, "'ten': shots is 0"),
+        ({"evaluations": ["f=finetune_0.1 on folder:images"]}, "'f': There is one train image per"),
         (
             {"evaluations": ["d=domains on folder:images --test=folder:./images/"]},
             "'d': The test domain folder:./images/ is the train domain too",
