@@ -38,7 +38,7 @@ REVISIONS = {
     "linear_probe": 2,
     "few_shot": 2,
     "shape_bias": 2,
-    "sgd_probe": 2,
+    "sgd_probe": 3,
     "finetune": 2,
     "robustness": 2,
 }

@@ -6,22 +6,27 @@ A linear classifier is trained on the features of random resized crops and flips
 centre crops. The encoder runs in inference mode, and is checked to be the same afterwards. The
 recipe is that of the method that pretrained the encoder, unless --recipe names another:
 
-              epochs  batch  learning rate  schedule         momentum  classifier begins at
-    simclr        90   4096    0.1 · B/256  cosine           Nesterov  zeros
-    moco         100    256     30 · B/256  ÷10 at 60, 80    plain     N(0, 0.01²)
-    byol          80   1024    0.2 · B/256  cosine           Nesterov  truncated N(0, 1/D)
-    barlow_twins 100    256    0.3 · B/256  cosine           plain     N(0, 0.01²)
-    vicreg       100    256   0.02 · B/256  cosine           plain     N(0, 0.01²)
-    moco_v3       90   1024      3 · B/256  cosine           plain     N(0, 0.01²)
-    dino         100   1024  0.001 · B/256  cosine           plain     N(0, 0.01²)
+                   epochs  batch  learning rate  schedule       momentum  classifier begins at
+    simclr             90   4096    0.1 · B/256  cosine         Nesterov  zeros
+    moco              100    256     30 · B/256  ÷10 at 60, 80  plain     N(0, 0.01²)
+    byol               80   1024    0.2 · B/256  cosine         Nesterov  truncated N(0, 1/D)
+    barlow_twins      100    256    0.3 · B/256  cosine         plain     N(0, 0.01²)
+    vicreg            100    256   0.02 · B/256  cosine         plain     N(0, 0.01²)
+    moco_v3            90   1024      3 · B/256  cosine         plain     N(0, 0.01²)
+    moco_v3_resnet     90   1024    0.1 · B/256  cosine         plain     N(0, 0.01²)
+    dino              100   1024  0.001 · B/256  cosine         plain     N(0, 0.01²)
+    dino_resnet       100    256    0.3 · B/256  cosine         plain     N(0, 0.01²)
 
-all with momentum 0.9 and without weight decay (Barlow Twins and VICReg have 1e-6). Sources: SimCLR
+all with momentum 0.9 and without weight decay (Barlow Twins, VICReg and the README of SimCLR's
+source have 1e-6). MoCo v3 and DINO have recipes of their own for encoders that are no vision
+transformers, such as `dino_resnet`: vision transformers have normalised features. Sources: SimCLR
 (arXiv 2002.05709, appendix B.6) with google-research/simclr; facebookresearch/moco, main_lincls.py;
 BYOL (arXiv 2006.07733) with google-deepmind/deepmind-research, byol/configs/eval.py;
 facebookresearch/barlowtwins, evaluate.py; facebookresearch/vicreg, README.md;
-facebookresearch/moco-v3, CONFIG.md (for vision transformers; ResNet-50 has 0.1);
-facebookresearch/dino, eval_linear.py, which takes the class tokens of the last four blocks; ours
-takes that of the last. SimSiam's has MoCo's numbers, which its paper (arXiv 2011.10566) tried too.
+facebookresearch/moco-v3, CONFIG.md; facebookresearch/dino, eval_linear.py, which takes the class
+tokens of the last four blocks; ours takes that of the last. DINO's paper sweeps the learning rate;
+that of `dino_resnet` is the one in the published log of its ResNet-50, whose batch size is not
+told. SimSiam's has MoCo's numbers, which its paper (arXiv 2011.10566) tried too.
 
 A dataset with fewer than ten such batches gets smaller ones. Nothing is chosen: the classifier is
 trained on train and validation data together, as in BYOL. Five trials differ in the order of the
@@ -56,6 +61,7 @@ from sassl_tf.nearest import nearest
 from sassl_tf.representation.features import encoder_fingerprint
 from sassl_tf.typing import PathLike
 from training.command import binary
+from training.encoders import VITS
 from training.engine.workdir import CONFIG_FILE
 
 LEAST_STEPS = 10  # in an epoch
@@ -69,7 +75,9 @@ RECIPES = {
     "barlow_twins": Recipe(100, 256, 0.3, "plain_cosine", "normal", "torchvision"),
     "vicreg": Recipe(100, 256, 0.02, "plain_cosine", "normal", "torchvision"),
     "moco_v3": Recipe(90, 1024, 3.0, "plain_cosine", "normal", "torchvision"),
+    "moco_v3_resnet": Recipe(90, 1024, 0.1, "plain_cosine", "normal", "torchvision"),
     "dino": Recipe(100, 1024, 0.001, "plain_cosine", "normal", "torchvision"),
+    "dino_resnet": Recipe(100, 256, 0.3, "plain_cosine", "normal", "torchvision"),
 }
 
 
@@ -78,7 +86,7 @@ class Settings(EvaluationSettings):
     """The settings of the SGD probe.
 
     Attributes:
-        recipe: a name in `RECIPES`; None: that of the method that pretrained the encoder.
+        recipe: a name in `RECIPES`; None: that of `recipe_of` the encoder.
         trials: how many trainings, with the seeds 0, 1, ...
         epochs: how many epochs; None: the recipe's.
         learning_rate: the learning rate for 256 images; None: the recipe's.
@@ -131,20 +139,23 @@ def fitting_batch_size(batch_size: int, count: int) -> int:
 
 
 def recipe_of(encoder_path: PathLike) -> str:
-    """Returns the name of the recipe of the method that pretrained an encoder.
+    """Returns the name of the recipe for an encoder, by the method that pretrained it.
 
     Raises:
         ValueError: the encoder lies in no workdir that names its method.
     """
     workdir = workdir_of(encoder_path)
-    config = workdir / CONFIG_FILE if workdir else None
-    method = read_json(config).get("method") if config and config.is_file() else None
+    file = workdir / CONFIG_FILE if workdir else None
+    config = read_json(file) if file and file.is_file() else {}
+    method = config.get("method")
     if method not in RECIPES:
         raise UserError(
             f"Nothing tells which method pretrained {encoder_path}; give evaluation.sgd_probe a "
             f"--recipe, one of {', '.join(RECIPES)}."
         )
-    return method
+    if config.get("encoder", {}).get("name") in VITS:
+        return method
+    return f"{method}_resnet" if f"{method}_resnet" in RECIPES else method
 
 
 def run(subject: Subject, settings: Settings) -> dict[str, Any]:

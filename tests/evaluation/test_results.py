@@ -76,11 +76,11 @@ WRITTEN = [
         {"l2_values": L2_VALUES, "trials": 5, "metric": "quadratic_kappa"},
     ),
     # Images that the encoder sees at a time are no setting of the SGD probe any more.
-    (sgd_probe.Settings(), "sgd_probe", 2, {"batch_size": 64, "recipe": None, "trials": 5}),
+    (sgd_probe.Settings(), "sgd_probe", 3, {"batch_size": 64, "recipe": None, "trials": 5}),
     (
         sgd_probe.Settings(recipe="byol", epochs=20.0),
         "sgd_probe",
-        2,
+        3,
         {"batch_size": 128, "recipe": "byol", "trials": 5, "epochs": 20.0},
     ),
     (

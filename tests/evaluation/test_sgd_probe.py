@@ -51,9 +51,11 @@ def test_the_sources_numbers():
         "barlow_twins": (100, 256, 0.3, "plain_cosine", "normal"),
         "vicreg": (100, 256, 0.02, "plain_cosine", "normal"),
         "moco_v3": (90, 1024, 3.0, "plain_cosine", "normal"),
+        "moco_v3_resnet": (90, 1024, 0.1, "plain_cosine", "normal"),
         "dino": (100, 1024, 0.001, "plain_cosine", "normal"),
+        "dino_resnet": (100, 256, 0.3, "plain_cosine", "normal"),
     }
-    assert numbers.keys() == set(METHODS)  # each method has one
+    assert {name.removesuffix("_resnet") for name in numbers} == set(METHODS)  # each has one
 
 
 def test_the_batch_fits_the_dataset():
@@ -67,6 +69,22 @@ def test_the_recipe_is_that_of_the_method(run):
     tiny_encoder().save(run / "data" / "alone.keras")
     with pytest.raises(ValueError, match="--recipe, one of simclr, moco"):
         recipe_of(run / "data" / "alone.keras")
+
+
+@pytest.mark.parametrize(
+    ("method", "encoder", "recipe"),
+    [
+        ("dino", "vit_small16", "dino"),
+        ("dino", "resnet50", "dino_resnet"),
+        ("moco_v3", "vit_tiny8", "moco_v3"),
+        ("moco_v3", "keras_hub:resnet18", "moco_v3_resnet"),
+        ("byol", "resnet50", "byol"),
+    ],
+)
+def test_the_recipe_is_that_of_the_kind_of_encoder(run, method, encoder, recipe):
+    content = {"image_size": 16, "method": method, "encoder": {"name": encoder}}
+    (run / "config.json").write_text(json.dumps(content))
+    assert recipe_of(run) == recipe
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "plain_cosine", "steps"])

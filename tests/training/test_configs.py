@@ -64,6 +64,7 @@ def test_the_papers_numbers():
     assert (config.simclr.temperature, config.encoder.name) == (0.1, "resnet50")
     cifar = simclr.get_config("cifar10")
     assert cifar.encoder.stem == "cifar" and cifar.views.left.blur_probability == 0
+    assert (cifar.simclr.temperature, cifar.simclr.hidden_dim) == (0.5, 512)
     assert (cifar.views.left.brightness, cifar.views.left.hue) == (0.4, 0.1)
 
 

@@ -12,7 +12,9 @@ r"""SimCLR, with SASSL on the left view unless switched off.
 | imagenet | folder:imagenet2012, 224 px | resnet50 | 100 | 4096 |
 
 Sources: Chen et al. 2020 (arXiv 2002.05709), appendix A and B.9 (CIFAR); google-research/simclr,
-tf2/README.md. SASSL: arXiv 2312.01187, p = 0.8, α and β ~ U(0.1, 0.3).
+tf2/README.md, whose projection head has three layers by default; this one has the paper's two. The
+README's command for ImageNet has a weight decay of 1e-4, and the paper 1e-6, which is taken here.
+SASSL: arXiv 2312.01187, p = 0.8, α and β ~ U(0.1, 0.3).
 
 Accuracy to expect: CIFAR-10 about 91 % linear (google-research/simclr, README; without SASSL);
 ImageNet 69.3 % linear at 1,000 epochs (the paper, without SASSL). Neither `cifar10` nor `imagenet`
@@ -44,7 +46,7 @@ CHANGES = {
     # Appendix B.9: CIFAR stem, no blur, colour strength 0.5, temperature 0.5, LARS at 1.0.
     "cifar10": {
         "epochs": 1000.0,
-        "simclr": {"temperature": 0.5},
+        "simclr": {"temperature": 0.5, "hidden_dim": 512},  # as wide as the encoder's features
         "views": dataclasses.asdict(simclr_recipe(strength=0.5, blur_probability=0.0)),
         "optimizer": {
             "learning_rate": 1.0,  # times B/256, as in the source
