@@ -41,10 +41,10 @@ docs: $(READY)
 links: $(READY)
 	SASSL_CHECK_LINKS=1 $(BIN)/python -m pytest tests/docs/test_links.py
 
-# Writes where the repository lives into the notebooks and into what PyPI shows.
+# Writes where the repository lives into the notebooks, into what PyPI shows and into the docs.
 repository:
 	$(if $(ADDRESS),,$(error Give ADDRESS=owner/name of the repository on GitHub))
-	sed -i "s#OWNER/sassl_tf#$(ADDRESS)#g" notebooks/*.ipynb setup.py
+	sed -i "s#OWNER/sassl_tf#$(ADDRESS)#g" notebooks/*.ipynb setup.py docs/performance.md
 
 figures: $(READY)
 	$(BIN)/python -m docs.figures $(wildcard $(SHARED)/magenta)
@@ -66,7 +66,7 @@ BENCH = $(BIN)/python -m benchmarks
 
 # Short versions of all but domains and at_size, and what moved against the committed results.
 FRESH := build/bench
-bench: $(READY)
+bench: $(READY) | $(SHARED)/magenta $(IMAGES) $(STYLES)
 	mkdir -p $(FRESH)
 	$(BENCH).views --size=96 --repeats=5 --output=$(FRESH)/views.json
 	$(BENCH).view_pipelines --images=$(SHARED)/data/voc100/JPEGImages --size=96 --rounds=2 \
@@ -83,7 +83,7 @@ bench: $(READY)
 
 # All of it, into the committed results; an hour, on an idle machine. PyTorch, albumentations,
 # opencv-python-headless and kornia are compared with where they are installed.
-bench-all: $(READY) $(HUB)/saved_model.pb
+bench-all: $(READY) $(HUB)/saved_model.pb | $(SHARED)/magenta $(IMAGES) $(STYLES)
 	$(BENCH).views --output=$(RESULTS)/views.json
 	$(BENCH).view_pipelines --images=$(SHARED)/data/voc100/JPEGImages \
 		--output=$(RESULTS)/view_pipelines.json
@@ -99,6 +99,10 @@ bench-all: $(READY) $(HUB)/saved_model.pb
 	$(BENCH).data_service --output=$(RESULTS)/data_service.json
 	$(BENCH).latency --output=$(RESULTS)/latency.json
 	$(BENCH).at_size --output=$(RESULTS)/at_size.json
+
+$(SHARED)/%:
+	$(error There is no $@: the benchmarks need Magenta's files and images, as docs/CONTRIBUTING.md \
+	says. Give their folder as SHARED=FOLDER)
 
 build/hub_module/saved_model.pb: $(READY)
 	$(BIN)/python -m tests.stylizers.hub_module build/hub_module

@@ -298,6 +298,7 @@ if __name__ == "__main__":
         "What to evaluate on: paper, names of targets, or specs, with commas.",
         required=True,
     )
+    flags.DEFINE_alias("dataset", "datasets")  # as the commands of one dataset call it
     flags.DEFINE_list(
         "protocols",
         "linear_probe,knn",

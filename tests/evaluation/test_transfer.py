@@ -215,7 +215,7 @@ def test_the_report_of_a_transfer(run):
 
 def test_the_binary(run):
     datasets = ",".join(specs(run, "one", "missing"))
-    flags = [f"--encoder={run / 'run'}", f"--datasets={datasets}", "--protocols=knn"]
+    flags = [f"--encoder={run / 'run'}", f"--dataset={datasets}", "--protocols=knn"]
     done = commands.run("evaluation.transfer", *flags)
     assert done.returncode == 1 and "| accuracy | 100.00 |" in done.stdout
     assert "1 failed; the same command tries them again" in done.stdout
