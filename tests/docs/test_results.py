@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "results.md"
 # The heading of each study's section, and its records.
-STUDIES = {"Does style augmentation help?": "short"}
+STUDIES = {"Does style augmentation help?": "short", "Does it help MoCo v2?": "short_moco"}
 METRICS = {
     "Caltech-101, linear": "mean_per_class_accuracy",
     "shape bias": "shape_bias",
