@@ -5,7 +5,7 @@ r"""Evaluates an encoder by a list of named evaluations; continues after a break
         --evaluation="Caltech-101=few_shot_1 on caltech101=folder:caltech"
 
 Each is `NAME=PROTOCOL on DATASET`, with settings of the protocol after it. The protocols are those
-of `evaluation.transfer`, and the others of `OTHERS`. The dataset is a target of
+of `evaluation.transfer`, and robustness, domains and shape_bias. The dataset is a target of
 `evaluation.targets`, a spec such as `folder:PATH`, or TARGET=SPEC for the metric and the
 preprocessing of a target. `evaluation.study` evaluates its runs so.
 

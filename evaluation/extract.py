@@ -10,6 +10,8 @@ are taken from all subfolders, in sorted order, and prepared as the evaluations 
 
 import dataclasses
 import json
+import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,6 +72,8 @@ class FrozenEncoder:
             float32 [N, D].
         """
         workdir = workdir_of(self.path)
+        if isinstance(workdir, pathlib.Path) and not os.access(workdir, os.W_OK):
+            workdir = None  # someone else's encoder; they need not be kept
         return extract_features(
             self.encoder,
             dataset,

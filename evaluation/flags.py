@@ -13,6 +13,7 @@ from absl import flags
 
 from evaluation.settings import EvaluationSettings
 from evaluation.subject import EXTRACT_BATCH_SIZE, Subject, load_subject, result_workdir
+from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.representation.features import CROP_PROPORTION
 from training.engine.workdir import CONFIG_FILE
@@ -34,6 +35,12 @@ def define_encoder_flags(frozen: bool = True) -> None:
         None,
         "The encoder: a .keras file, a pretraining workdir, a preset or hf://owner/name.",
         required=True,
+    )
+    flags.DEFINE_multi_string(
+        "import_module",
+        [],
+        "A Python module to import before the encoder is loaded, such as one that registers layers "
+        "of your own; may be given again.",
     )
     flags.DEFINE_integer(
         "image_size",
@@ -163,7 +170,8 @@ def tell_next(metric: str = "") -> None:
     """
     workdir = result_workdir(flags.FLAGS.encoder, flags.FLAGS.workdir)
     print(f"Results and features are in {workdir}.")
-    if (workdir / CONFIG_FILE).exists():
+    config = workdir / CONFIG_FILE
+    if config.exists() and "method" in read_json(config):
         where = shlex.quote(str(workdir))
         output = "--output=report" + f" --metric={metric}" * bool(metric)
         print(f"Next: python -m evaluation.report {output} {where} OTHER_WORKDIR")

@@ -152,8 +152,7 @@ def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.nd
     if not second:
         raise UserError(
             "There is one train image per class, so none is left to choose by; give a validation "
-            "split, or one value to choose from (of L2; of learning rate and weight decay, for "
-            "evaluation.finetune)."
+            "split, more images, or, for a fine-tuning, one learning rate and one weight decay."
         )
     return np.setdiff1d(np.arange(len(labels)), second), np.sort(second)
 

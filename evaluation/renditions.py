@@ -15,6 +15,7 @@ the sketches of PACS. Images are drawn at their own size. The lines of cartoons 
 whatever that is, so draw images of one size. OUTPUT appears when all is written.
 """
 
+import shlex
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -117,7 +118,9 @@ def main(_: list[str]) -> None:
     check_is_new(values.output)  # before the images are listed, which may take long
     count = write_renditions(load_dataset(values.dataset, "test", values.data_dir), values.output)
     tested = ",".join(f"folder:{values.output}/{rendition}" for rendition in RENDITIONS)
-    print(f"Drew {count} images. Test on them: evaluation.domains --test={tested}")
+    command = ["python", "-m", "evaluation.domains", "--encoder=ENCODER"]
+    command += [f"--train={values.dataset}", f"--test={tested}"]
+    print(f"Drew {count} images. Test on them: {shlex.join(command)}")
 
 
 if __name__ == "__main__":

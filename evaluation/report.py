@@ -80,6 +80,12 @@ def read_run(workdir: PathLike) -> dict[str, Any]:
     config_file = workdir / CONFIG_FILE
     if not config_file.is_file():
         raise UserError(f"{workdir} is no pretraining workdir: there is no {CONFIG_FILE} in it.")
+    config = up_to_date(read_json(config_file))
+    if "method" not in config:
+        raise UserError(
+            f"{workdir} is no pretraining workdir: its {CONFIG_FILE} names no method, as that of a "
+            "preset that was made without a pretraining."
+        )
     evaluated = results.read_results(workdir)
     if not evaluated:
         raise UserError(
@@ -96,7 +102,7 @@ def read_run(workdir: PathLike) -> dict[str, Any]:
     commands = workdir / COMMANDS_FILE
     return {
         "workdir": str(workdir),
-        "config": up_to_date(read_json(config_file)),
+        "config": config,
         "results": evaluated,
         "metrics": read_metrics(workdir),
         "commands": commands.read_text(errors="replace").splitlines() if commands.is_file() else [],
@@ -275,7 +281,7 @@ def write_report(workdirs: Iterable[PathLike], output: PathLike, metric: str = "
     Raises:
         ValueError: a folder is no workdir or has no results, or two are the same experiment.
     """
-    runs = [read_run(workdir) for workdir in workdirs]
+    runs = _with_shared_names([read_run(workdir) for workdir in workdirs])
     rows = compare(runs, metric)
     if not rows:
         held = [m for m in METRICS if any(m in result for run in runs for result in run["results"])]
@@ -294,6 +300,26 @@ def write_report(workdirs: Iterable[PathLike], output: PathLike, metric: str = "
     with replacing(output / "report.md") as beside:
         beside.write_text(text)
     return text
+
+
+def _with_shared_names(runs):
+    """Returns the runs with one name for the same images, which may be given in several ways."""
+    names = {}
+
+    def renamed(content, images):
+        if not images:  # of earlier versions
+            return content
+        key = json.dumps(images, sort_keys=True)
+        return {**content, "dataset": names.setdefault(key, content["dataset"])}
+
+    return [
+        {
+            **run,
+            "config": renamed(run["config"], run["config"].get("fingerprints", {}).get("listing")),
+            "results": [renamed(r, r.get("dataset_fingerprints")) for r in run["results"]],
+        }
+        for run in runs
+    ]
 
 
 def _name_of(metric):

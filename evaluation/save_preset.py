@@ -34,7 +34,7 @@ from sassl_tf.representation.features import encoder_fingerprint
 from sassl_tf.typing import PathLike
 from training.command import binary
 from training.configs.earlier import up_to_date
-from training.encoders import all_layers
+from training.encoders import packages_of
 from training.engine.workdir import CONFIG_FILE
 from training.report.metrics import read_metrics
 from training.styles import NONE
@@ -174,8 +174,7 @@ def card(
 
 def _about_keras(encoder):
     """Says what Keras alone needs to load the file: the packages that define its layers."""
-    parts = [encoder, *all_layers(encoder)]
-    packages = sorted({type(part).__module__.partition(".")[0] for part in parts} - {"keras"})
+    packages = packages_of(encoder)
     if not packages:
         return "`keras.saving.load_model` loads `encoder.keras` without the package too."
     imports = " and ".join(f"`import {package}`" for package in packages)

@@ -46,6 +46,7 @@ from sassl_tf.checked import Damaged, cached, read_json, write_json
 from sassl_tf.errors import UserError
 from sassl_tf.files import make_folder
 from training.command import binary
+from training.encoders import is_function
 from training.engine.lock import InUse, locked
 from training.engine.preemption import StopRequest, stop_requests
 from training.engine.workdir import CHECKPOINTS_FOLDER, CONFIG_FILE, local_workdir_path, writable
@@ -113,6 +114,9 @@ class Study:
         wanted = missing(run, self.plan, self.results) if trained else every
         lines = [e.line for e in self.plan.evaluations if e.name in wanted]
         more = [f"--data_dir={run.config.data_dir}"] if run.config.data_dir else []
+        if is_function(run.config.encoder.name):
+            # Layers of one's own are registered when the module is imported.
+            more.append(f"--import_module={run.config.encoder.name.partition(':')[0]}")
         yield [
             "-m",
             "evaluation.evaluate",
@@ -134,6 +138,7 @@ class Study:
         with stop_requests() as stop:
             for run in self.share:
                 if not missing(run, self.plan, self.results):
+                    self._remove_checkpoints(run)
                     continue
                 try:
                     with locked(self.workdir / LOCKS / f"{run.arm}-{run.seed}"):
@@ -228,7 +233,12 @@ class Study:
             write_json(file, {"stage": stage, "reason": reason})
             return
         file.unlink(missing_ok=True)
-        if self.remove_checkpoints:
+        self._remove_checkpoints(run)
+
+    def _remove_checkpoints(self, run: Run) -> None:
+        """Removes what a run that is done and has its encoder needs no more, if that is asked."""
+        folder, trained = folder_of(run, self.plan, self.workdir)
+        if self.remove_checkpoints and trained:
             for name in (CHECKPOINTS_FOLDER, "features"):
                 shutil.rmtree(folder / name, ignore_errors=True)
 

@@ -20,6 +20,7 @@ from sassl_tf.representation.features import (
     extract_features,
 )
 from sassl_tf.typing import PathLike
+from training.report.logs import say
 
 EXTRACT_BATCH_SIZE = 128
 
@@ -240,4 +241,11 @@ def _check_classes(train, *others):
         raise UserError(
             f"The train images of {train.name} are all of one class ({names}); an evaluation needs "
             "two or more. Is this the folder that holds the class folders?"
+        )
+    untested = np.setdiff1d(trained, others[0].labels)
+    if len(untested):
+        names = ", ".join(train.class_names[label] for label in untested[:5])
+        say(
+            f"{len(untested)} of {len(trained)} classes of {train.name} have no test images "
+            f"({names}{', ...' * (len(untested) > 5)}): the accuracy says nothing about them."
         )

@@ -90,6 +90,9 @@ class ImageAugmentation(keras.layers.Layer):
                 'dicts with "images" and "labels".'
             )
         images_of(inputs)  # before Keras takes the inputs apart
+        if isinstance(kwargs.get("seed"), list | tuple):
+            # Keras refuses one that is a number and a tensor, such as a position in a dataset.
+            kwargs = {**kwargs, "seed": _seed_tensor(kwargs["seed"])}
         if isinstance(inputs, dict):
             self._check_beside(inputs)
         if keras.backend.backend() != "tensorflow":
@@ -154,7 +157,7 @@ class ImageAugmentation(keras.layers.Layer):
     def _call_seed(self, seed: Array | None) -> tf.Tensor:
         if seed is None:
             return self._generator.uniform_full_int((2,), tf.int32)
-        tensor = tf.convert_to_tensor(seed)
+        tensor = _seed_tensor(seed)
         if not tensor.dtype.is_integer or not tensor.shape.is_compatible_with([2]):
             raise UserError(
                 f"seed is {tensor.dtype.name} of shape {tensor.shape}; expected int32 of shape [2]."
@@ -206,6 +209,15 @@ class ImageAugmentation(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         own = ("probability", "value_range", "static_shapes", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+
+
+def _seed_tensor(seed: Any) -> tf.Tensor:
+    try:
+        return tf.convert_to_tensor(seed)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"seed is {seed!r}; expected two integers, or an int32 tensor of shape [2]."
+        ) from error
 
 
 def _not_for_keras(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ KerasHub, a preset is named by its folder, by `hf://owner/name` (Hugging Face) o
 
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -54,6 +55,11 @@ def load_encoder(source: PathLike) -> keras.Model:
     except FileError:  # a bucket does not answer
         raise
     except Exception as error:  # whatever zipfile, h5py and Keras raise for damaged files
+        if unknown := re.search(r"Could not locate (?:class|function) '([^']+)'", str(error)):
+            raise UserError(
+                f"{file} holds {unknown[1]}, which Keras does not know. Import the module that "
+                "registers it first; commands take it as --import_module=MODULE."
+            ) from None
         raise UserError(
             f"{file} could not be loaded as a Keras model ({reason(error)}). Expected a .keras "
             "file written by model.save; give another one, or write it again."

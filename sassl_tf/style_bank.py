@@ -37,7 +37,7 @@ class StyleBank:
 
     def __init__(self, codes: ArrayLike, fingerprint: str) -> None:
         with np.errstate(over="ignore"):  # it becomes infinite, which is refused below
-            codes = np.asarray(codes, np.float32)
+            codes = np.array(codes, np.float32)  # its own, which nobody changes after the checks
         if codes.ndim != 2 or not codes.size:
             raise UserError(f"codes has shape {codes.shape}; expected [N, code_size], N > 0.")
         if not np.isfinite(codes).all():

@@ -173,6 +173,20 @@ def test_resizing_by_matrices_is_that_of_tensorflow(height, width, target):
     np.testing.assert_allclose(found, expected, atol=1e-3)  # of 255
 
 
+def test_a_seed_of_a_number_and_a_tensor(augment):
+    """As the position of an element in a dataset gives it."""
+    dataset = tf.data.Dataset.from_tensors(images()).repeat(2).enumerate()
+    mapped = dataset.map(lambda position, x: augment(x, seed=(3, position)))
+    for position, views in enumerate(mapped):
+        np.testing.assert_array_equal(views, augment(images(), seed=tf.constant([3, position])))
+
+
+@pytest.mark.parametrize("seed", ["ab", keras.random.SeedGenerator(0), (1, None)])
+def test_a_seed_that_is_no_two_integers_is_told(augment, seed):
+    with pytest.raises(ValueError, match="expected"):
+        augment(images(), seed=seed)
+
+
 def test_seed_fixes_calls_in_order_and_zero_is_a_seed():
     x = images()
     runs = []

@@ -16,6 +16,11 @@ def test_a_grid_has_an_image_for_each(tmp_path):
     np.testing.assert_allclose(axes[2].get_images()[0].get_array(), images[1])
     plot.save(grid, tmp_path / "grid.png")
     assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]
+    for name, start in {"b.JPG": b"\xff\xd8", "c.pdf": b"%PDF", "d": b"\x89PNG"}.items():
+        plot.save(grid, tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(start)
+    with pytest.raises(ValueError, match=r"ends in \.webp; expected one of \.png"):
+        plot.save(grid, tmp_path / "e.webp")
 
 
 def test_curves_pass_over_rows_without_the_metric():

@@ -25,6 +25,8 @@ A pack holds, for each of its splits, `jpeg_SPLIT` (uint8, the files one after t
 (integers [N]), and `class_names`.
 """
 
+import shlex
+
 from absl import flags
 
 from sassl_tf.datasets.tfds import encoded_examples
@@ -38,7 +40,7 @@ from training.conversion.tars import images_of_tars
 from training.conversion.writers import SPLIT_FOLDERS, check_is_new, write_folders, write_shards
 
 WRITERS = {"folder": write_folders, "records": write_shards}
-USE_AS = {"folder": "folder:{}", "records": "'records:{}/{{split}}-*'"}
+USE_AS = {"folder": "folder:{}", "records": "records:{}/{{split}}-*"}
 
 
 def source_of(spec: str, data_dir: PathLike | None = None) -> Source:
@@ -65,7 +67,8 @@ def main(_: list[str]) -> None:
     values = flags.FLAGS
     check_is_new(values.output)  # before the source is read, which takes long
     count = WRITERS[values.format](source_of(values.source, values.data_dir), values.output)
-    print(f"{count} images. Use them as {USE_AS[values.format].format(values.output)}")
+    use_as = shlex.quote(USE_AS[values.format].format(values.output))
+    print(f"{count} images. Use them as {use_as}")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def build_encoder(
     """
     check_encoder(name, stem, width, arguments)
     scaled = keras.layers.Rescaling(2.0, offset=-1.0, name="rescaling")
-    if _is_function(name):
+    if is_function(name):
         scaled = keras.layers.Identity(name="unit_images")
         backbone = _imported(name, dict(arguments or {}))
     elif name in RESNETS:
@@ -77,27 +77,29 @@ def build_encoder(
 
 
 def check_encoder(name: str, stem: str, width: float, arguments: Mapping[str, Any] | None) -> None:
-    """Checks the arguments of `build_encoder` without building anything.
+    """Checks the arguments of `build_encoder` without building anything. Imports a module it names.
 
     Raises:
         ValueError: there is no such encoder, or it has no such options.
     """
     known = [*RESNETS, *VITS]
-    if not _is_function(name) and name not in known:
+    if not is_function(name) and name not in known:
         raise UserError(
             f"encoder.name is {name!r}.{nearest(name, known)} There are {', '.join(known)}, or "
             "module:function."
         )
-    if arguments and not _is_function(name):
+    if arguments and not is_function(name):
         raise UserError(f"encoder.arguments are for module:function, not for {name!r}.")
     if name not in RESNETS and (stem != "imagenet" or width != 1):
         raise UserError(
             f"encoder.stem and encoder.width are for ResNets, not for {name}. Set "
             "--config.encoder.stem=imagenet --config.encoder.width=1."
         )
+    if is_function(name):
+        _function_at(name)
 
 
-def _is_function(name: str) -> bool:
+def is_function(name: str) -> bool:
     return ":" in name and not name.startswith(KERAS_HUB)
 
 
@@ -109,18 +111,28 @@ def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield from all_layers(layer)
 
 
-def _imported(path, arguments):
-    """Returns the Keras model that "package.module:function" returns, checked."""
+def packages_of(model: keras.Model) -> list[str]:
+    """Returns the packages, besides Keras, that define a model's layers, sorted."""
+    parts = [model, *all_layers(model)]
+    return sorted({type(part).__module__.partition(".")[0] for part in parts} - {"keras"})
+
+
+def _function_at(path):
+    """Returns the function "package.module:function"."""
     module_name, _, function_name = path.partition(":")
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
+        return getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
         raise UserError(
             f"encoder.name is {path!r}, and there is no such function ({error}). Expected "
             "module:function, with the module on PYTHONPATH."
         ) from error
+
+
+def _imported(path, arguments):
+    """Returns the Keras model that "package.module:function" returns, checked."""
     try:
-        model = function(**arguments)
+        model = _function_at(path)(**arguments)
     except TypeError as error:
         raise UserError(f"{path} could not be called with {arguments} ({error}).") from error
     if not isinstance(model, keras.Model) or len(getattr(model, "inputs", None) or ()) != 1:

@@ -11,12 +11,13 @@ from sassl_tf.datasets.dataset import READS_IN_FLIGHT
 from sassl_tf.errors import FileError
 from sassl_tf.files import short_reason
 
-# TensorFlow's errors of images that are no images, are cut off or are gone.
+# The errors of images that are no images, are cut off or are gone.
 DAMAGE = (
     tf.errors.InvalidArgumentError,
     tf.errors.DataLossError,
     tf.errors.NotFoundError,
     tf.errors.OutOfRangeError,
+    UnicodeDecodeError,  # some of TensorFlow's messages quote the bytes of the file
 )
 LOOKED_AT_AGAIN = 1000  # images that failed
 PROGRESS_FROM = 20_000  # images: from here on, checking them takes long enough for a progress bar

@@ -4,8 +4,9 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -54,6 +55,7 @@ def listing(root: AnyPath, split: str) -> tuple[list[str], NDArray[np.int64], li
     else:
         home, class_names, keep = root, _class_names(root), split
 
+    _check_spelling(root, class_names)
     if not class_names:
         files = _unlabelled_files(home, keep)
         return files, np.full(len(files), UNLABELLED), []
@@ -68,6 +70,18 @@ def listing(root: AnyPath, split: str) -> tuple[list[str], NDArray[np.int64], li
             f"{TEST_EVERY}th image of each class is test. Add images, or train and test folders."
         )
     return files, labels, class_names
+
+
+def _check_spelling(root: AnyPath, names: Iterable[str]) -> None:
+    """Raises a UserError for two classes whose names look alike and are other bytes."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            raise UserError(
+                f"{root} has the classes {other!a} and {name!a}, which look alike: their accents "
+                "are stored in two ways, as when one comes from a Mac. Give them one name."
+            )
 
 
 # Splits.

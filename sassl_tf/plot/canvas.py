@@ -8,8 +8,12 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
+from sassl_tf.paths import as_path
 from sassl_tf.typing import PathLike
+
+FORMATS = ("png", "jpg", "jpeg", "pdf", "svg")
 
 
 class Picture(Figure):
@@ -27,9 +31,23 @@ def figure(width: float, height: float) -> Figure:
 
 
 def save(drawn: Figure, path: PathLike) -> None:
-    """Writes a figure as PNG, beside the old file and then in its place."""
+    """Writes a figure, beside the old file and then in its place.
+
+    Args:
+        drawn: the figure.
+        path: the file. The end of its name is the format, one of `FORMATS`; without one, it is PNG.
+
+    Raises:
+        ValueError: the name ends otherwise.
+    """
+    form = as_path(path).suffix[1:].lower() or "png"
+    if form not in FORMATS:
+        raise UserError(
+            f"The picture's name {path} ends in .{form}; expected one of "
+            f"{', '.join(f'.{known}' for known in FORMATS)}."
+        )
     with replacing(path) as beside:
-        drawn.savefig(beside, format="png", dpi=120)
+        drawn.savefig(beside, format=form, dpi=120)
 
 
 def pixels(drawn: Figure) -> np.ndarray:

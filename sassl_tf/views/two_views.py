@@ -90,12 +90,18 @@ class TwoViews(ImageAugmentation):
                 f"local_crops is {local_crops}, and the recipe has no view for small crops. Take "
                 '"dino", or a sassl_tf.views.MultiCropRecipe.'
             )
-        self.augment = _checked(augment, self.recipe)
+        made = [*SIDES, *(["local"] if self.local_crops else [])]
+        self.augment = _checked(augment, [getattr(self.recipe, side) for side in made])
         # In eager calls too, where thousands of small operations would each cost their call.
         self._two_views = tf.function(self._make, autograph=False, reduce_retracing=True)
 
     def _check_beside(self, inputs: dict[str, Any]) -> None:
         check_nothing_has_places(inputs, self)
+        if taken := sorted(inputs.keys() & self._shapes(()).keys()):
+            raise UserError(
+                f"The inputs have {', '.join(taken)} beside the images, which TwoViews calls its "
+                "views. Give these entries another name."
+            )
 
     def call(
         self, inputs: Array | dict[str, Any], training: bool = True, seed: Array | None = None
@@ -209,11 +215,11 @@ def _beside_images(inputs: Any) -> dict[str, Any]:
     return {name: value for name, value in inputs.items() if name != "images"}
 
 
-def _checked(augment: Any, recipe: Recipe) -> Any:
+def _checked(augment: Any, views: list[View]) -> Any:
     """Returns the layer that stylizes.
 
     Raises:
-        ValueError: it lacks what stylizing needs, or no view of the recipe asks for it.
+        ValueError: it lacks what stylizing needs, or none of the views that are made asks for it.
     """
     if augment is None:
         return None
@@ -223,9 +229,9 @@ def _checked(augment: Any, recipe: Recipe) -> Any:
             f"augment is {augment!r}; expected a SASSLAugmentation, or a layer with its "
             f"{', '.join(needed)}."
         )
-    if not any(view.stylized for view in vars(recipe).values()):
+    if not any(view.stylized for view in views):
         raise UserError(
-            "augment is given, but no view of the recipe is stylized. Set View(sassl="
+            "augment is given, but no view that is made is stylized. Set View(sassl="
             '"before_jitter") in one, or leave augment out.'
         )
     return augment

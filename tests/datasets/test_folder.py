@@ -108,10 +108,35 @@ def test_bad_files_are_left_out_with_one_warning(tmp_path, cache):
         assert len(caught) == 1 and dataset.labels.tolist() == [0] * 3 + [1] * 4
     assert len(list(cache.iterdir())) == 1
 
+    # Shorter than the headers by which the formats are told apart.
+    (root / "ant" / "01b.jpg").write_bytes(jpeg[:4])
+    with pytest.warns(UserWarning, match=r"1 of 8 .*01b\.jpg"):
+        assert len(folder(root)) == 7
+
     (root / "bee" / "notes.csv").write_text("a,b")
     (root / "ant" / "00.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"Too many .*00\.png"):
         folder(root)
+
+
+def test_an_animated_webp_is_left_out(tmp_path):
+    """TensorFlow's decoder writes beyond its memory for one, and the process ends."""
+    root = class_folders(tmp_path, {"ant": 2})
+    frames = [
+        Image.fromarray(np.random.default_rng(k).integers(0, 256, (64, 64, 3), np.uint8))
+        for k in range(3)
+    ]
+    frames[0].save(root / "ant" / "a.webp", save_all=True, append_images=frames[1:], duration=50)
+    frames[0].save(root / "ant" / "still.webp", exif=b"Exif\0\0")  # of the extended form too
+    with pytest.warns(UserWarning, match=r"1 of 4 .*a\.webp"):
+        assert len(folder(root)) == 3
+
+
+def test_classes_that_look_alike_are_told(tmp_path):
+    for split, name in (("train", "\u00c4pfel"), ("test", "A\u0308pfel")):
+        put(tmp_path / split / name / "1.png")
+    with pytest.raises(ValueError, match="which look alike"):
+        folder(tmp_path)
 
 
 def test_the_cache_spares_the_check_until_a_file_changes(tmp_path, monkeypatch):

@@ -39,6 +39,21 @@ def test_what_is_no_encoder_is_said(tmp_path):
         load_encoder(tmp_path)
 
 
+def test_a_layer_that_keras_does_not_know_is_named(tmp_path):
+    @keras.saving.register_keras_serializable("tests")
+    class Half(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs / 2
+
+    model = keras.Sequential([keras.Input((8, 8, 3)), Half(), keras.layers.Flatten()])
+    model.save(tmp_path / "own.keras")
+    load_encoder(tmp_path / "own.keras")
+    del keras.saving.get_custom_objects()["tests>Half"]
+    with pytest.raises(ValueError, match=r"holds Half, which .* --import_module=MODULE") as error:
+        load_encoder(tmp_path / "own.keras")
+    assert len(str(error.value)) < 250 + len(str(tmp_path))
+
+
 def test_an_unpooled_encoder_is_refused(tmp_path):
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
     model.save(tmp_path / "maps.keras")

@@ -147,6 +147,30 @@ def test_what_was_learned_from_is_known_by_its_fingerprints(tmp_path):
     assert rows[other, "SASSL"]["difference"] is None
 
 
+def test_the_same_images_under_two_names_are_compared(tmp_path):
+    """As tab completion adds a slash, for the images of the training and those of a result."""
+    folders = []
+    for seed in range(2):
+        for enabled, name in ((False, "folder:photos"), (True, "folder:photos/")):
+            prints = {"listing": "aa"}
+            folder = write_run(
+                tmp_path / f"{enabled}-{seed}",
+                {"knn": 0.5 + 0.1 * enabled},
+                seed=seed,
+                enabled=enabled,
+                fingerprints=prints,
+                dataset=name,
+            )
+            file = folder / "knn-shapes.json"
+            images = {"dataset": name, "dataset_fingerprints": {"train": "c", "test": "d"}}
+            file.write_text(json.dumps({**json.loads(file.read_text()), **images}))
+            folders.append(folder)
+    text = write_report(folders, tmp_path / "report")
+    rows = json.loads((tmp_path / "report" / "report.json").read_text())["rows"]
+    assert [row["dataset"] for row in rows] == ["folder:photos"] * 2
+    assert rows[1]["difference"]["mean"] == pytest.approx(10) and "+10.00" in text
+
+
 @pytest.mark.parametrize("key", ["dataset_fingerprints", "image_size", "settings", "revision"])
 def test_what_was_evaluated_in_different_ways_is_not_compared(workdirs, key):
     file = workdirs[1] / "knn-shapes.json"
@@ -175,6 +199,10 @@ def test_a_file_that_was_being_written_is_passed_over(workdirs):
 def test_mistakes(workdirs, tmp_path):
     with pytest.raises(ValueError, match="is no pretraining workdir"):
         read_run(tmp_path)
+    (tmp_path / "preset").mkdir()
+    (tmp_path / "preset" / "config.json").write_text('{"image_size": 32}')
+    with pytest.raises(ValueError, match="names no method"):
+        read_run(tmp_path / "preset")
     (workdirs[-1] / "knn-shapes.json").unlink()
     with pytest.raises(ValueError, match="has no results yet"):
         read_run(workdirs[-1])

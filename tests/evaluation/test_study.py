@@ -343,6 +343,14 @@ def commands(monkeypatch):
 ORDER = [("baseline", "0"), ("half", "0"), ("baseline", "1"), ("half", "1")]
 
 
+def test_checkpoints_of_runs_that_are_done_can_be_removed_later(commands, tmp_path):
+    commands.go(STUDY, tmp_path)
+    folders = [tmp_path / "runs" / arm / seed / "checkpoints" for arm, seed in ORDER]
+    assert all(folder.is_dir() for folder in folders)
+    commands.go(STUDY, tmp_path, remove_checkpoints=True)
+    assert not any(folder.exists() for folder in folders) and len(commands.calls) == 8
+
+
 def test_seed_by_seed_and_done_by_the_record_alone(commands, tmp_path):
     whole = commands.go(STUDY, tmp_path, remove_checkpoints=True)
     assert commands.trained() == ORDER and len(commands.calls) == 8

@@ -32,6 +32,15 @@ def test_a_class_without_train_images_is_named(data):
         labelled_splits(f"folder:{data}")
 
 
+def test_a_class_without_test_images_is_told(data, capsys):
+    labelled_splits(f"folder:{data}")
+    assert "no test images" not in "".join(capsys.readouterr())
+    shutil.rmtree(data / "test" / "class1")
+    labelled_splits(f"folder:{data}")
+    told = "".join(capsys.readouterr())
+    assert f"1 of 3 classes of folder:{data} have no test images (class1)" in told
+
+
 def test_one_class_alone_is_refused(data):
     for split in ("train", "test"):
         for name in ("class0", "class1"):

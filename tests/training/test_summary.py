@@ -52,7 +52,8 @@ def test_a_warm_up_that_is_cut_short_is_told():
 
 
 def run_of(images, encoder=None, **config):
-    plan = types.SimpleNamespace(config=ConfigDict(config), dataset=images)
+    config = ConfigDict({"encoder": {"name": "resnet18"}, **config})
+    plan = types.SimpleNamespace(config=config, dataset=images)
     method = types.SimpleNamespace(encoder=encoder or keras.Sequential())
     return types.SimpleNamespace(plan=plan, method=method, workdir="runs/my run")
 
@@ -69,6 +70,9 @@ def test_the_end_is_a_command_to_type():
     assert any(line.endswith("Keras alone loads it") for line in where)
     vit = run_of(shapes, build_encoder("vit_micro8", image_size=16), dataset="shapes", data_dir="")
     assert "Keras loads it after import sassl_tf" in summary.after(vit, 61)
+    assert "--import_module" not in summary.next_command(vit)
+    vit.plan.config.encoder.name = "sassl_tf.vit:vision_transformer"
+    assert summary.next_command(vit).endswith("--dataset=shapes --import_module=sassl_tf.vit")
     unlabelled = dataclasses.replace(shapes, class_names=[])
     told = summary.next_command(run_of(unlabelled, dataset="folder:x", data_dir="/data"))
     assert told.endswith("--dataset=folder:LABELLED")

@@ -50,6 +50,13 @@ def begun_run(folder, config, fingerprints):
     return folder
 
 
+def test_other_images_are_told(tmp_path):
+    config = simclr.get_config("smoke")
+    begun_run(tmp_path, config, {"images": 12, "listing": "aa"})
+    with pytest.raises(ValueError, match=r"images: there 12, here 13(.|\n)*put them back"):
+        open_workdir(tmp_path, config, {"images": 13, "listing": "bb"})
+
+
 def test_a_run_with_another_order_of_the_images_does_not_continue(tmp_path):
     config = simclr.get_config("smoke")
     config.sassl.enabled = False

@@ -8,6 +8,7 @@ import tensorflow as tf
 import sassl_tf
 from sassl_tf import TwoViews
 from sassl_tf.views import (
+    MultiCropRecipe,
     Recipe,
     View,
     crop_view,
@@ -21,6 +22,7 @@ from tests.stylizers.tiny import tiny_bank, tiny_stylizer
 from tests.views.helpers import FakeAugment, random_images
 
 SEED = tf.constant([3, 4])
+ONLY_SMALL_ONES = MultiCropRecipe(View(), View(), View(sassl="before_jitter"))
 
 
 def tiny_layer(**arguments):
@@ -160,7 +162,8 @@ def test_damaged_configs_are_errors():
         (("simclr", 0), "size is 0"),
         (("simclr", "16"), "size is '16'"),
         (("simclr", 16, keras.layers.Identity()), "expected a SASSLAugmentation"),
-        ((Recipe(View(), View()), 16, FakeAugment()), "no view of the recipe is stylized"),
+        ((Recipe(View(), View()), 16, FakeAugment()), "no view that is made is stylized"),
+        ((ONLY_SMALL_ONES, 16, FakeAugment()), "no view that is made is stylized"),
         (("byol", 16, None, (0, 255), None, 2), "the recipe has no view for small crops"),
         (("dino", 16, None, (0, 255), None, -1), "local_crops is -1"),
     ],
@@ -168,3 +171,11 @@ def test_damaged_configs_are_errors():
 def test_bad_arguments_are_errors(arguments, told):
     with pytest.raises(ValueError, match=told):
         TwoViews(*arguments)
+
+
+def test_entries_with_the_names_of_views_are_refused():
+    inputs = {"images": bytes_(2), "left": np.arange(2), "local": np.arange(2)}
+    with pytest.raises(ValueError, match="have left beside the images"):
+        TwoViews("simclr", 16)(inputs)
+    with pytest.raises(ValueError, match="have left, local beside the images"):
+        TwoViews("dino", 16, local_crops=1, local_size=8)(inputs)

@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import importlib
 import os
 import pathlib
 import re
@@ -77,6 +78,7 @@ def _main(main, continues, positional, arguments):
     keras.config.set_image_data_format("channels_last")
     try:
         ctrl_c_raises()
+        _import_modules()
         main(arguments)
     except Preempted as stopped:
         say(f"\n{stopped} The same command continues.")
@@ -89,6 +91,18 @@ def _main(main, continues, positional, arguments):
             raise
         say(f"\nError: {error}")
         sys.exit(1)
+
+
+def _import_modules():
+    """Imports what --import_module names, in commands that have it."""
+    for name in getattr(flags.FLAGS, "import_module", []):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"There is no module {error.name}, which --import_module={name} needs. Give the "
+                "command in the folder that holds it, or install it."
+            ) from None
 
 
 def is_for_people(error: BaseException) -> bool:
@@ -134,7 +148,8 @@ def _check_config_file(arguments):
     path = pathlib.Path(_config_argument(arguments).partition(":")[0])
     if "config" not in flags.FLAGS or path == pathlib.Path() or path.is_file():
         return
-    known = [f"training/configs/{method}.py" for method in METHODS]
+    # From another folder than the checkout, the path from there.
+    known = [os.path.relpath(ROOT / f"training/configs/{method}.py") for method in METHODS]
     raise flags.Error(
         f"There is no config file {path}.{nearest(str(path), known)} There are {', '.join(known)}."
     )

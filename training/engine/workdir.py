@@ -38,6 +38,11 @@ LOST = (
 _PRECISION = "fingerprints.stylizer_precision"
 _ORDER = "fingerprints.order"
 _STYLIZER = "fingerprints.stylizer"
+_IMAGES = "fingerprints.listing"
+_ABOUT_IMAGES = (
+    "The images are others than when this run was begun (fingerprints.images is their number, "
+    "fingerprints.listing their names and sizes): put them back as they were, and it continues.\n"
+)
 _ABOUT_ORDER = (
     "The order of the images in an epoch is drawn in another way than when this run was begun, so "
     "that it would see some images twice and others not at all. Finish it with the version of "
@@ -160,6 +165,7 @@ def _check_same(workdir, old, new):
             f"{workdir} holds a run with another config:\n  {listed}\n"
             f"{_about_stylizer(changes.get(_STYLIZER, (None,))[0])}"
             f"{_ABOUT_ORDER if _ORDER in changes else ''}"
+            f"{_ABOUT_IMAGES if _IMAGES in changes else ''}"
             "Continue it with the same config, or choose another --workdir."
         )
     if before != after and before != ABSENT:  # earlier versions did not record the precision

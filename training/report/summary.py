@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from sassl_tf.augmentation import SASSLAugmentation
 from sassl_tf.image_augmentation import ImageAugmentation
 from sassl_tf.style_augmentations import ColorStatistics, FourierStyle
-from training.encoders import all_layers
+from training.encoders import is_function, packages_of
 from training.engine.strategy import worker
 from training.engine.workdir import ENCODER_FILE, METRICS_FILE, VIEWS_FILE
 from training.input.placement import PLACEMENTS
@@ -84,19 +84,22 @@ def after(run: Run, seconds: float) -> str:
         seconds: how long it took.
     """
     workdir = run.workdir
+    tensorboard = ["tensorboard", "--logdir", str(workdir)]
     return (
         f"\nDone in {clock(seconds)}. In {workdir}:\n"
         f"  {ENCODER_FILE:<15} maps images in [0, 1] to features; {loaded_by(run.method.encoder)}\n"
         f"  {VIEWS_FILE:<15} shows the first views that it was trained on\n"
-        f"  {METRICS_FILE:<15} has the curves; so has tensorboard --logdir {workdir}\n"
+        f"  {METRICS_FILE:<15} has the curves; so has {shlex.join(tensorboard)}\n"
         f"Next: {next_command(run)}"
     )
 
 
 def loaded_by(encoder: keras.Model) -> str:
     """Returns what it takes to load an encoder from its file."""
-    own = any(type(layer).__module__.startswith("sassl_tf") for layer in all_layers(encoder))
-    return "Keras loads it after import sassl_tf" if own else "Keras alone loads it"
+    packages = packages_of(encoder)
+    if not packages:
+        return "Keras alone loads it"
+    return f"Keras loads it after import {', '.join(packages)}"
 
 
 def next_command(run: Run) -> str:
@@ -106,7 +109,11 @@ def next_command(run: Run) -> str:
     protocol = "sgd_probe" if len(dataset) > MANY_IMAGES else "linear_probe"
     labelled = config.dataset if dataset.class_names else "folder:LABELLED"
     folder = [f"--data_dir={config.data_dir}"] if config.data_dir and dataset.class_names else []
-    flags = [f"--encoder={run.workdir}", f"--dataset={labelled}", *folder]
+    module = config.encoder.name.partition(":")[0]
+    # Those who made layers of their own have to import them.
+    own = is_function(config.encoder.name) and packages_of(run.method.encoder)
+    imports = [f"--import_module={module}"] if own else []
+    flags = [f"--encoder={run.workdir}", f"--dataset={labelled}", *folder, *imports]
     return shlex.join(["python", "-m", f"evaluation.{protocol}", *flags])
 
 
