@@ -12,7 +12,11 @@ from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "results.md"
 # The heading of each study's section, and its records.
-STUDIES = {"Does style augmentation help?": "short", "Does it help MoCo v2?": "short_moco"}
+STUDIES = {
+    "Does style augmentation help?": "short",
+    "Does it help MoCo v2?": "short_moco",
+    "Does it help BYOL?": "short_byol",
+}
 METRICS = {
     "Caltech-101, linear": "mean_per_class_accuracy",
     "shape bias": "shape_bias",
