@@ -155,7 +155,7 @@ def test_wrong_arguments_are_named():
         linear_probe(features, labels, *test, l2_values=[0.0, 1.0])
     with pytest.raises(ValueError, match="metric is 'f1'"):
         linear_probe(features, labels, *test, metric="f1")
-    with pytest.raises(ValueError, match="one value to choose from"):
+    with pytest.raises(ValueError, match="none is left to choose by"):
         linear_probe(features[:2], np.array([0, 1]), *test)
 
 

@@ -161,9 +161,12 @@ def test_fields_that_are_missing_or_unknown():
     )
     assert "views.left.hue is missing; expected a number of at least 0" in told
     config = simclr.get_config("smoke")
-    config.encoder.name = "module:function"
+    config.encoder.name = "keras.applications:MobileNetV2"
     config.encoder.arguments = {"depth": -3}  # the encoder's own affair
     check_config(config)
+    config.encoder.name = "keras.applications:MobileNetV77"
+    with pytest.raises(ValueError, match="there is no such function"):
+        check_config(config)
 
 
 def test_fields_that_do_not_go_together():
