@@ -90,13 +90,6 @@ def detector(subject: DenseSubject, settings: Settings, seed: int) -> keras.Mode
     keras_cv = import_extra("keras_cv", "training", "Detection")
     backbone = subject.backbone(settings, seed)
     keras.utils.set_random_seed(seed)
-    decoder = keras_cv.layers.NonMaxSuppression(
-        FORMAT,
-        from_logits=True,
-        confidence_threshold=LEAST_CONFIDENCE,
-        iou_threshold=OVERLAP,
-        max_detections=MOST,
-    )
     anchors = keras_cv.layers.AnchorGenerator(
         FORMAT,
         sizes=[float(settings.anchor_size * 2**level) for level in range(5)],
@@ -110,10 +103,27 @@ def detector(subject: DenseSubject, settings: Settings, seed: int) -> keras.Mode
         num_classes=len(subject.train.class_names),
         bounding_box_format=FORMAT,
         anchor_generator=anchors,
-        prediction_decoder=decoder,
+        prediction_decoder=decoder(),
     )
     model.compile(box_loss="smoothl1", classification_loss="focal")
     return model
+
+
+def decoder() -> keras.layers.Layer:
+    """Returns KerasCV's layer that makes detections of logits, with suppression by class.
+
+    As VOC and COCO count it, a box suppresses those of its own class alone: a person on a motorbike
+    stays beside the motorbike.
+    """
+    keras_cv = import_extra("keras_cv", "training", "Detection")
+    return keras_cv.layers.MultiClassNonMaxSuppression(
+        FORMAT,
+        from_logits=True,
+        confidence_threshold=LEAST_CONFIDENCE,
+        iou_threshold=OVERLAP,
+        max_detections=MOST,
+        max_detections_per_class=MOST,
+    )
 
 
 def scores(model: keras.Model, subject: DenseSubject) -> dict[str, float]:

@@ -26,7 +26,7 @@ from evaluation.flags import (
     settings_from_flags,
     tell_next,
 )
-from evaluation.linear_probe import probe_of
+from evaluation.linear_probe import check_choice, probe_of
 from evaluation.results import accuracies, write_result
 from evaluation.settings import REQUIRED, EvaluationSettings, option
 from evaluation.subject import Subject, load_subject
@@ -59,6 +59,7 @@ class Settings(EvaluationSettings):
     data_dir: str | None = None
 
     def check(self, train: ImageDataset, validation: ImageDataset | None = None) -> None:
+        check_choice(train, validation)
         for images in self.domains(train).values():
             shared_classes(images, train)
 

@@ -36,11 +36,16 @@ from evaluation.subject import (
     EXTRACT_BATCH_SIZE,
     Subject,
     labelled_splits,
-    load_subject,
     result_workdir,
 )
 from evaluation.targets import Target, targets_of
-from evaluation.transfer import DATA_ERRORS, PROTOCOLS, protocol_of
+from evaluation.transfer import (
+    DATA_ERRORS,
+    PROTOCOLS,
+    load_target,
+    protocol_of,
+    saying_by_hand,
+)
 from sassl_tf.checked import write_json
 from sassl_tf.datasets import ImageDataset
 from sassl_tf.errors import UserError
@@ -189,14 +194,13 @@ def _check_one(
 ) -> Data:
     settings = _with_data_dir(evaluation.settings, data_dir)
     try:
-        train, test, *others = splits(evaluation.target.spec)
+        with saying_by_hand(evaluation.target):
+            train, test, *others = splits(evaluation.target.spec)
         settings.check(train, *others)
         listings = {split.split: split.listing for split in (train, test, *others)}
         return Data({**listings, **settings.listings()}, _constant(evaluation, test))
     except DATA_ERRORS as error:
-        by_hand = evaluation.target.by_hand
-        advice = f" By hand: {by_hand}." if by_hand else ""
-        raise UserError(f"The evaluation {evaluation.name!r}: {error}{advice}") from error
+        raise UserError(f"The evaluation {evaluation.name!r}: {error}") from error
 
 
 def _constant(evaluation: Evaluation, test: ImageDataset) -> float | None:
@@ -245,8 +249,8 @@ def evaluate(
     for evaluation in evaluations:
         target, settings = evaluation.target, _with_data_dir(evaluation.settings, data_dir)
         try:
-            subject = subjects.get((target.spec, target.crop_proportion)) or load_subject(
-                encoder_path, target.spec, crop_proportion=target.crop_proportion, **shared
+            subject = subjects.get((target.spec, target.crop_proportion)) or load_target(
+                encoder_path, target, shared
             )
             subjects[target.spec, target.crop_proportion] = subject
             earlier = earlier_result(subject, settings)

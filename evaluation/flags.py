@@ -24,6 +24,16 @@ SettingsT = TypeVar("SettingsT", bound=EvaluationSettings)
 flags.disclaim_key_flags()  # they count as the command's own flags, which --help shows
 
 
+def define_import_flag() -> None:
+    """Defines --import_module, which every command that loads an encoder has."""
+    flags.DEFINE_multi_string(
+        "import_module",
+        [],
+        "A Python module to import before the encoder is loaded, such as one that registers layers "
+        "of your own; may be given again.",
+    )
+
+
 def define_encoder_flags(frozen: bool = True) -> None:
     """Defines the flags about the encoder and the images that it sees.
 
@@ -36,12 +46,7 @@ def define_encoder_flags(frozen: bool = True) -> None:
         "The encoder: a .keras file, a pretraining workdir, a preset or hf://owner/name.",
         required=True,
     )
-    flags.DEFINE_multi_string(
-        "import_module",
-        [],
-        "A Python module to import before the encoder is loaded, such as one that registers layers "
-        "of your own; may be given again.",
-    )
+    define_import_flag()
     flags.DEFINE_integer(
         "image_size",
         None,

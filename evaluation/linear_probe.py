@@ -73,8 +73,14 @@ class Settings(EvaluationSettings):
     )
 
     def check(self, train: ImageDataset, validation: ImageDataset | None = None) -> None:
-        if validation is None and len(self.l2_values) > 1:
-            stratified_split(train.labels, VALIDATION_SHARE, seed=0)
+        if len(self.l2_values) > 1:
+            check_choice(train, validation)
+
+
+def check_choice(train: ImageDataset, validation: ImageDataset | None) -> None:
+    """Raises a UserError if there are no images to choose L2 by."""
+    if validation is None:
+        stratified_split(train.labels, VALIDATION_SHARE, seed=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,7 +234,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
         metric "std" and "values", and for each trial "l2" and "sweep".
     """
     validation = None
-    if subject.validation is not None and subject.validation_features is not None:
+    if subject.validation is not None:
         validation = subject.validation_features, subject.validation.labels
     one_trial = validation is not None or len(settings.l2_values) == 1
     probes = [

@@ -20,16 +20,19 @@ import scipy.stats
 from absl import app, flags
 
 from evaluation import results
+from evaluation.flags import define_import_flag
 from evaluation.markdown import origin, table
 from sassl_tf import plot
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.paths import as_path
+from sassl_tf.presets import load_encoder
+from sassl_tf.representation.features import encoder_fingerprint
 from sassl_tf.typing import PathLike
 from training.command import binary
 from training.configs.earlier import up_to_date
-from training.engine.workdir import COMMANDS_FILE, CONFIG_FILE, differences
+from training.engine.workdir import COMMANDS_FILE, CONFIG_FILE, ENCODER_FILE, differences
 from training.report.metrics import read_metrics
 from training.styles import NONE, STYLES
 
@@ -52,6 +55,7 @@ NOT_OF_THE_SETTING = (
     *STYLES,
     "fingerprints",
     "data_dir",
+    "augment_on",
     "log_every",
     "knn_every",
     "checkpoint_every",
@@ -74,7 +78,7 @@ def read_run(workdir: PathLike) -> dict[str, Any]:
 
     Raises:
         ValueError: the folder is no workdir, it has no results yet, its results are of several
-            encoders, or one of its files is damaged.
+            encoders or of another one than it holds, or one of its files is damaged.
     """
     workdir = as_path(workdir)
     config_file = workdir / CONFIG_FILE
@@ -99,6 +103,14 @@ def read_run(workdir: PathLike) -> dict[str, Any]:
             "each run. Remove the JSON files of the others (encoder_fingerprint in them tells them "
             "apart), or evaluate again."
         )
+    if encoders and (workdir / ENCODER_FILE).is_file():
+        own = encoder_fingerprint(load_encoder(workdir))
+        if own not in encoders:
+            raise UserError(
+                f"The results in {workdir} are not of the encoder that it holds: it was trained "
+                "again since, or they are of an encoder from elsewhere. Remove their JSON files "
+                "and evaluate again."
+            )
     commands = workdir / COMMANDS_FILE
     return {
         "workdir": str(workdir),
@@ -433,4 +445,5 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("output", "report", "The folder for the report.")
     flags.DEFINE_enum("metric", "accuracy", METRICS, "The metric that is compared.")
+    define_import_flag()
     binary.run(main, positional=True)

@@ -36,7 +36,7 @@ from evaluation.corruptions import (
     prepared_listing,
 )
 from evaluation.flags import define_flags, settings_from_flags, subject_from_flags, tell_next
-from evaluation.linear_probe import probe_of
+from evaluation.linear_probe import check_choice, probe_of
 from evaluation.logistic_regression import LinearClassifier
 from evaluation.remembered import remembered
 from evaluation.results import IDENTITY, accuracies, revision_of, write_result
@@ -99,9 +99,10 @@ class Settings(EvaluationSettings):
     def check(self, train: ImageDataset, validation: ImageDataset | None = None) -> None:
         if self.corrupted is None:
             package()
-            return
-        first = CORRUPTIONS[0], self.severities[0]
-        prepared(self.corrupted, *first, train.class_names, self.data_dir)
+        else:
+            first = CORRUPTIONS[0], self.severities[0]
+            prepared(self.corrupted, *first, train.class_names, self.data_dir)
+        check_choice(train, validation)
 
 
 def sample(dataset: ImageDataset, count: int | None, seed: int = 0) -> ImageDataset:

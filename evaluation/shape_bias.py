@@ -76,8 +76,11 @@ class Settings(EvaluationSettings):
     )
 
     def check(self, train: ImageDataset, validation: ImageDataset | None = None) -> None:
-        cue_conflict_images(self.cue_conflict)
-        category_labels(train.labels, train.class_names, _read_categories(self.categories))
+        _, shapes, textures = cue_conflict_images(self.cue_conflict)
+        categories = _read_categories(self.categories)
+        _, category = category_labels(train.labels, train.class_names, categories)
+        _usable(shapes, textures, set(category))
+        stratified_split(category, VALIDATION_SHARE, seed=0)
 
     def listings(self) -> dict[str, str]:
         files, _, _ = _named(self.cue_conflict)
@@ -216,12 +219,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
     categories = _read_categories(settings.categories)
     members, category = category_labels(subject.train.labels, subject.class_names, categories)
     present = set(category)
-    pairs = enumerate(zip(shapes, textures, strict=True))
-    usable = [i for i, pair in pairs if present.issuperset(pair)]
-    if not usable:
-        raise UserError(
-            f"No cue-conflict image has both categories among {', '.join(sorted(present))}."
-        )
+    usable = _usable(shapes, textures, present)
     classifier, l2 = _category_probe(subject.train_features[members], category)
     decisions = classifier.predict(subject.features(images)[usable])
     outcome = {
@@ -233,6 +231,17 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
         "l2": l2,
     }
     return write_result(subject, settings, outcome)
+
+
+def _usable(shapes, textures, present):
+    """Returns the numbers of the images both of whose categories the dataset has."""
+    pairs = enumerate(zip(shapes, textures, strict=True))
+    usable = [i for i, pair in pairs if present.issuperset(pair)]
+    if not usable:
+        raise UserError(
+            f"No cue-conflict image has both categories among {', '.join(sorted(present))}."
+        )
+    return usable
 
 
 def _category_probe(features, category):

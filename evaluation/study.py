@@ -203,19 +203,40 @@ class Study:
 
     def _do(self, run: Run, stop: StopRequest) -> None:
         """Trains and evaluates a run, and writes its record or its failure."""
-        plan, number = self.plan, self.plan.runs.index(run) + 1
-        if not missing(run, plan, self.results):
+        if not missing(run, self.plan, self.results):
             return  # another process has done it meanwhile
-        folder, _ = folder_of(run, plan, self.workdir)
-        log = folder.with_name(f"{folder.name}.log")
+        folder, _ = folder_of(run, self.plan, self.workdir)
         _wait_until_free(folder, stop)
-        reason, stage, seconds = None, "", 0.0
+        stage, reason = self._do_missing(run, folder, stop)
+        if not reason and missing(run, self.plan, self.results):
+            # The record had results of an encoder that is gone, which an earlier start replaced
+            # without evaluating the new one. They do not count beside those of the new one.
+            stage, reason = self._do_missing(run, folder, stop)
+        file = self._failure_file(run)
+        if reason:
+            say(f"{self._numbered(run)}: {stage} failed: {reason}")
+            write_json(file, {"stage": stage, "reason": reason})
+            return
+        file.unlink(missing_ok=True)
+        self._remove_checkpoints(run)
+
+    def _numbered(self, run: Run) -> str:
+        return f"[{self.plan.runs.index(run) + 1}/{len(self.plan.runs)}] {run.name}"
+
+    def _do_missing(self, run: Run, folder: pathlib.Path, stop: StopRequest) -> tuple[str, str]:
+        """Does the commands of a run that are not done, and writes its record.
+
+        Returns:
+            The stage that was done last, "training" or "evaluation", and why it failed, else "".
+        """
+        log = folder.with_name(f"{folder.name}.log")
+        reason, stage, seconds = "", "", 0.0
         for arguments in self.commands(run):
             stage = "training" if arguments[1] == "training.pretrain" else "evaluation"
             if stage == "evaluation":
                 # What an earlier start found is not this one's, even if this one is killed at once.
                 (folder / EVALUATIONS_FILE).unlink(missing_ok=True)
-            say(f"[{number}/{len(plan.runs)}] {run.name}: {stage}; output in {log}")
+            say(f"{self._numbered(run)}: {stage}; output in {log}")
             start = time.monotonic()
             try:
                 run_command(arguments, log, stop)
@@ -227,13 +248,7 @@ class Study:
         if stage == "evaluation":
             self._write_record(run, folder, seconds)
             reason = _failed_evaluations(folder) or reason
-        file = self._failure_file(run)
-        if reason:
-            say(f"[{number}/{len(plan.runs)}] {run.name}: {stage} failed: {reason}")
-            write_json(file, {"stage": stage, "reason": reason})
-            return
-        file.unlink(missing_ok=True)
-        self._remove_checkpoints(run)
+        return stage, reason
 
     def _remove_checkpoints(self, run: Run) -> None:
         """Removes what a run that is done and has its encoder needs no more, if that is asked."""

@@ -14,9 +14,10 @@ in the workdir, for evaluation.report; all of them together are in `transfer.md`
 and `transfer.png`.
 """
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import tensorflow as tf
@@ -27,7 +28,7 @@ from evaluation.encoders import default_image_size, load_encoder
 from evaluation.flags import define_encoder_flags, define_result_flags
 from evaluation.results import earlier_result
 from evaluation.settings import EvaluationSettings
-from evaluation.subject import EXTRACT_BATCH_SIZE, load_subject, result_workdir
+from evaluation.subject import EXTRACT_BATCH_SIZE, Subject, load_subject, result_workdir
 from evaluation.targets import Target, targets_of
 from sassl_tf import plot
 from sassl_tf.errors import UserError
@@ -141,25 +142,48 @@ def transfer(
 def _evaluate_target(encoder_path, target, protocols, shared):
     """Returns {protocol: result} and {protocol: why it failed} of one target."""
     try:
-        subject = _load_target(encoder_path, target, shared)
+        subject = load_target(encoder_path, target, shared)
     except DATA_ERRORS as error:
-        why = _reason(error, target)
-        say(f"{target.name} failed: {why}")
-        return {}, dict.fromkeys(protocols, why)
+        say(f"{target.name} failed: {error}")
+        return {}, dict.fromkeys(protocols, str(error))
     results, failures = {}, {}
     for name, (run, settings) in protocols.items():
         try:
             results[name] = _evaluate_once(name, run, subject, settings, target)
         except DATA_ERRORS as error:
-            failures[name] = _reason(error, target)
+            failures[name] = str(error)
             say(f"{name} on {target.name} failed: {failures[name]}")
     return results, failures
 
 
-def _load_target(encoder_path, target, shared):
-    if not target.spec:
-        raise UserError(f"There are no images of {target.name}.")
-    return load_subject(encoder_path, target.spec, crop_proportion=target.crop_proportion, **shared)
+def load_target(encoder_path: PathLike, target: Target, shared: Mapping[str, Any]) -> Subject:
+    """Loads an encoder on the images of a target.
+
+    Args:
+        encoder_path: a `.keras` file or a pretraining workdir.
+        target: the target.
+        shared: the other arguments of `load_subject`.
+
+    Raises:
+        UserError: the images or the encoder are missing.
+    """
+    with saying_by_hand(target):
+        if not target.spec:
+            raise UserError(f"There are no images of {target.name}.")
+        return load_subject(
+            encoder_path, target.spec, crop_proportion=target.crop_proportion, **shared
+        )
+
+
+@contextlib.contextmanager
+def saying_by_hand(target: Target) -> Iterator[None]:
+    """Adds to an error of loading a target's images what a person has to do first, if anything."""
+    try:
+        yield
+    except DATA_ERRORS as error:
+        if not target.by_hand:
+            raise
+        raise UserError(f"{error} By hand: {target.by_hand}.") from error
 
 
 def _evaluate_once(name, run, subject, settings, target):
@@ -169,10 +193,6 @@ def _evaluate_once(name, run, subject, settings, target):
     earlier = earlier_result(subject, settings)
     say(f"{name} on {target.name}{': done before' if earlier else ''}")
     return earlier or run(subject, settings)
-
-
-def _reason(error, target):
-    return f"{error} By hand: {target.by_hand}." if target.by_hand else str(error)
 
 
 def table(targets: Sequence[Target], results: Results) -> str:

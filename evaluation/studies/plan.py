@@ -19,7 +19,7 @@ from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest
 from training.config_checks.check import check_config, fields
 from training.configs.earlier import as_written
-from training.engine.assembly import fingerprints, style_fingerprints
+from training.engine.assembly import fingerprints, initial_fingerprints, style_fingerprints
 from training.styles import NONE, build_augmentation, style_of
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -198,6 +198,7 @@ def make_run(arm: str, seed: int, config_file: str, changes: Mapping[str, Any]) 
     config.seed = seed
     try:
         check_config(config)
+        _initial_fingerprints(config.encoder.init_from)  # tells of a file that is missing
     except UserError as error:
         raise UserError(f"The arm {arm}: {error}") from error
     return Run(arm, seed, config_file, changes, config)
@@ -206,12 +207,25 @@ def make_run(arm: str, seed: int, config_file: str, changes: Mapping[str, Any]) 
 def run_fingerprints(run: Run, dataset: ImageDataset) -> dict[str, Any]:
     """Returns the fingerprints of a run, as its `config.json` will have them."""
     config, style = run.config, style_of(run.config)
-    chosen: dict[str, Any] = {"style": style, "augment_on": config.augment_on}
+    chosen: dict[str, Any] = {
+        "style": style,
+        "augment_on": config.augment_on,
+        "precision": config.precision,
+    }
     if style != NONE:
         chosen[style] = json.loads(config[style].to_json())
     if style == "sassl":
         chosen[style]["enabled"] = True
-    return {**fingerprints(dataset, None), **_style_fingerprints(json.dumps(chosen))}
+    return {
+        **fingerprints(dataset, None),
+        **_style_fingerprints(json.dumps(chosen)),
+        **_initial_fingerprints(config.encoder.init_from),
+    }
+
+
+@functools.lru_cache(maxsize=64)
+def _initial_fingerprints(init_from: str) -> dict[str, str]:
+    return initial_fingerprints(init_from)
 
 
 @functools.lru_cache(maxsize=64)

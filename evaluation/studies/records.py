@@ -15,6 +15,7 @@ from evaluation.folders import without_folders
 from evaluation.results import revision_of
 from evaluation.studies.plan import Plan, Run, run_fingerprints
 from sassl_tf.checked import Damaged, cached, read_json
+from sassl_tf.representation.features import PREPARATION
 from training.configs.earlier import as_written, up_to_date
 from training.engine.workdir import CONFIG_FILE, ENCODER_FILE, checkpoint_steps, differences
 from training.report.metrics import read_metrics
@@ -24,6 +25,7 @@ from training.report.metrics import read_metrics
 WITHOUT_INFLUENCE = (
     "dataset",
     "data_dir",
+    "augment_on",
     "log_every",
     "knn_every",
     "checkpoint_every",
@@ -175,7 +177,8 @@ def valid_results(record: Mapping[str, Any], plan: Plan) -> dict[str, dict[str, 
     """Returns {name: result} of the study's evaluations that a record has.
 
     A result does not count if it is of another protocol, of other settings or images, or of an
-    earlier revision of the evaluation. It counts under whatever name the record has it.
+    earlier revision of the evaluation or of the
+    preparation of images. It counts under whatever name the record has it.
     """
     found = {}
     for evaluation in plan.evaluations:
@@ -183,6 +186,7 @@ def valid_results(record: Mapping[str, Any], plan: Plan) -> dict[str, dict[str, 
             **identity(evaluation),
             "listings": dict(plan.data[evaluation.name].listings),
             "revision": revision_of(evaluation.settings.evaluation),
+            "preparation": PREPARATION,
         }
         for result in record.get("evaluations", {}).values():
             # Records of before have URLs whole.

@@ -206,6 +206,17 @@ def test_a_model_that_knows_the_truth_has_all_points(subject):
     assert shifted["ap50"] > shifted["ap"] > 0 and shifted["ap50"] > shifted["ap75"]
 
 
+def test_a_box_suppresses_those_of_its_own_class_alone():
+    """A person on a motorbike, as VOC and COCO count it, and a second box of the person."""
+    boxes = tf.constant([[[10.0, 10, 30, 30], [10, 10, 30, 31], [11, 10, 30, 30]]])
+    logits = tf.constant([[[3.0, -9], [-9, 1], [2, -9]]])
+    found = detect.decoder()(boxes, logits, image_shape=(64, 64, 3))
+    kept = found["classes"][0].numpy() >= 0
+    np.testing.assert_array_equal(found["classes"][0][kept], [0, 1])
+    np.testing.assert_allclose(found["boxes"][0][kept], boxes[0, :2], atol=1e-4)
+    np.testing.assert_allclose(found["confidence"][0][kept], tf.sigmoid([3.0, 1]), atol=1e-5)
+
+
 def test_random_weights_are_new_ones_of_the_seed(subject):
     settings = {init: segment.Settings(init=init) for init in dense.INITS}
     weights = [

@@ -8,6 +8,8 @@ import pytest
 import scipy.stats
 
 from evaluation.report import compare, paired_difference, read_run, write_report
+from sassl_tf.representation.features import encoder_fingerprint
+from tests.evaluation.tiny import tiny_encoder
 
 VERSIONS = {"python": "3.11", "tensorflow": "2.21"}
 
@@ -188,6 +190,20 @@ def test_results_of_two_encoders_in_one_workdir(workdirs):
         content = {**json.loads(file.read_text()), "encoder_fingerprint": fingerprint}
         file.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="are of 2 encoders"):
+        read_run(workdirs[0])
+
+
+def test_results_of_another_encoder_than_that_of_the_workdir(workdirs):
+    """As where a workdir was trained again, and not evaluated again."""
+    encoder = tiny_encoder(side=8)
+    for name, fingerprint in (("knn", encoder_fingerprint(encoder)), ("linear_probe", None)):
+        file = workdirs[0] / f"{name}-shapes.json"
+        content = {**json.loads(file.read_text()), "encoder_fingerprint": fingerprint}
+        file.write_text(json.dumps(content))
+    encoder.save(workdirs[0] / "encoder.keras")
+    read_run(workdirs[0])
+    tiny_encoder(side=8, seed=1).save(workdirs[0] / "encoder.keras")
+    with pytest.raises(ValueError, match="are not of the encoder that it holds"):
         read_run(workdirs[0])
 
 

@@ -158,6 +158,14 @@ def test_a_dataset_without_the_categories_is_told_before_the_run(data):
         settings.check(dataclasses.replace(train, class_names=["car", "boat"]))
 
 
+def test_cue_conflict_images_of_other_categories_are_told_before_the_run(data):
+    classes = json.dumps({"boat": ["tabby"], "dog": ["pug"]})
+    (data / "others.json").write_text(classes)
+    train = load_dataset(f"folder:{data / 'data'}")
+    with pytest.raises(ValueError, match="both categories among boat, dog"):
+        Settings(str(data / "cues"), str(data / "others.json")).check(train)
+
+
 def test_no_cue_conflict_images(data):
     with pytest.raises(ValueError, match="no cue-conflict images"):
         cue_conflict_images(data / "data")

@@ -18,7 +18,7 @@ from evaluation import evaluate as evaluate_module
 from evaluation import study as module
 from evaluation.evaluate import check_data, evaluate, parse_evaluation, parse_evaluations
 from evaluation.report import paired_difference
-from evaluation.results import REVISIONS
+from evaluation.results import REVISIONS, revision_of
 from evaluation.studies import plan as plans
 from evaluation.studies import records
 from evaluation.studies import report as reports
@@ -30,6 +30,7 @@ from evaluation.study import Study
 from sassl_tf import plot
 from sassl_tf.checked import read_json, write_json
 from sassl_tf.errors import UserError
+from sassl_tf.representation.features import PREPARATION
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 from training.configs.earlier import as_written
 from training.engine.lock import locked
@@ -50,6 +51,7 @@ def images(tmp_path_factory):
     """The tests' folder, with `images` in it."""
     folder = tmp_path_factory.mktemp("study")
     write_class_folders(folder / "images")
+    write_class_folders(folder / "single", train=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("PYTHONPATH", str(plans.ROOT))
@@ -96,7 +98,19 @@ def changed(**changes):
         ({"evaluations": ["pets=knn on folder:missing"]}, "'pets'.*missing does not exist"),
         ({"evaluations": [KNN, "kNN=few_shot_1 on shapes"]}, "name 'kNN'"),
         ({"evaluations": [KNN, f"b={KNN[4:]} --k=3"]}, "'kNN' and 'b'"),
+        (
+            {"evaluations": ["one=robustness on folder:single"]},
+            "'one': There is one train image per",
+        ),
+        (
+            {"evaluations": ["one=domains on folder:single --test=folder:images"]},
+            "'one': There is one train image per",
+        ),
         ({"changes": {"dataset": "folder:missing"}}, "missing does not exist"),
+        (
+            {"arms": [*STUDY["arms"], ("warm", {"encoder.init_from": "runs/gone"})]},
+            r"arm warm: encoder\.init_from: There is no encoder at runs/gone",
+        ),
         ({"config": "training/configs/simclr.py:smook"}, "smoke"),
         ({"config": "nowhere.py:smoke"}, "nowhere.py"),
         ({"arm": []}, 'Did you mean "arms"'),
@@ -279,14 +293,21 @@ class Commands:
         accuracy = (seed + 1) / 10 + (0.05 + seed / 100 if arm != "baseline" else 0)
         one = {
             "accuracy": accuracy,
-            "revision": 1,
+            "preparation": PREPARATION,
             "versions": {"tensorflow": "2"},
             "encoder_fingerprint": (folder / "encoder.keras").read_text(),
         }
         asked = [a.partition("=")[2] for a in arguments if a.startswith("--evaluation=")]
-        names = [parse_evaluation(line).name for line in asked]
-        results = {name: one for name in names if name not in self.broken}
-        failures = {name: "It is broken." for name in names if name in self.broken}
+        revisions = {
+            evaluation.name: revision_of(evaluation.settings.evaluation)
+            for evaluation in map(parse_evaluation, asked)
+        }
+        results = {
+            name: {**one, "revision": revision}
+            for name, revision in revisions.items()
+            if name not in self.broken
+        }
+        failures = {name: "It is broken." for name in revisions if name in self.broken}
         write_json(folder / "evaluations.json", {"results": results, "failures": failures})
         if failures:
             raise Failed("the last line of the log")
@@ -473,6 +494,40 @@ def test_a_record_is_of_one_encoder(commands, tmp_path):
     record = read_json(whole.results / "half" / "0.json")
     encoders = {result["encoder_fingerprint"] for result in record["evaluations"].values()}
     assert len(record["evaluations"]) == 2 and len(encoders) == 1
+
+
+def test_a_run_that_was_trained_again_and_then_killed_is_evaluated_whole(commands, tmp_path):
+    """The record has results of the encoder of before, and the next start sees a trained run."""
+    commands.go(STUDY, tmp_path)
+    shutil.rmtree(tmp_path / "runs" / "half" / "0")
+    commands.failing = ("evaluate", "half", "0")
+    more = changed(evaluations=[KNN, "one=few_shot_1 on folder:images"])
+    commands.go(more, tmp_path)
+    commands.failing = None
+    whole = commands.go(more, tmp_path)
+    assert not whole.waiting() and not whole.failures()
+    record = read_json(whole.results / "half" / "0.json")
+    encoders = {result["encoder_fingerprint"] for result in record["evaluations"].values()}
+    assert len(record["evaluations"]) == 2 and len(encoders) == 1
+
+
+def test_an_arm_that_starts_from_other_weights_is_another_run(commands, tmp_path):
+    """Also where the files have one name, and are found by a path that records do not hold."""
+    for name, seed in (("a", 0), ("b", 1)):
+        (tmp_path / name).mkdir()
+        tiny_encoder(seed=seed).save(tmp_path / name / "encoder.keras")
+    shutil.copytree(tmp_path / "a", tmp_path / "moved")
+
+    def warm(name):
+        fields = {"encoder.init_from": str(tmp_path / name / "encoder.keras")}
+        return changed(arms=[*STUDY["arms"], ("warm", fields)], seeds=[0])
+
+    commands.go(warm("a"), tmp_path)
+    for name, again in (("moved", []), ("b", [("warm", "0-2")]), ("a", [])):
+        del commands.calls[:]
+        plans._initial_fingerprints.cache_clear()
+        assert not commands.go(warm(name), tmp_path).waiting()
+        assert commands.trained() == again
 
 
 def test_a_failure_is_forgotten_when_the_run_is_done_without_it(commands, tmp_path):

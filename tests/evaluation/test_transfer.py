@@ -136,6 +136,10 @@ def test_a_failure_is_told_and_the_others_go_on(run):
     assert set(failures) == {(target.spec, protocol) for _, protocol in results}
     for reason in failures.values():
         assert "does not exist" in reason and "By hand: fetch it." in reason
+    there = dataclasses.replace(targets[1], by_hand="fetch it")
+    _, failures = transfer(run / "run", [there], ["few_shot_50"])
+    [reason] = failures.values()
+    assert "50 shots" in reason and "By hand" not in reason  # the images are there
     with pytest.raises(ValueError, match="no protocol 'nn'"):
         transfer(run / "run", targets, ["nn"])
     _, failures = transfer(run / "run", targets_of(["aircraft"]), ["knn"])
