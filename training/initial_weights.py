@@ -1,18 +1,20 @@
 """Weights to start from: those of an encoder that is there, or of a preset of KerasHub."""
 
 import collections
+import contextlib
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import keras
 import numpy as np
 from keras import ops
 
+from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.errors import NetworkError, UserError
 from sassl_tf.extras import import_extra
-from sassl_tf.files import short_reason
-from sassl_tf.presets import load_encoder
+from sassl_tf.files import local_file, short_reason
+from sassl_tf.presets import HUGGING_FACE, KAGGLE, encoder_file, load_encoder
 from sassl_tf.vit import PATCH_LAYER, TOKEN_LAYER, interpolated
 from training.encoders import all_layers
 from training.resnets import KERAS_HUB
@@ -58,12 +60,36 @@ def initialize(encoder: keras.Model, source: str) -> None:
         weight.assign(_resized(value, weight.shape) if name == POSITIONS else value)
 
 
-def _of_file(source: str) -> tuple[str, dict[str, np.ndarray]]:
-    """Returns the name of an encoder, and its weights by their names."""
+def fingerprint(source: str) -> str:
+    """Returns a short hexadecimal hash of the weights to start from.
+
+    Of a file it is one of the content, wherever it lies; of a preset on a hub, one of its name.
+
+    Args:
+        source: as for `initialize`.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if source.startswith((KERAS_HUB, HUGGING_FACE, KAGGLE)):
+        return fingerprint_of(source)
+    with _about_init_from(), local_file(encoder_file(source)) as file:
+        return fingerprint_of(file.read_bytes())
+
+
+@contextlib.contextmanager
+def _about_init_from() -> Iterator[None]:
+    """Adds the name of the field to an error about the file that it names."""
     try:
-        encoder = load_encoder(source)
+        yield
     except UserError as error:
         raise type(error)(f"encoder.init_from: {error}") from error
+
+
+def _of_file(source: str) -> tuple[str, dict[str, np.ndarray]]:
+    """Returns the name of an encoder, and its weights by their names."""
+    with _about_init_from():
+        encoder = load_encoder(source)
     return encoder.name, _values(encoder)
 
 

@@ -34,8 +34,11 @@ def build_augmentation(config: ConfigDict) -> ImageAugmentation | None:
     name = style_of(config)
     if name == NONE:
         return None
-    static_shapes = placement(config).static_shapes
-    return STYLES[name](config[name], static_shapes=static_shapes, value_range=(0, 1))
+    place = placement(config)
+    section = config[name].copy_and_resolve_references()
+    if "precision" in section and not section.precision:
+        section.precision = place.stylizer_precision(config)
+    return STYLES[name](section, static_shapes=place.static_shapes, value_range=(0, 1))
 
 
 def _sassl(section: ConfigDict, **shared: Any) -> ImageAugmentation:

@@ -178,6 +178,10 @@ def test_fields_that_do_not_go_together():
     with pytest.raises(ValueError, match="batch_norm_groups is 7; expected a divisor"):
         check_config(config)
     config = moco.get_config("smoke")
+    config.encoder.synchronized_batch_norm = True
+    with pytest.raises(ValueError, match="statistics of parts of the batch"):
+        check_config(config)
+    config = moco.get_config("smoke")
     config.accumulate = 3
     with pytest.raises(ValueError, match=r"accumulate is 3; expected a divisor of batch_size, 32"):
         check_config(config)

@@ -85,6 +85,18 @@ def test_follow_moves_parameters_and_no_statistics():
     assert_equal(values(target.non_trainable_variables), before)
 
 
+def test_a_twin_without_dropout_has_none_in_other_layers_either():
+    x = keras.Input((4, 8))
+    y = keras.layers.MultiHeadAttention(2, 4, dropout=0.5)(x, x)
+    for dropping in (keras.layers.GaussianDropout, keras.layers.SpatialDropout1D):
+        y = dropping(0.5)(y)
+    network = keras.Model(x, y)
+    images = np.random.default_rng(0).random((2, 4, 8), np.float32)
+    expected = network(images, training=False)
+    assert np.abs(network(images, training=True) - expected).max() > 0.1
+    np.testing.assert_allclose(twin(network, dropout=False)(images, training=True), expected)
+
+
 # BYOL.
 
 

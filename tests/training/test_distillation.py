@@ -1,19 +1,23 @@
 """The distillation: the student it begins with, its loss, its images, and its interruption."""
 
+import dataclasses
 import os
 import signal
+import types
 
 import keras
+import ml_collections
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import sassl_tf
+from sassl_tf.datasets.folder import every_image
 from training.distillation import distill, losses, student
 from training.distillation.data import DistillationImages, recolour, square_crops, textures
 from training.engine.checkpoints import Checkpoints
 from training.engine.preemption import Preempted
-from training.engine.workdir import STYLIZER_FILE, checkpoint_steps
+from training.engine.workdir import STYLIZER_FILE, checkpoint_steps, open_workdir
 from training.report.metrics import MetricsWriter, read_metrics
 
 
@@ -136,6 +140,29 @@ class Counting:
 
     def save_weights(self, path):
         path.write_text(f"{self.steps.numpy()} steps")
+
+
+def test_a_run_with_other_images_does_not_continue(tmp_path):
+    teacher = types.SimpleNamespace(fingerprint="aa")
+    for folder in ("contents", "styles"):
+        (tmp_path / folder).mkdir()
+        write_image(tmp_path / folder / "a.png")
+    settings = dataclasses.replace(
+        Counting.settings, content=[f"{tmp_path}/contents"], styles=f"{tmp_path}/styles"
+    )
+    config = ml_collections.ConfigDict(dataclasses.asdict(settings))
+    listings = [every_image(tmp_path / name).listing for name in ("contents", "styles")]
+    prints = {"teacher": teacher.fingerprint, "listings": listings}
+    open_workdir(tmp_path / "run", config, prints)
+    Checkpoints(tmp_path / "run", {"steps": tf.Variable(3)}).save(3)
+    write_image(tmp_path / "styles" / "b.png")
+    with pytest.raises(ValueError, match=r"another config:\n  fingerprints\.listings"):
+        distill.distill(teacher, settings, tmp_path / "run")
+
+
+def write_image(path):
+    image = np.zeros((8, 8, 3), np.uint8)
+    path.write_bytes(tf.io.encode_png(image).numpy())
 
 
 def test_a_signal_saves_the_step_under_way(tmp_path):

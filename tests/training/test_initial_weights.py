@@ -1,5 +1,7 @@
 """Starting from weights that are there, and what is told when they do not fit."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from tests.test_vit import IMAGES
 from training.configs.dino import get_config
 from training.encoders import build_encoder
 from training.engine.assembly import compiled_method
-from training.initial_weights import initialize, vit_of_keras_hub
+from training.initial_weights import fingerprint, initialize, vit_of_keras_hub
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,18 @@ def test_both_networks_of_a_method_start_there(pretrained, tmp_path):
     compiled_method(config, 10, 5, begun=True)
     with pytest.raises(ValueError, match=r"^encoder\.init_from: There is no encoder at"):
         compiled_method(config, 10, 5)
+
+
+def test_the_fingerprint_is_that_of_the_content(pretrained, tmp_path):
+    _, workdir = pretrained
+    copy = shutil.copy(workdir / "encoder.keras", tmp_path / "copy.keras")
+    assert fingerprint(str(workdir)) == fingerprint(str(copy))
+    build_encoder("vit_micro8", image_size=32).save(tmp_path / "other.keras")
+    assert fingerprint(str(tmp_path / "other.keras")) != fingerprint(str(copy))
+    # Nothing is downloaded for that of a hub.
+    assert fingerprint("hf://owner/a") != fingerprint("hf://owner/b")
+    with pytest.raises(ValueError, match=r"^encoder\.init_from: There is no encoder at"):
+        fingerprint(str(tmp_path / "missing"))
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,26 @@ def test_cores_are_those_that_the_process_may_use():
         os.sched_setaffinity(0, before)
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 16),
+        ({"cpu.max": "max 100000\n"}, 16),
+        ({"cpu.max": "250000 100000\n"}, 3),
+        ({"cpu.max": "5000 100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 16),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+    ],
+)
+def test_a_container_has_the_cores_of_its_quota(tmp_path, monkeypatch, files, expected):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(module, "CGROUPS", tmp_path)
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: range(16), raising=False)
+    assert module.available_cores() == expected
+
+
 def test_steps_are_timed_after_the_first_ones(clock):
     timer, durations = StepTimer(start=10), iter([90.0, 7.0, 1.0, 3.0, 2.0, 9.0, 4.0, 100.0])
     done = []

@@ -122,6 +122,7 @@ from training.engine.strategy import make_strategy
 strategy = make_strategy("mirrored")
 with strategy.scope():
     line = Line()
+    line.unused = line.add_weight(shape=(1,), name="unused")  # it has no gradient
     line.compile(keras.optimizers.SGD(0.5))
     line.optimizer.build(line.trainable_variables)
 step = compiled_step(line, strategy)

@@ -11,6 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tests import commands
+from training.configs import simclr
+from training.engine import loop
 from training.engine.preemption import StopRequest, stop_wanted
 from training.engine.strategy import (
     across_workers,
@@ -117,6 +119,30 @@ def test_a_batch_that_does_not_part():
         check_batch_size(FourReplicas, 6)
     with pytest.raises(ValueError, match="the 4 replicas, in 2 parts"):
         check_batch_size(FourReplicas, 12, accumulate=2)
+    # Batch normalisation has nothing to compute of one image.
+    with pytest.raises(ValueError, match=r"batch_size is 4; .* replicas, at least 8"):
+        check_batch_size(FourReplicas, 4)
+    with pytest.raises(ValueError, match=r"in 2 parts .* at least 16"):
+        check_batch_size(FourReplicas, 8, accumulate=2)
+
+
+def test_workers_with_different_configs_are_told(monkeypatch):
+    seen = []
+
+    def both(_, value):
+        seen.append(value)
+        return np.array([seen[0], value])
+
+    monkeypatch.setattr(loop, "across_workers", both)
+    config = simclr.get_config("smoke")
+    for precision in ("float32", "bfloat16"):  # processors may differ
+        prints = {"styles": "aa", "stylizer_precision": precision}
+        loop.check_workers_run_the_same(None, config, prints)
+    with pytest.raises(ValueError, match="workers 0 and 1 have different configs"):
+        loop.check_workers_run_the_same(None, config, {"styles": "bb"})
+    config.optimizer.learning_rate = 7.0
+    with pytest.raises(ValueError, match="workers 0 and 1 have different configs"):
+        loop.check_workers_run_the_same(None, config, {"styles": "aa"})
 
 
 def test_groups_that_do_not_part():

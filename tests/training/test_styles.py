@@ -55,6 +55,21 @@ def test_every_choice_is_its_layer_with_the_arguments_of_its_section():
         assert build_augmentation(config).static_shapes
 
 
+def test_the_precision_on_a_device_is_that_of_the_training():
+    """And not that of the host's processor, which has no part in it."""
+    config = simclr.get_config("smoke")
+    config.augment_on = "device"
+    for training, expected in (
+        ("float32", "float32"),
+        ("mixed_bfloat16", "bfloat16"),
+        ("mixed_float16", "float32"),
+    ):
+        config.precision = training
+        assert build_augmentation(config).working_precision == expected
+    config.sassl.precision = "bfloat16"
+    assert build_augmentation(config).working_precision == "bfloat16"
+
+
 def test_own_arguments():
     config = simclr.get_config("smoke")
     config.style, config.fourier.styles, config.fourier.frequency_share = (

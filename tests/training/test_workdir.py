@@ -71,6 +71,12 @@ def test_a_run_with_another_order_of_the_images_does_not_continue(tmp_path):
     open_workdir(begun_run(tmp_path / "new", config, current), config, current)
 
 
+def test_a_run_that_goes_on_needs_the_weights_that_it_started_from_no_more(tmp_path):
+    config = simclr.get_config("smoke")
+    folder = begun_run(tmp_path / "run", config, {"images": 3, "init_from": "aa"})
+    open_workdir(folder, config, {"images": 3})
+
+
 def test_another_precision_of_the_stylizer_is_told(tmp_path, capsys, monkeypatch):
     config = simclr.get_config("smoke")
     prints = {}

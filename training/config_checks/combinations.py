@@ -55,6 +55,16 @@ def _groups_hold_several_images(config):
     return None
 
 
+def _groups_have_statistics_of_their_own(config):
+    if config.method == "moco" and config.encoder.synchronized_batch_norm:
+        return (
+            "encoder.synchronized_batch_norm is True, and moco.batch_norm_groups has statistics of "
+            "parts of the batch, which keep queries from recognising their keys. Set "
+            "--config.encoder.synchronized_batch_norm=False."
+        )
+    return None
+
+
 def _local_crops_have_a_method(config):
     if config.local_crops and config.method not in MULTI_CROP:
         return (
@@ -200,6 +210,10 @@ TOGETHER: tuple[tuple[tuple[str, ...], Callable], ...] = (
     (("batch_size", "accumulate"), _parts_hold_several_images),
     (("method", "batch_size", "accumulate", "moco.queue_size"), _queue_holds_whole_batches),
     (("method", "batch_size", "accumulate", "moco.batch_norm_groups"), _groups_hold_several_images),
+    (
+        ("method", "encoder.synchronized_batch_norm", "moco.batch_norm_groups"),
+        _groups_have_statistics_of_their_own,
+    ),
     *(
         (("encoder.name", f"encoder.vit.{field}"), _option_is_of_a_vit(field))
         for field in VIT_OPTIONS

@@ -74,7 +74,9 @@ STYLIZING = {
     "probability": 0.8,
     "stylize_size": 0,  # px; 0 for full size
     "encode_size": 0,  # px, for F alone; 0 for the size of T
-    "precision": "",  # "float32" or "bfloat16"; "" for the stylizer's own choice
+    # "float32" or "bfloat16"; "" is the best of the processor, or that of the training where
+    # augment_on is "device".
+    "precision": "",
 }
 
 

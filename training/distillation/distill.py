@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
+from sassl_tf.datasets.folder import every_image
 from sassl_tf.stylizers import Stylizer
 from sassl_tf.stylizers.compact import INPUT_SIZE
 from sassl_tf.stylizers.precision import dtype_policy
@@ -72,7 +73,7 @@ def distill(teacher: Stylizer, settings: Settings, workdir: PathLike) -> pathlib
         The Path of the student's weights, a safetensors file in the workdir.
 
     Raises:
-        ValueError: the workdir belongs to other settings, or a folder holds no images.
+        ValueError: the workdir belongs to other settings or other images, or a folder holds none.
         OSError: the workdir cannot be written.
         InUse: another process works in it.
         Preempted: a signal told the run to stop; the step under way is saved.
@@ -80,7 +81,9 @@ def distill(teacher: Stylizer, settings: Settings, workdir: PathLike) -> pathlib
     config = ml_collections.ConfigDict(dataclasses.asdict(settings))
     workdir = local_workdir_path(workdir)
     with locked(workdir):
-        open_workdir(workdir, config, {"teacher": teacher.fingerprint})
+        folders = [*settings.content, settings.styles]
+        listings = [every_image(folder).listing for folder in folders]
+        open_workdir(workdir, config, {"teacher": teacher.fingerprint, "listings": listings})
         keras.utils.set_random_seed(settings.seed)  # for the layers that begin at random
         images = DistillationImages.from_folders(settings.content, settings.styles)
         distillation = Distillation(teacher, settings)
@@ -102,11 +105,12 @@ def _train(distillation, images, checkpoints, metrics, start, workdir):
             if due(step, LOG_EVERY, last):
                 _report(metrics, step, rows, time.monotonic() - since)
                 rows, since = [], time.monotonic()
-            if due(step, SAVE_EVERY, last) or stop.number:
+            number = stop.number  # once: a signal may come at any moment
+            if due(step, SAVE_EVERY, last) or number:
                 checkpoints.save(step)
                 distillation.save_weights(workdir / STYLIZER_FILE)
-            if stop.number and step < last:
-                raise Preempted(step, last, stop.number)
+            if number and step < last:
+                raise Preempted(step, last, number)
     # Also where no step was left: a start that was killed may have saved its last step alone.
     distillation.save_weights(workdir / STYLIZER_FILE)
 

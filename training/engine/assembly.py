@@ -12,7 +12,7 @@ from sassl_tf.datasets import load_dataset
 from sassl_tf.datasets.dataset import ImageDataset, fingerprint_of
 from sassl_tf.image_augmentation import ImageAugmentation
 from training.encoders import build_encoder
-from training.initial_weights import initialize
+from training.initial_weights import fingerprint, initialize
 from training.input.order import ORDER, batches_per_epoch, total_steps
 from training.methods import build_method
 from training.methods.online_probe import OnlineProbe
@@ -103,6 +103,17 @@ def fingerprints(dataset: ImageDataset, augment: ImageAugmentation | None) -> di
     """
     images = {"images": len(dataset), "listing": dataset.listing, "order": ORDER}
     return {**images, **style_fingerprints(augment)}
+
+
+def initial_fingerprints(init_from: str) -> dict[str, str]:
+    """Returns the fingerprint of the weights that a run starts from; none for random ones.
+
+    A run that goes on does not need them any more, and does not look at them.
+
+    Args:
+        init_from: `encoder.init_from` of its config.
+    """
+    return {"init_from": fingerprint(init_from)} if init_from else {}
 
 
 def style_fingerprints(augment: ImageAugmentation | None) -> dict[str, str]:

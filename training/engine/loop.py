@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,18 +14,21 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from sassl_tf.datasets import ImageDataset
-from sassl_tf.datasets.dataset import READS_IN_FLIGHT, naming_damaged
+from sassl_tf.datasets.dataset import READS_IN_FLIGHT, fingerprint_of, naming_damaged
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
 from sassl_tf.paths import AnyPath
 from sassl_tf.typing import PathLike
 from training.config_checks.check import check_config
+from training.configs.earlier import as_written
 from training.engine.assembly import (
     Plan,
     compiled_method,
     fingerprints,
+    initial_fingerprints,
     make_plan,
     online_probe,
+    style_fingerprints,
 )
 from training.engine.checkpoints import Checkpoints, state_of
 from training.engine.lock import locked
@@ -109,11 +113,16 @@ def pretrain(
     set_numerics(config)
     chief = is_chief(strategy)
     with locked(workdir_path(workdir), chief):
+        begun = bool(checkpoint_steps(workdir))
+        # Before the images, whose list can take a while.
+        initial = {} if begun else initial_fingerprints(config.encoder.init_from)
         plan = make_plan(config, strategy)
-        to_match = fingerprints(plan.dataset, plan.augment)
+        to_match = {**fingerprints(plan.dataset, plan.augment), **initial}
         workdir = open_workdir(workdir, config, to_match, write=chief)
         options = InputOptions(data_service, reads_in_flight, measure_input)
         with naming_lost_workers(strategy):
+            style = style_fingerprints(plan.augment)
+            check_workers_run_the_same(strategy, config, {**style, **initial})
             run = Run(plan, workdir)
             run.restore()
             say(summary.before(run, data_service))
@@ -346,6 +355,28 @@ def check_workers_agree(
         raise UserError(
             f"The workers have different images under {dataset.name} ({counts} of them): names or "
             "sizes of the files differ. Copy the same data to every host."
+        )
+
+
+def check_workers_run_the_same(
+    strategy: tf.distribute.Strategy, config: ConfigDict, prints: Mapping[str, Any]
+) -> None:
+    """Raises a ValueError if the workers have different configs, stylizers or initial weights.
+
+    Args:
+        strategy: a `tf.distribute.Strategy`.
+        config: that of this worker.
+        prints: the fingerprints of what it trains with. The stylizer's precision may differ, as
+            processors do.
+    """
+    alike = {name: value for name, value in prints.items() if name != "stylizer_precision"}
+    text = json.dumps([as_written(config), alike], sort_keys=True)
+    found = across_workers(strategy, int(fingerprint_of(text)[:12], 16))  # exact in a float64
+    if len(set(found)) > 1:
+        first = np.flatnonzero(found != found[0])[0]
+        raise UserError(
+            f"The workers 0 and {first} have different configs, or different files of stylizer, "
+            "styles or initial weights. Start the same command on every host, with the same files."
         )
 
 

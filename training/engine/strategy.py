@@ -84,7 +84,9 @@ def _tpu(name):
 def check_batch_size(
     strategy: tf.distribute.Strategy, batch_size: int, accumulate: int = 1
 ) -> None:
-    """Raises a ValueError if a batch cannot be divided equally among the replicas and parts.
+    """Raises a ValueError if replicas and parts cannot have several images each, all as many.
+
+    With one image, batch normalisation has nothing to compute statistics of.
 
     Args:
         strategy: a `tf.distribute.Strategy`.
@@ -92,10 +94,12 @@ def check_batch_size(
         accumulate: number of parts that a step's batch is taken in.
     """
     count = strategy.num_replicas_in_sync
-    if batch_size % (count * accumulate):
+    shares = count * accumulate
+    if batch_size % shares or batch_size == shares:
         parts = f", in {accumulate} parts (accumulate) for each" if accumulate > 1 else ""
         raise UserError(
-            f"batch_size is {batch_size}; expected a multiple of the {count} replicas{parts}."
+            f"batch_size is {batch_size}; expected a multiple of the {count} replicas{parts}, at "
+            f"least {2 * shares}."
         )
 
 
@@ -104,7 +108,7 @@ def check_batch_norm_groups(strategy: tf.distribute.Strategy, groups: int) -> No
 
     Args:
         strategy: a `tf.distribute.Strategy`.
-        groups: moco.batch_norm_groups, of the global batch; 1 for none.
+        groups: moco.batch_norm_groups, of the global batch; 1 for the replicas' own alone.
     """
     count = strategy.num_replicas_in_sync
     if groups > 1 and groups % count:

@@ -39,6 +39,7 @@ _PRECISION = "fingerprints.stylizer_precision"
 _ORDER = "fingerprints.order"
 _STYLIZER = "fingerprints.stylizer"
 _IMAGES = "fingerprints.listing"
+_INITIAL = "fingerprints.init_from"
 _ABOUT_IMAGES = (
     "The images are others than when this run was begun (fingerprints.images is their number, "
     "fingerprints.listing their names and sizes): put them back as they were, and it continues.\n"
@@ -89,7 +90,8 @@ def open_workdir(
     elif (workdir / ENCODER_FILE).is_file():
         raise UserError(
             f"{workdir} has the encoder of a run that is done, and no checkpoints to continue "
-            f"from. Give another --workdir, or remove {ENCODER_FILE} there to train again."
+            "from. Give another --workdir. Or, to train again, remove "
+            f"{ENCODER_FILE} and the results of evaluations there."
         )
     if write:
         with writable(workdir):
@@ -157,6 +159,7 @@ def _config_of_checkpoints(path):
 
 def _check_same(workdir, old, new):
     changes = {name: (before, after) for name, before, after in differences(old, new)}
+    changes.pop(_INITIAL, None)  # the checkpoint has the weights
     before, after = changes.pop(_PRECISION, (None, None))
     if changes:
         lines = sorted(f"{name}: there {a!r}, here {b!r}" for name, (a, b) in changes.items())

@@ -15,6 +15,10 @@ class Host:
 
     static_shapes = False
 
+    def stylizer_precision(self, config: ConfigDict) -> str | None:
+        """Returns the precision of a stylizer whose config has none: None, the processor's."""
+        return None
+
     def in_pipeline(
         self, batches: tf.data.Dataset, finish: Callable[[Any], Any]
     ) -> tf.data.Dataset:
@@ -34,6 +38,10 @@ class Device:
     """Crops leave the pipeline, and the train step finishes the views with static shapes."""
 
     static_shapes = True
+
+    def stylizer_precision(self, config: ConfigDict) -> str | None:
+        """Returns the precision of a stylizer whose config has none: that of the training."""
+        return "bfloat16" if config.precision == "mixed_bfloat16" else "float32"
 
     def in_pipeline(
         self, batches: tf.data.Dataset, finish: Callable[[Any], Any]

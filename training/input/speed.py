@@ -1,8 +1,10 @@
 """The speed of the input by itself, beside that of the train step, and which of the two limits."""
 
+import contextlib
 import dataclasses
 import math
 import os
+import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +15,7 @@ from ml_collections import ConfigDict
 TIMED_STEPS = 5
 FIRST_TIMED = 3  # the steps before it are traced, or empty the buffers
 BUSY = 0.7  # the share of the cores in use, from which on they are what limits the input
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
 MARGIN = 1.05  # speeds that are nearer than this count as equal
 
 
@@ -145,10 +148,26 @@ def _advice(speed, ratio, config, data_service, accelerated):
 
 
 def available_cores() -> int:
-    """Returns the number of cores that this process may use; a cluster may give it some of all."""
+    """Returns the number of cores that this process may use; a cluster may give it some of all.
+
+    A container may have a share of their time instead of some of them (`docker run --cpus`).
+    """
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    return max(1, math.ceil(min(cores, _cpu_quota(CGROUPS))))
+
+
+def _cpu_quota(cgroups: pathlib.Path) -> float:
+    """Returns the number of cores whose time a container has, infinity if it has no limit."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (cgroups / "cpu.max").read_text().split()  # version 2
+        return math.inf if quota == "max" else int(quota) / int(period)
+    with contextlib.suppress(OSError, ValueError):
+        cpu = cgroups / "cpu"  # version 1
+        quota = int((cpu / "cpu.cfs_quota_us").read_text())
+        return quota / int((cpu / "cpu.cfs_period_us").read_text()) if quota > 0 else math.inf
+    return math.inf
 
 
 def is_accelerated() -> bool:

@@ -40,7 +40,12 @@ def _overflow_everywhere(gradients):
 
     Keras looks at each replica's own gradients, before they are summed.
     """
-    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
+    # A weight that the loss does not use has no gradient, which Keras warns of and passes over.
+    present = [g for g in gradients if g is not None]
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in present])
     context = tf.distribute.get_replica_context()
     overflows = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.float32))
-    return [tf.where(overflows > 0, tf.cast(float("nan"), g.dtype), g) for g in gradients]
+    return [
+        g if g is None else tf.where(overflows > 0, tf.cast(float("nan"), g.dtype), g)
+        for g in gradients
+    ]

@@ -8,21 +8,32 @@ from keras import ops
 
 from sassl_tf.drop_path import DropPath
 
+DROPOUT_LAYERS = (
+    keras.layers.Dropout,
+    keras.layers.GaussianDropout,
+    keras.layers.AlphaDropout,
+    DropPath,
+)
+# Those of layers that drop something beside what else they do, such as MultiHeadAttention.
+DROPOUT_ARGUMENTS = {"dropout", "dropout_rate", "attention_dropout", "recurrent_dropout"}
+
 
 def twin(network: keras.Model, dropout: bool = True) -> keras.Model:
     """Returns a network of the same layers and weights, with variables of its own.
 
     Args:
         network: a Keras model.
-        dropout: False for a copy without dropout and drop path.
+        dropout: False for a copy without dropout and drop path. They are found by the arguments of
+            the network's layers; a layer of one's own that makes a Dropout inside keeps it.
     """
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.Model):
             return twin(layer, dropout)
         config = layer.get_config()
-        if isinstance(layer, (keras.layers.Dropout, DropPath)):
+        if isinstance(layer, DROPOUT_LAYERS):
             config["rate"] = 0.0
+        config.update(dict.fromkeys(DROPOUT_ARGUMENTS & config.keys(), 0.0))
         return layer.__class__.from_config(config)
 
     copy = keras.models.clone_model(network, clone_function=None if dropout else clone)
