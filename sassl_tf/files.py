@@ -46,6 +46,7 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
         make_folder(path.parent)
         _remove_leftovers(path)
         beside = path.with_name(f"{_prefix(path)}{os.getpid()}{path.suffix}")
+        _remove(beside)  # in a container, a process that was killed often had the same number
         try:
             yield beside
             flush(beside)
@@ -135,15 +136,17 @@ def short_reason(error: BaseException) -> str:
 def append(path: PathLike, text: str) -> None:
     """Adds text at the end of a file, and makes the file if it is not there.
 
+    Names of files that are not UTF-8, as Python has them, keep their bytes.
+
     A file of a URL is read and written anew, as objects in buckets cannot be appended to.
     """
     path = as_path(path)
     if isinstance(path, RemotePath):
-        before = path.read_text() if path.exists() else ""
+        before = path.read_text(errors="surrogateescape") if path.exists() else ""
         with replacing(path) as here:
-            here.write_text(before + text, "utf-8")
+            here.write_text(before + text, "utf-8", "surrogateescape")
         return
-    with open(path, "a", encoding="utf-8") as file:
+    with open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
 
 

@@ -11,6 +11,8 @@ from sassl_tf.datasets.folder import every_image
 from sassl_tf.errors import UserError
 from sassl_tf.typing import Array, PathLike
 
+LONGEST = 4  # times the shorter side; what is beyond is cut off before an image is resized
+
 
 def style_images(
     images: Array | tf.data.Dataset | ImageDataset | PathLike, size: int
@@ -88,8 +90,10 @@ def _fit(image: tf.Tensor, size: int) -> tf.Tensor:
     if image.dtype == tf.uint8:
         image = tf.cast(image, tf.float32) / 255.0
     image = tf.cast(image, tf.float32)
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    shorter = tf.minimum(height, width)
+    shorter = tf.minimum(tf.shape(image)[0], tf.shape(image)[1])
+    # Of a line, the middle alone is enlarged: the whole would take gigabytes.
+    height, width = (tf.minimum(tf.shape(image)[axis], LONGEST * shorter) for axis in (0, 1))
+    image = tf.image.resize_with_crop_or_pad(image, height, width)
     image = tf.image.resize(
         image, (height * size // shorter, width * size // shorter), antialias=True
     )

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from sassl_tf.files import replacing
+from sassl_tf.files import append, replacing
 from tests import commands
 
 
@@ -38,6 +38,25 @@ def test_a_folder(tmp_path):
         beside.mkdir()
         raise KeyError
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_a_process_of_the_same_number_left_is_not_taken_over(tmp_path):
+    """In a container, every start may have the number 1."""
+    path = tmp_path / "a.txt"
+    with replacing(path) as beside:
+        beside.write_text("old")
+    beside.write_text("half")
+    with replacing(path) as again:
+        assert again == beside and not again.exists()
+        again.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_names_that_are_not_utf8_keep_their_bytes(tmp_path):
+    path = tmp_path / "commands.txt"
+    for _ in range(2):
+        append(path, os.fsdecode(b"--dataset=folder:caf\xe9\n"))
+    assert path.read_bytes() == 2 * b"--dataset=folder:caf\xe9\n"
 
 
 WRITER = """

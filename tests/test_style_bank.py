@@ -6,12 +6,22 @@ import tensorflow as tf
 
 import sassl_tf
 from sassl_tf import StyleBank
+from sassl_tf.style_images import style_images
 from tests.stylizers.tiny import tiny_stylizer
 
 
 @pytest.fixture(scope="module")
 def stylizer():
     return sassl_tf.load_stylizer("compact")
+
+
+def test_of_a_line_the_middle_is_taken():
+    """Enlarged as a whole, it would take gigabytes."""
+    line = np.random.default_rng(0).integers(0, 256, (1, 2, 100_000, 3), np.uint8)
+    [image] = style_images(line, 256)
+    middle = line[:, :, 50_000 - 4 : 50_000 + 4] / np.float32(255)
+    expected = tf.image.resize(middle, (256, 1024), antialias=True)[0, :, 384:640]
+    np.testing.assert_allclose(image, expected, atol=1e-5)
 
 
 def test_every_source_gives_the_same_codes(tmp_path):

@@ -27,7 +27,8 @@ def failing(compute: Callable[[tf.Tensor], tf.Tensor], indices: ArrayLike) -> ND
     """Returns those of `indices` whose images are damaged: `compute` fails for them.
 
     It is called for all, in parallel, and then once more for those that failed: what fails because
-    a disk or a bucket does not answer is no damage.
+    a disk or a bucket does not answer is no damage. Only where the first thousand of them are all
+    damaged, the others count as damaged too.
 
     Args:
         compute: TensorFlow's operations from an index (int64 []) to a tensor.
@@ -54,10 +55,13 @@ def failing(compute: Callable[[tf.Tensor], tf.Tensor], indices: ArrayLike) -> ND
             good.append(some)
             progress.update(len(some))
     failed = np.setdiff1d(indices, np.concatenate([np.empty(0, np.int64), *good]))
-    # So many damaged ones are an error anyhow, which need not wait for the rest.
-    looked_at, rest = np.split(failed, [LOOKED_AT_AGAIN])
-    damaged = [index for index in looked_at if _is_damaged(compute, index)]
-    return np.concatenate([np.array(damaged, np.int64), rest])
+    first, rest = np.split(failed, [LOOKED_AT_AGAIN])
+    damaged = [index for index in first if _is_damaged(compute, index)]
+    if len(damaged) < len(first):
+        damaged += [index for index in rest if _is_damaged(compute, index)]
+    else:  # as in a folder of other files, which would take hours
+        damaged += [*rest]
+    return np.array(damaged, np.int64)
 
 
 def _is_damaged(compute: Callable[[tf.Tensor], tf.Tensor], index: np.int64) -> bool:

@@ -31,6 +31,7 @@ CLASS_NAMES_FILE = "label.labels.txt"  # as TFDS calls it: a name on each line
 # Where several features hold images, the first of these is taken.
 IMAGE_FIELDS = ("image", "image/encoded", "image_raw", "jpg", "jpeg", "png")
 LABEL_FIELDS = ("label", "image/class/label")
+MOST_CLASSES = 1_000_000
 LOOKED_AT = 8  # shards of many, for what a single one may lack
 
 
@@ -247,6 +248,11 @@ def _class_names(
             if others := matching(pattern.replace(SPLIT, name)):
                 parts = places_of_records(look_at(others), fields)
                 most = max([most, *(int(part.labels.max(initial=-1)) for part in parts)])
+    if most >= MOST_CLASSES:
+        raise UserError(
+            f"The labels of records:{pattern} go up to {most}; expected numbers of classes, from 0 "
+            f"on, below {MOST_CLASSES:,}. Is the feature an identifier? Write labels from 0 on."
+        )
     return [str(label) for label in range(most + 1)]
 
 

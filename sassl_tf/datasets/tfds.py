@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -156,7 +157,13 @@ def prepared_builder(name: str, data_dir: PathLike | None) -> Any:
 
 
 def _check_network(name: str, builder: Any) -> None:
-    """Raises an error within seconds where there is no network; TFDS takes minutes to fail."""
+    """Raises an error within seconds where there is no network; TFDS takes minutes to fail.
+
+    It is not asked for where TFDS may not need it: for files that were downloaded by hand, and
+    where the environment names a proxy.
+    """
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS or urllib.request.getproxies():
+        return
     if not _can_connect():
         raise UserError(
             f"The dataset tfds:{name} is not prepared (looked for {builder.data_path}) and "

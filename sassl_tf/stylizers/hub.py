@@ -68,13 +68,14 @@ def fetch(handle: str) -> pathlib.Path:
     Raises:
         ConnectionError: the server cannot be reached, does not answer, refuses, sends a page
             instead of an archive, or the download breaks off.
-        OSError: the cache cannot be written, holds half a module or a lock file left behind; or
-            what was downloaded is no module.
+        OSError: the cache cannot be written, belongs to another user, holds half a module or a lock
+            file left behind; or what was downloaded is no module.
         ImportError: tensorflow_hub is missing or cannot be imported.
     """
     url = handle if "://" in handle else KAGGLE + handle
     folder = _cache_folder(url)
     try:
+        _check_own(folder)
         if not _is_cached(folder):
             _check_writable(folder.parent)
             _wait_for_lock(folder)
@@ -178,6 +179,24 @@ def _cache_folder(url: str) -> pathlib.Path:
 def _is_cached(folder: pathlib.Path) -> bool:
     """Returns whether tensorflow_hub takes a folder for a module: it is there, and not empty."""
     return folder.is_dir() and any(folder.iterdir())
+
+
+def _check_own(folder: pathlib.Path) -> None:
+    """Raises an OSError if another user of the machine may have made the module, which is run.
+
+    A cache that the user has chosen may belong to somebody else, as on a cluster. That in the
+    system's temporary folder is nobody's choice, and anyone can make it.
+    """
+    from tensorflow_hub import resolver
+
+    if resolver.tfhub_cache_dir() or not hasattr(os, "getuid"):
+        return
+    for path in (folder.parent, folder):
+        if path.exists() and (path.stat().st_uid != os.getuid() or path.stat().st_mode & 0o002):
+            raise FileError(
+                f"{path} belongs to another user, or others can write there, and the model in it "
+                "is a program that would be run. Set TFHUB_CACHE_DIR to a folder of your own"
+            )
 
 
 def _check_cached(folder: pathlib.Path) -> None:

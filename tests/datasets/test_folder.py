@@ -6,6 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 from sassl_tf.datasets import MissingSplit
+from sassl_tf.datasets import failing as failing_module
 from sassl_tf.datasets import folder as module
 from sassl_tf.datasets.failing import failing
 from sassl_tf.datasets.folder import folder
@@ -279,6 +280,29 @@ def test_what_cannot_be_read_for_a_moment_is_no_damage():
     assert failing(compute, np.arange(8)).tolist() == [2]
     assert asked.count(5) == 2
 
+
+@pytest.mark.parametrize(("damaged", "asked_again"), [([0, 1, 2, 3, 4], 3), ([0, 4], 5)])
+def test_of_many_that_fail_all_are_looked_at_again_if_one_can_be_read(
+    monkeypatch, damaged, asked_again
+):
+    monkeypatch.setattr(failing_module, "LOOKED_AT_AGAIN", 3)
+    asked = []
+
+    def read(index):
+        asked.append(int(index))
+        if index in damaged or asked.count(index) == 1:
+            raise ValueError
+        return np.int64(0)
+
+    @tf.function(autograph=False)
+    def compute(index):
+        return tf.numpy_function(read, [index], tf.int64)
+
+    assert failing(compute, np.arange(5)).tolist() == damaged
+    assert len(asked) == 5 + asked_again
+
+
+def test_what_cannot_be_read_is_an_error():
     def break_down(index):
         if index > 2:
             raise RuntimeError("the disk is gone")

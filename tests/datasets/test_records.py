@@ -224,6 +224,12 @@ def test_splits_by_the_pattern(root):
     assert load(root).class_names == list("012345")  # of all splits
 
 
+def test_labels_that_are_no_classes_are_told(tmp_path):
+    write_shard(tmp_path / "pets-train-0", [example(IMAGES[0], 1_700_000_000)])
+    with pytest.raises(ValueError, match=r"go up to 1700000000; .* an identifier"):
+        load(tmp_path)
+
+
 def test_nothing_matches(tmp_path):
     with pytest.raises(ValueError, match=r"No file matches records:.*/none-\*"):
         load_dataset(f"records:{tmp_path}/none-*")

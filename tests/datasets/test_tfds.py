@@ -1,4 +1,5 @@
 import time
+import types
 
 import numpy as np
 import pytest
@@ -101,6 +102,7 @@ def test_no_image(tmp_path):
 
 def test_offline(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "HOST", ("127.0.0.1", 9))  # nobody listens there
+    monkeypatch.setattr(module.urllib.request, "getproxies", dict)
     started = time.monotonic()
     with pytest.raises(ValueError, match=r"cifar10.*3\.0\.2.*--data_dir"):
         load_dataset("tfds:cifar10", data_dir=tmp_path)
@@ -108,10 +110,20 @@ def test_offline(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_prepared_is_told(tmp_path, monkeypatch):
-    """Files that have to be fetched by hand are an AssertionError of TFDS's."""
-    monkeypatch.setattr(module, "_can_connect", lambda: True)
+    """Files to be fetched by hand are an AssertionError of TFDS's, and need no network."""
+    monkeypatch.setattr(module, "_can_connect", lambda: False)
     with pytest.raises(ValueError, match=r"(?s)could not be prepared: .*manual.*--data_dir"):
         load_dataset("tfds:imagenet2012_subset/1pct", data_dir=tmp_path)
+
+
+def test_a_proxy_may_know_the_way(monkeypatch):
+    monkeypatch.setattr(module, "_can_connect", lambda: False)
+    builder = types.SimpleNamespace(MANUAL_DOWNLOAD_INSTRUCTIONS=None, data_path="here")
+    monkeypatch.setattr(module.urllib.request, "getproxies", lambda: {"https": "proxy:80"})
+    module._check_network("pets", builder)
+    monkeypatch.setattr(module.urllib.request, "getproxies", dict)
+    with pytest.raises(UserError, match="is not prepared"):
+        module._check_network("pets", builder)
 
 
 @pytest.mark.parametrize("name", ["cifar10:9.9.9", "cifar10/nope", "cifar10?x=1"])

@@ -151,7 +151,19 @@ def test_the_temporary_folder_is_the_default(server, module, tmp_path, monkeypat
     monkeypatch.delenv("TFHUB_CACHE_DIR")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     server.answer = sending(archive(module))
-    assert hub.fetch(server.url) == place(tmp_path / "tfhub_modules", server.url)
+    folder = place(tmp_path / "tfhub_modules", server.url)
+    assert hub.fetch(server.url) == folder
+    # It is run, so it must not be what anyone else on the machine put there.
+    for open_to_all in (folder, folder.parent):
+        open_to_all.chmod(0o777)
+        with pytest.raises(OSError, match="Set TFHUB_CACHE_DIR to a folder of your own"):
+            hub.fetch(server.url)
+        open_to_all.chmod(0o755)
+    monkeypatch.setattr(hub.os, "getuid", lambda: os.stat(folder).st_uid + 1)
+    with pytest.raises(OSError, match=f"{folder.parent} belongs to another user"):
+        hub.fetch(server.url)
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(folder.parent))  # a choice of one's own
+    assert hub.fetch(server.url) == folder
 
 
 def test_redirects_and_the_proxy_of_the_environment_are_followed(server, module, monkeypatch):
