@@ -15,7 +15,7 @@ setup: $(READY)
 
 # Two at a time: most of a test is one process that starts TensorFlow and traces graphs.
 PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
-	--durations=25
+	--durations=25 -rs
 
 test: $(READY)
 	$(PYTEST)

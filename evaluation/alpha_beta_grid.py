@@ -14,6 +14,7 @@ from absl import flags
 
 from sassl_tf import StyleBank, Stylizer, load_stylizer, plot
 from sassl_tf.datasets.folder import every_image
+from sassl_tf.errors import UserError
 from sassl_tf.typing import PathLike
 from training.command import binary
 
@@ -60,10 +61,17 @@ def _square(image, side):
 def main(_: list[str]) -> None:
     values = flags.FLAGS
     stylizer = load_stylizer(values.stylizer, values.weights)
-    if values.styles:
-        styles = StyleBank.from_images(values.styles, stylizer)
-    else:
+    if not values.styles:
+        if values.stylizer not in StyleBank.DEFAULTS:
+            raise UserError(
+                f"There is no style bank of {values.stylizer} in the package; give --styles, a "
+                "folder of style images or a style bank."
+            )
         styles = StyleBank.default(values.stylizer)
+    elif values.styles.endswith(".npz"):
+        styles = StyleBank.load(values.styles)
+    else:
+        styles = StyleBank.from_images(values.styles, stylizer)
     draw_grid(
         values.images,
         values.output,
@@ -79,7 +87,10 @@ def main(_: list[str]) -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("images", None, "The folder of images.", required=True)
     flags.DEFINE_string(
-        "styles", None, "A folder of style images; by default the style bank of compact."
+        "styles",
+        None,
+        "A folder of style images, or a style bank (.npz) of the stylizer; by default the bank of "
+        "compact.",
     )
     flags.DEFINE_string("output", "alpha_beta_grid.png", "The picture to write.")
     flags.DEFINE_string("stylizer", "compact", "The stylizer: compact, magenta or magenta-mobile.")

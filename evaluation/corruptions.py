@@ -52,7 +52,8 @@ def package() -> ModuleType:
     except ImportError as error:
         raise PackageError(
             "Corrupted images need the package imagecorruptions-imaug: pip install "
-            f"imagecorruptions-imaug, or pip install '.[robustness]'. ({error})"
+            f"imagecorruptions-imaug, or pip install '.[robustness]'. ({error}; for libGL.so.1: "
+            "apt-get install libgl1, which OpenCV needs)"
         ) from error
     return imagecorruptions
 

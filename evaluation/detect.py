@@ -8,7 +8,7 @@ The detector is KerasCV's RetinaNet with the encoder as its backbone, trained en
 of PASCAL VOC (arXiv 1911.05722, appendix: 18k and 22k of 24k). MoCo's detector is a Faster R-CNN on
 one feature map (C4), which KerasCV lacks. Its images are scaled to several sizes in training, ours
 to one. The metrics are AP50, AP75 and AP, the mean over ten thresholds of overlap. Results go to
-`detect-DATASET.json` in the workdir.
+`detect-DATASET-HASH.json` in the workdir.
 """
 
 import dataclasses

@@ -9,7 +9,7 @@ L2 chosen within the train domain: no image of another domain decides anything. 
 images of each other domain, whatever their splits, and on the test split of its own. Classes are
 matched by their names. Images of a class that the train domain lacks are left out and counted.
 
-Results go to `domains-DATASET.json` in the workdir.
+Results go to `domains-DATASET-HASH.json` in the workdir.
 """
 
 import dataclasses
@@ -105,7 +105,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
         settings: `Settings`.
 
     Returns:
-        The content of `domains-DATASET.json`, a dict: "accuracy" and "mean_per_class_accuracy", the
+        The content of the results file, a dict: "accuracy" and "mean_per_class_accuracy", the
         means over the other domains; "by_domain" with each one's, the number of its images and of
         those left out; "home_accuracy" on the subject's test split.
 

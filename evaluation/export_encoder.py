@@ -20,6 +20,7 @@ from absl import flags
 
 from evaluation import exported
 from evaluation.encoders import default_image_size, load_encoder
+from evaluation.flags import define_import_flag
 from sassl_tf.errors import UserError
 from sassl_tf.extras import import_extra
 from sassl_tf.files import replacing
@@ -158,6 +159,7 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    define_import_flag()
     flags.DEFINE_string("encoder", None, "The encoder: a .keras file or a workdir.", required=True)
     flags.DEFINE_string("output", None, "The folder or file to make.", required=True)
     flags.DEFINE_enum(

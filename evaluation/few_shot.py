@@ -12,7 +12,7 @@ an intercept, is
 For two classes scikit-learn's one vector is penalised as by twice that L2.
 
 Nothing is chosen, so that no image but the n of each class is needed. Each trial draws others; the
-result is the mean over trials. Results go to `few_shot_N-DATASET.json` in the workdir.
+result is the mean over trials. Results go to `few_shot_N-DATASET-HASH.json` in the workdir.
 """
 
 import dataclasses
@@ -142,7 +142,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
         settings: `Settings`.
 
     Returns:
-        The content of `few_shot_N-DATASET.json`, a dict: the means over the trials, and for each
+        The content of the results file, a dict: the means over the trials, and for each
         metric "std" and "values".
     """
     train = subject.train_features, subject.train.labels

@@ -11,7 +11,7 @@ moving statistics of batch normalisation is max(1 - 10/s, 0.9) with s steps an e
 `--label_share=0.01` keeps the labels of 1 % of each class of the train split, one image at least:
 semi-supervised learning. The dataset's own validation split then only chooses the pair.
 
-Results go to `finetune-DATASET.json` in the workdir, or `finetune_0.01-DATASET.json`.
+Results go to `finetune-DATASET-HASH.json` in the workdir, or `finetune_0.01-DATASET-HASH.json`.
 """
 
 import dataclasses

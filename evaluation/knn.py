@@ -2,11 +2,12 @@
 
     python -m evaluation.knn --encoder=runs/simclr --dataset=shapes
 
-Wu et al. 2018 (arXiv 1805.01978), as in DINO and lightly: each of the k train images
-of the highest cosine similarity s votes for its class with weight exp(s / T). k is 200, or 20 where
-there are fewer than 10,000 train images; T is 0.1. Nothing is trained and nothing is chosen.
+Wu et al. 2018 (arXiv 1805.01978): each of the k train images of the highest cosine similarity s
+votes for its class with weight exp(s / T). k is 200, or 20 where there are fewer than 10,000 train
+images; T is 0.1, as in lightly's benchmarks. DINO's evaluation has T = 0.07 and tries k from 10 to
+200. Nothing is trained and nothing is chosen.
 
-Results go to `knn-DATASET.json` in the workdir.
+Results go to `knn-DATASET-HASH.json` in the workdir.
 """
 
 import dataclasses
@@ -58,7 +59,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
         settings: `Settings`.
 
     Returns:
-        The content of `knn-DATASET.json`, a dict.
+        The content of the results file, a dict.
     """
     count = len(subject.train)
     k = capped(default_k(count) if settings.k is None else settings.k, count)

@@ -9,7 +9,7 @@ dataset's own if it has one. Otherwise it is 20 % of each class of the train dat
 takes 20 % of all images); then five trials draw it anew, and the result is their mean and standard
 deviation. `evaluation.logistic_regression` has the objective.
 
-Results go to `linear_probe-DATASET.json` in the workdir.
+Results go to `linear_probe-DATASET-HASH.json` in the workdir.
 """
 
 import dataclasses
@@ -230,7 +230,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
         settings: `Settings`.
 
     Returns:
-        The content of `linear_probe-DATASET.json`, a dict: the means over the trials, for each
+        The content of the results file, a dict: the means over the trials, for each
         metric "std" and "values", and for each trial "l2" and "sweep".
     """
     validation = None

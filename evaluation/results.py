@@ -110,7 +110,7 @@ def revision_of(evaluation: str) -> int:
 def write_result(
     subject: Subject, settings: EvaluationSettings, outcome: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Writes `EVALUATION-DATASET.json` into the subject's workdir.
+    """Writes `EVALUATION-DATASET-HASH.json` into the subject's workdir.
 
     Args:
         subject: the `Subject` that was evaluated.

@@ -16,7 +16,7 @@ for the next encoder. Or images that are prepared are taken: `--corrupted=tfds:c
 `tfds:imagenet2012_corrupted`, or `folder:PATH` in the layout of ImageNet-C. ImageNet-C's images are
 centre crops already, and are only resized.
 
-Results go to `robustness-DATASET.json` in the workdir.
+Results go to `robustness-DATASET-HASH.json` in the workdir.
 """
 
 import dataclasses
@@ -134,7 +134,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
         settings: `Settings`.
 
     Returns:
-        The content of `robustness-DATASET.json`, a dict: "accuracy" and "mean_per_class_accuracy",
+        The content of the results file, a dict: "accuracy" and "mean_per_class_accuracy",
         the means over severities and corruptions; "by_group" and "by_corruption" with {corruption:
         its accuracies by severity}; "clean_accuracy" of the same probe on the same images, but for
         prepared ones, where it is on the whole test split.

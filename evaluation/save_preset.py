@@ -18,6 +18,7 @@ import keras
 from absl import flags
 
 from evaluation.encoders import load_encoder
+from evaluation.flags import define_import_flag
 from evaluation.folders import without_folders
 from evaluation.results import (
     DENSE_METRICS,
@@ -70,7 +71,7 @@ KEPT = (  # of a result: the numbers, and all that says how they came about
 )
 
 
-def save_preset(workdir: PathLike, output: PathLike, license: str = "") -> None:
+def save_preset(workdir: PathLike, output: PathLike, license: str = "", address: str = "") -> None:
     """Makes a preset of a workdir.
 
     Args:
@@ -78,6 +79,8 @@ def save_preset(workdir: PathLike, output: PathLike, license: str = "") -> None:
         output: the folder to make; it must not exist yet.
         license: the licence of the weights, as Hugging Face names it, such as "apache-2.0"; "" if
             none is given.
+        address: the place that it will be uploaded to, for the card, such as "hf://owner/name"; ""
+            if none is known yet.
 
     Raises:
         ValueError: there is no such workdir or encoder, or the output exists.
@@ -91,7 +94,7 @@ def save_preset(workdir: PathLike, output: PathLike, license: str = "") -> None:
         )
     config = without_folders(up_to_date(read_json(workdir / CONFIG_FILE)))
     metrics = results_of(workdir, encoder_fingerprint(encoder))
-    text = card(pathlib.Path(output).name, encoder, config, metrics, license)
+    text = card(pathlib.Path(output).name, encoder, config, metrics, license, address)
     save_to_preset(workdir, output, config, metrics, text)
 
 
@@ -117,6 +120,7 @@ def card(
     config: Mapping[str, Any],
     metrics: Mapping[str, Any],
     license: str,
+    address: str = "",
 ) -> str:
     """Returns the model card, Markdown with the head that Hugging Face reads.
 
@@ -126,8 +130,10 @@ def card(
         config: as it is in the preset.
         metrics: as `results_of` returns them.
         license: as for `save_preset`.
+        address: as for `save_preset`.
     """
     method = METHODS.get(config["method"], config["method"])
+    source = address or f"hf://OWNER/{name}"
     head = ["library_name: keras", "pipeline_tag: image-feature-extraction"]
     head += [f"license: {license}"] if license else []
     head += ["tags:", "- self-supervised-learning", "- sassl_tf"]
@@ -145,7 +151,7 @@ def card(
         "```python",
         "import sassl_tf",
         "",
-        f'encoder = sassl_tf.load_encoder("hf://OWNER/{name}")  # or the folder of this file',
+        f'encoder = sassl_tf.load_encoder("{source}")  # or the folder of this file',
         "features = encoder(images / 255.0)",
         "```",
         "",
@@ -241,14 +247,16 @@ def main(_: list[str]) -> None:
     values = flags.FLAGS
     if values.upload:
         check_upload(values.upload)
-    save_preset(values.encoder, values.output, values.license)
-    print(f"Wrote {values.output}. Read its README.md before you pass it on.")
+    save_preset(values.encoder, values.output, values.license, values.upload)
     if values.upload:
         upload_preset(values.upload, values.output)
-        print(f"Uploaded it to {values.upload}.")
+        print(f"Wrote {values.output} and uploaded it to {values.upload}.")
+    else:
+        print(f"Wrote {values.output}. Read its README.md before you pass it on.")
 
 
 if __name__ == "__main__":
+    define_import_flag()
     flags.DEFINE_string("encoder", None, "The workdir of a pretraining.", required=True)
     flags.DEFINE_string("output", None, "The folder to make.", required=True)
     flags.DEFINE_string(

@@ -7,7 +7,7 @@ The segmenter is KerasCV's DeepLabV3+ with the encoder as its backbone, trained 
 `evaluation.dense` says; the learning rate falls at 70 and 90 % of the steps, as in MoCo's
 segmentation of PASCAL VOC (arXiv 1911.05722, appendix). The metric is VOC's mIoU: the mean over the
 classes, the background among them, of intersection over union of all pixels of the test split, at
-the size of the network's input. Results go to `segment-DATASET.json` in the workdir.
+the size of the network's input. Results go to `segment-DATASET-HASH.json` in the workdir.
 """
 
 import dataclasses

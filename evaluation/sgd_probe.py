@@ -31,7 +31,7 @@ told. SimSiam's has MoCo's numbers, which its paper (arXiv 2011.10566) tried too
 A dataset with fewer than ten such batches gets smaller ones. Nothing is chosen: the classifier is
 trained on train and validation data together, as in BYOL. Five trials differ in the order of the
 images, their crops and the initial weights. The result is their mean and standard deviation, in
-`sgd_probe-DATASET.json` in the workdir. A command that continues repeats no finished trial.
+`sgd_probe-DATASET-HASH.json` in the workdir. A command that continues repeats no finished trial.
 """
 
 import dataclasses
@@ -166,7 +166,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
         settings: `Settings`.
 
     Returns:
-        The content of `sgd_probe-DATASET.json`, a dict: the means over the trials, and for each
+        The content of the results file, a dict: the means over the trials, and for each
         metric "std" and "values".
 
     Raises:

@@ -17,7 +17,7 @@ the form `{"car": ["sports_car"], "boat": ["canoe", "yacht"]}`. An image is used
 categories occur. (The source adds up an ImageNet classifier's probabilities within each category;
 here the probe learns the categories themselves.)
 
-Results go to `shape_bias-DATASET.json` in the workdir.
+Results go to `shape_bias-DATASET-HASH.json` in the workdir.
 """
 
 import dataclasses
@@ -210,7 +210,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
         settings: `Settings`.
 
     Returns:
-        The content of `shape_bias-DATASET.json`, a dict.
+        The content of the results file, a dict.
 
     Raises:
         ValueError: no cue-conflict images, or fewer than two categories in the dataset.

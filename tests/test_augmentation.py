@@ -81,6 +81,21 @@ def test_draws_are_per_image_and_uniform(augment):
     assert abs(np.corrcoef(draws["alpha"], draws["beta"])[0, 1]) < 0.03
 
 
+def test_draws_stay_as_they_were():
+    """Runs that were begun go on: what a seed draws must never change."""
+    draws = tiny_layer(probability=0.5).get_random_transformation((6,), [3, 7])
+    apply = [False, True, False, True, False, False]
+    assert draws["apply"].numpy().tolist() == apply
+    expected = {
+        "style": [0.8757442831993103, 0.17725318670272827, 0.6628490090370178],
+        "alpha": [0.22135944664478302, 0.17830529808998108, 0.2313380241394043],
+        "beta": [0.20024070143699646, 0.2921377718448639, 0.2129887342453003],
+    }
+    draws = tiny_layer().get_random_transformation((3,), [3, 7])
+    for name, values in expected.items():
+        np.testing.assert_allclose(draws[name], values, rtol=1e-6)
+
+
 def test_in_batch_never_takes_the_image_itself():
     from sassl_tf.in_batch import another_row
 
@@ -353,6 +368,28 @@ def test_stylize_size_changes_speed_and_little_else():
     assert 0 < np.abs(full - half).mean() < 0.7 * np.abs(full - x).mean()
     larger = SASSLAugmentation(stylize_size=64, **arguments)(x, seed=SEED).numpy()
     np.testing.assert_array_equal(larger, full)
+
+
+def test_stylize_size_step_by_step():
+    """The change of the small image, enlarged, is added; what leaves [0, 1] is cut off."""
+    layer = tiny_layer(stylize_size=24, value_range=(0, 1), precision="float32")
+    x = images(3).astype(np.float32) / 255
+    draws = {
+        "apply": np.array([True] * 3),
+        "style": np.float32([0.0, 0.5, 0.9]),
+        "alpha": np.float32([0.0, 0.5, 1.0]),
+        "beta": np.float32([0.2, 0.6, 1.0]),
+    }
+    views = layer.transform_images(x, {k: tf.constant(v) for k, v in draws.items()}).numpy()
+    small = clamp_shorter_side(x, highest=24)
+    bank = layer.style_bank.codes
+    z_s = bank[(draws["style"] * len(bank)).astype(int)]
+    z_c = layer.stylizer.encode_style(small).numpy()
+    z = z_c + draws["alpha"][:, None] * (z_s - z_c)
+    change = tf.image.resize(layer.stylizer.stylize(small, z) - small, (40, 52)).numpy()
+    mixed = x + draws["beta"][:, None, None, None] * change
+    assert (mixed < 0).any() or (mixed > 1).any()
+    np.testing.assert_allclose(views, np.clip(mixed, 0, 1), atol=2e-5)
 
 
 def test_numpy_numbers_are_numbers():

@@ -236,8 +236,14 @@ def _of_both(
 
 
 def for_each(read: Callable[[tf.Tensor], tf.Tensor], indices: tf.Tensor) -> tf.Tensor:
-    """Returns the results of `read` for `indices`, int64 [W] of known W, all at the same time."""
-    return tf.stack([read(index) for index in tf.unstack(indices)])
+    """Returns the results of `read` for `indices`, int64 [W] of known W, all at the same time.
+
+    Calls of `read` one after another in one graph would wait for each other, because TensorFlow
+    keeps the order of operations that have a state, and a dataset's element is one of these.
+    """
+    width = indices.shape[0]
+    results = tf.data.Dataset.from_tensor_slices(indices).map(read, num_parallel_calls=width)
+    return results.batch(width, drop_remainder=True).get_single_element()
 
 
 def fingerprint_of(*parts: object) -> str:

@@ -281,6 +281,17 @@ def test_the_batch_of_features_is_no_flag():
     assert done.returncode and "Unknown command line flag 'extract_batch_size'" in done.stderr
 
 
+@pytest.mark.parametrize(("module", "metric"), [(segment, "miou"), (detect, "ap50")])
+def test_both_train_and_write_their_result(module, metric, subject, tmp_path):
+    """Two steps, which nobody learns anything in."""
+    options = {"anchor_size": 16} if module is detect else {}
+    settings = module.Settings(steps=2, batch_size=4, **options)
+    result = module.run(dataclasses.replace(subject, workdir=tmp_path), settings)
+    assert 0 <= result[metric] <= 1 and result["evaluation"] == module.Settings.name
+    [file] = tmp_path.glob(f"{module.Settings.name}-*.json")
+    assert json.loads(file.read_text())[metric] == result[metric]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("module", "metric"), [(segment, "miou"), (detect, "ap50")])
 def test_both_learn_their_scenes_by_heart(module, metric, subject):

@@ -9,6 +9,7 @@ import sassl_tf
 from sassl_tf import RandomStyle, StyleBank
 from sassl_tf.seeding import normal
 from sassl_tf.style_augmentations.random_style import fit_gaussian
+from tests.stylizers.tiny import tiny_bank, tiny_stylizer
 
 SEED = tf.constant([3, 4])
 
@@ -30,6 +31,17 @@ def test_step_by_step():
         z = 0.5 * layer.stylizer.encode_style(x[i : i + 1]).numpy() + 0.5 * z_s
         expected = layer.stylizer.stylize(x[i : i + 1], z.astype(np.float32))[0]
         np.testing.assert_allclose(views[i], expected, atol=1e-3)
+
+
+def test_draws_stay_as_they_were():
+    """Runs that were begun go on: what a seed draws must never change."""
+    layer = RandomStyle(tiny_stylizer(), tiny_bank())
+    expected = [
+        [-0.5511789321899414, -0.6246578693389893, 1.1070622205734253, 1.6868339776992798],
+        [-1.2492718696594238, 2.2865724563598633, -0.8173532485961914, -0.016631588339805603],
+    ]
+    draws = layer.get_random_transformation((2,), [3, 7])
+    np.testing.assert_allclose(draws["style"], expected, atol=1e-5)
 
 
 def test_codes_have_the_mean_and_the_covariance_of_the_bank():

@@ -1,5 +1,7 @@
 """The compact stylizer against the one that it was distilled from, on what neither has seen."""
 
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,6 +19,23 @@ def some(folder, count, size):
     images = every_image(folder)
     picked = images.subset(range(0, len(images), max(1, len(images) // count))[:count])
     return np.stack(list(style_images(picked, size).as_numpy_iterator()))
+
+
+def test_codes_and_pictures_are_those_of_before():
+    """Of F and T as they were when these weights were published.
+
+    `compact_golden.npz` has the codes of two style images and the pictures of two photographs of
+    the package. Views of every user would change with it: only another version of compact, with
+    another fingerprint, may bring others.
+    """
+    golden = np.load(pathlib.Path(__file__).parent / "compact_golden.npz")
+    stylizer = sassl_tf.load_stylizer("compact").in_precision("float32")
+    styles = sassl_tf.samples.styles()[:2] / np.float32(255)
+    np.testing.assert_allclose(stylizer.encode_style(styles), golden["codes"], atol=1e-3)
+    contents = sassl_tf.samples.photographs(224)[:2, 60:92, 80:124] / np.float32(255)
+    codes = sassl_tf.StyleBank.default("compact").codes[:2]
+    pictures = stylizer.stylize(contents, codes)
+    np.testing.assert_allclose(pictures, golden["pictures"], atol=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.datasets.record_files import encoded_images, example, write_shard
 from tests.stylizers.tiny import tiny_bank, tiny_stylizer
 from training.configs import dino
 from training.configs.simclr import get_config
-from training.input.order import index_in_epoch, shuffled_index, shuffled_window
+from training.input.order import ORDER, index_in_epoch, shuffled_index, shuffled_window
 from training.input.pipeline import finish_sides, view_batches, views_of
 
 
@@ -238,8 +238,10 @@ def test_windows_are_read_alike_from_any_step_on_any_host(tmp_path):
 
 
 @pytest.mark.skipif(not bucket.can_be_compiled(), reason="needs the compiler g++")
-def test_reads_wait_together_and_windows_take_fewer(tmp_path):
+def test_reads_wait_together_and_windows_take_fewer(tmp_path, monkeypatch):
     """In a stand-in for a bucket whose reads take a while; nothing here measures time."""
+    for name in ("BUCKET_ROOT", "BUCKET_READ_MS"):  # which `mount` sets
+        monkeypatch.setenv(name, "0")
     bucket.mount(tmp_path, read_ms=20)
     (tmp_path / "b").mkdir()
     write_shard(tmp_path / "b" / "0", [example(image) for image in encoded_images(64)])
@@ -253,13 +255,33 @@ def test_reads_wait_together_and_windows_take_fewer(tmp_path):
         for _ in range(8):
             next(batches)
         counted[window] = bucket.reads()
-        assert 2 <= bucket.most_at_once() <= 4
+        # A window that goes from the last record to the first is read record by record.
+        assert 2 <= bucket.most_at_once() <= 4 * window
         del batches
     # A record takes two reads, of which the first asks for one byte; and so does a window.
     assert counted[1] >= 2 * 64 - 1 and counted[8] < counted[1] / 2
     fetched = tf.data.Dataset.range(64).map(dataset.fetch, num_parallel_calls=32)
     bucket.mount(tmp_path, read_ms=300)  # long enough for all of them to begin
     assert len(list(fetched)) == 64 and bucket.most_at_once() > 8  # of two threads for operations
+    # A window that is no run of neighbours is read one by one, and all at the same time.
+    run = tf.function(dataset.fetch_run, autograph=False)
+    for indices in ([*range(56, 64), *range(8)], [*range(16)]):
+        run(tf.constant(indices, tf.int64))
+        assert (bucket.most_at_once() > 8) == (indices[0] == 56)
+
+
+def test_the_order_stays_as_it_was():
+    """A run goes on with its order: with another one, `ORDER` has to be raised."""
+    assert ORDER == 2
+    for epoch, expected in (
+        (0, [817, 494, 153, 616, 96, 706, 339, 156]),
+        (1, [710, 874, 625, 277, 419, 652, 346, 504]),
+    ):
+        places = tf.range(8, dtype=tf.int64)
+        found = index_in_epoch(places, tf.constant(epoch, tf.int64), 1000, 0)
+        assert found.numpy().tolist() == expected
+    window = shuffled_window(tf.constant(8, tf.int64), 1000, 1000, 0, 4)
+    assert window.numpy().tolist() == [506, 507, 508, 509]
 
 
 def test_positions_beyond_32_bits():
