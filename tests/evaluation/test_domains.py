@@ -12,6 +12,7 @@ from evaluation.domains import Settings
 from evaluation.evaluate import evaluate, parse_evaluation
 from evaluation.subject import load_subject
 from sassl_tf.errors import UserError
+from tests import commands
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 
 
@@ -92,3 +93,11 @@ def test_a_class_without_train_images_is_left_out(photos):
     assert some.class_names == art.class_names
     kept = shared_classes(art, some)
     assert {*kept.labels} == {0, 2} and len(kept) == 28
+
+
+def test_the_binary(photos):
+    art = domain(photos, "art", {"class0": "class0", "class1": "class1"})
+    flags = [f"--encoder={photos / 'encoder.keras'}", f"--train=folder:{photos / 'photo'}"]
+    flags += [f"--test={art}", f"--workdir={photos / 'out'}", "--image_size=16"]
+    done = commands.run("evaluation.domains", *flags)
+    assert f"{art}: 100.00% of 28 images" in done.stdout, done.stderr

@@ -18,6 +18,7 @@ from evaluation.robustness import Settings, sample
 from evaluation.subject import load_subject
 from sassl_tf.errors import PackageError, UserError
 from sassl_tf.representation.features import prepare_image
+from tests import commands
 from tests.evaluation.tiny import in_memory, noise_images, tiny_encoder, write_class_folders
 
 
@@ -217,3 +218,14 @@ def test_made_here_from_end_to_end(package, few, tmp_path):
     features = subject.encoder(tf.cast(batch, tf.float32) / 255, training=False)
     right = probe_of(subject)[0].predict(features.numpy()) == images.labels
     assert found["by_corruption"]["zoom_blur"] == [right.mean()]
+
+
+def test_the_binary(tmp_path):
+    write_class_folders(tmp_path / "home", classes=2, test=1)
+    for name in CORRUPTIONS:
+        shutil.copytree(tmp_path / "home" / "test", tmp_path / "corrupted" / name / "2")
+    tiny_encoder().save(tmp_path / "encoder.keras")
+    flags = [f"--encoder={tmp_path / 'encoder.keras'}", f"--dataset=folder:{tmp_path / 'home'}"]
+    flags += [f"--corrupted=folder:{tmp_path / 'corrupted'}", "--severities=2", "--image_size=16"]
+    done = commands.run("evaluation.robustness", *flags, f"--workdir={tmp_path / 'out'}")
+    assert "100.00%, clean 100.00%; 2 images of each corruption" in done.stdout, done.stderr
