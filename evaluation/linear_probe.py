@@ -234,7 +234,7 @@ def run(subject: Subject, settings: Settings) -> dict[str, Any]:
         metric "std" and "values", and for each trial "l2" and "sweep".
     """
     validation = None
-    if subject.validation is not None:
+    if subject.validation is not None and subject.validation_features is not None:
         validation = subject.validation_features, subject.validation.labels
     one_trial = validation is not None or len(settings.l2_values) == 1
     probes = [

@@ -161,8 +161,8 @@ def available_cores() -> int:
 def _cpu_quota(cgroups: pathlib.Path) -> float:
     """Returns the number of cores whose time a container has, infinity if it has no limit."""
     with contextlib.suppress(OSError, ValueError):
-        quota, period = (cgroups / "cpu.max").read_text().split()  # version 2
-        return math.inf if quota == "max" else int(quota) / int(period)
+        most, period = (cgroups / "cpu.max").read_text().split()  # version 2
+        return math.inf if most == "max" else int(most) / int(period)
     with contextlib.suppress(OSError, ValueError):
         cpu = cgroups / "cpu"  # version 1
         quota = int((cpu / "cpu.cfs_quota_us").read_text())
