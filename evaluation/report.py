@@ -15,8 +15,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import scipy.stats
+import tensorflow as tf
 from absl import app, flags
 
 from evaluation import results
@@ -26,7 +28,7 @@ from sassl_tf import plot
 from sassl_tf.checked import read_json
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
-from sassl_tf.paths import as_path
+from sassl_tf.paths import AnyPath, as_path
 from sassl_tf.presets import load_encoder
 from sassl_tf.representation.features import encoder_fingerprint
 from sassl_tf.typing import PathLike
@@ -104,13 +106,7 @@ def read_run(workdir: PathLike) -> dict[str, Any]:
             "apart), or evaluate again."
         )
     if encoders and (workdir / ENCODER_FILE).is_file():
-        own = encoder_fingerprint(load_encoder(workdir))
-        if own not in encoders:
-            raise UserError(
-                f"The results in {workdir} are not of the encoder that it holds: it was trained "
-                "again since, or they are of an encoder from elsewhere. Remove their JSON files "
-                "and evaluate again."
-            )
+        _check_encoder(workdir, str(*encoders), evaluated)
     commands = workdir / COMMANDS_FILE
     return {
         "workdir": str(workdir),
@@ -119,6 +115,23 @@ def read_run(workdir: PathLike) -> dict[str, Any]:
         "metrics": read_metrics(workdir),
         "commands": commands.read_text(errors="replace").splitlines() if commands.is_file() else [],
     }
+
+
+def _check_encoder(workdir: AnyPath, found: str, evaluated: Sequence[dict[str, Any]]) -> None:
+    """Raises a UserError if the results are of another encoder than the workdir's.
+
+    The fingerprint has the layers' settings, to which other versions of Keras add some; so it is
+    compared only with results of this version.
+    """
+    versions = {result.get("versions", {}).get("keras") for result in evaluated}
+    if versions != {keras.__version__}:
+        return
+    if encoder_fingerprint(load_encoder(workdir)) != found:
+        raise UserError(
+            f"The results in {workdir} are not of the encoder that it holds: it was trained again "
+            "since, or they are of an encoder from elsewhere, or of an earlier version of "
+            "sassl_tf. Remove their JSON files and evaluate again."
+        )
 
 
 def settings_of(runs: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -435,6 +448,8 @@ def _curves_picture(runs):
 
 
 def main(arguments: list[str]) -> None:
+    # TensorFlow takes all memory of a GPU that it sees, and nothing is computed here.
+    tf.config.set_visible_devices([], "GPU")
     workdirs = arguments[1:]
     if not workdirs:
         raise app.UsageError("Give the workdirs to compare: ... --output=report runs/*")

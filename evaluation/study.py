@@ -47,9 +47,16 @@ from sassl_tf.errors import UserError
 from sassl_tf.files import make_folder
 from training.command import binary
 from training.encoders import is_function
+from training.engine.assembly import initial_fingerprints
 from training.engine.lock import InUse, locked
 from training.engine.preemption import StopRequest, stop_requests
-from training.engine.workdir import CHECKPOINTS_FOLDER, CONFIG_FILE, local_workdir_path, writable
+from training.engine.workdir import (
+    CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
+    checkpoint_steps,
+    local_workdir_path,
+    writable,
+)
 from training.report.logs import say
 from training.report.progress import clock
 
@@ -130,7 +137,9 @@ class Study:
 
         Raises:
             Stopped: a signal asked for it; the same command continues.
+        UserError: a run lacks the weights to begin with.
         """
+        self.check_initial_weights()
         with writable(self.workdir):
             make_folder(self.workdir)
         self.report()
@@ -150,6 +159,20 @@ class Study:
             say(f"Left to other processes that are at them: {'; '.join(busy)}.")
         tried = {run.name for run in self.share} - {*busy}
         return {name: why for name, why in self.failures().items() if name in tried}
+
+    def check_initial_weights(self) -> None:
+        """Raises a UserError if a run that has to begin lacks the weights to begin with.
+
+        A run that has a checkpoint, an encoder or a record does not need them any more.
+        """
+        for run in self.waiting():
+            folder, trained = folder_of(run, self.plan, self.workdir)
+            if trained or checkpoint_steps(folder):
+                continue
+            try:
+                initial_fingerprints(run.config.encoder.init_from)
+            except UserError as error:
+                raise UserError(f"The arm {run.arm}: {error}") from error
 
     def report(self) -> str:
         """Writes the report and returns it as Markdown."""
@@ -338,6 +361,7 @@ def main(_: list[str]) -> None:
     )
     say(study.summary())
     if values.dry_run:
+        study.check_initial_weights()
         for run in study.waiting():
             print(f"# {run.name}")
             for arguments in study.commands(run):

@@ -198,7 +198,6 @@ def make_run(arm: str, seed: int, config_file: str, changes: Mapping[str, Any]) 
     config.seed = seed
     try:
         check_config(config)
-        _initial_fingerprints(config.encoder.init_from)  # tells of a file that is missing
     except UserError as error:
         raise UserError(f"The arm {arm}: {error}") from error
     return Run(arm, seed, config_file, changes, config)
@@ -225,7 +224,11 @@ def run_fingerprints(run: Run, dataset: ImageDataset) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=64)
 def _initial_fingerprints(init_from: str) -> dict[str, str]:
-    return initial_fingerprints(init_from)
+    """Returns the fingerprint of the weights that a run starts from; none if they are gone."""
+    try:
+        return initial_fingerprints(init_from)
+    except UserError:
+        return {}
 
 
 @functools.lru_cache(maxsize=64)

@@ -66,9 +66,19 @@ def is_of(config: Mapping[str, Any], run: Run, plan: Plan) -> bool:
 
 def _differences(config, run, plan):
     """Yields (dotted name, there, here) of each field in which a run's config differs."""
-    here = {**as_written(run.config), "fingerprints": run_fingerprints(run, plan.dataset)}
-    there = without_folders(up_to_date(config))
-    return differences(there, without_folders(here))
+    return differences(
+        without_folders(up_to_date(config)), without_folders(_here(config, run, plan))
+    )
+
+
+def _here(config, run, plan):
+    """Returns the `config.json` that a run would have, to be compared with one that is there."""
+    prints = run_fingerprints(run, plan.dataset)
+    # Earlier versions did not record it; and the weights may be gone that a run began with.
+    if not {"init_from"} <= config.get("fingerprints", {}).keys() & prints.keys():
+        prints["init_from"] = config.get("fingerprints", {}).get("init_from")
+    prints = {name: value for name, value in prints.items() if value is not None}
+    return {**as_written(run.config), "fingerprints": prints}
 
 
 def record_of(run: Run, plan: Plan, results: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]]:
@@ -131,8 +141,7 @@ def _first_fit(
 
 def _same(config: Mapping[str, Any], run: Run, plan: Plan) -> bool:
     """Returns whether `training.pretrain` would go on with a workdir of this config."""
-    here = {**as_written(run.config), "fingerprints": run_fingerprints(run, plan.dataset)}
-    apart = {name for name, *_ in differences(up_to_date(config), here)}
+    apart = {name for name, *_ in differences(up_to_date(config), _here(config, run, plan))}
     return apart <= {"fingerprints.stylizer_precision"}
 
 
@@ -176,9 +185,9 @@ def make_record(
 def valid_results(record: Mapping[str, Any], plan: Plan) -> dict[str, dict[str, Any]]:
     """Returns {name: result} of the study's evaluations that a record has.
 
-    A result does not count if it is of another protocol, of other settings or images, or of an
-    earlier revision of the evaluation or of the
-    preparation of images. It counts under whatever name the record has it.
+    A result does not count if it is of another protocol, of other settings or images, of an earlier
+    revision of the evaluation, or of an earlier preparation of images. It counts under whatever
+    name the record has it.
     """
     found = {}
     for evaluation in plan.evaluations:

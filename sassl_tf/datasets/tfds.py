@@ -162,7 +162,8 @@ def _check_network(name: str, builder: Any) -> None:
     It is not asked for where TFDS may not need it: for files that were downloaded by hand, and
     where the environment names a proxy.
     """
-    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS or urllib.request.getproxies():
+    proxies = {"http", "https", "all"} & urllib.request.getproxies().keys()
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS or proxies:
         return
     if not _can_connect():
         raise UserError(

@@ -92,7 +92,9 @@ def fetch(handle: str) -> pathlib.Path:
 def is_cached(handle: str) -> bool:
     """Returns whether `fetch` finds the module in TF Hub's cache, and needs no network."""
     try:
-        return _is_cached(_cache_folder(handle if "://" in handle else KAGGLE + handle))
+        folder = _cache_folder(handle if "://" in handle else KAGGLE + handle)
+        _check_own(folder)
+        return _is_cached(folder)
     except (ImportError, OSError):
         return False
 

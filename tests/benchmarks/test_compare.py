@@ -18,7 +18,7 @@ def test_every_committed_result_is_compared_with_itself():
     assert len(rows) > 30
     # Measured before they named the version of compact, or what the processor has.
     unnamed = {"pretraining.json", "stylizers.json", "view_pipelines.json"}
-    assert {file for file, _ in left_out} == unnamed
+    assert {file for file, _ in left_out} <= unnamed
     assert all(before == after > 0 for _, before, after in rows)
     assert not any(compare.fell(before, after, 0.01) for _, before, after in rows)
 

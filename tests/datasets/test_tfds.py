@@ -121,9 +121,10 @@ def test_a_proxy_may_know_the_way(monkeypatch):
     builder = types.SimpleNamespace(MANUAL_DOWNLOAD_INSTRUCTIONS=None, data_path="here")
     monkeypatch.setattr(module.urllib.request, "getproxies", lambda: {"https": "proxy:80"})
     module._check_network("pets", builder)
-    monkeypatch.setattr(module.urllib.request, "getproxies", dict)
-    with pytest.raises(UserError, match="is not prepared"):
-        module._check_network("pets", builder)
+    for none in ({}, {"no": "localhost"}):  # NO_PROXY
+        monkeypatch.setattr(module.urllib.request, "getproxies", lambda none=none: none)
+        with pytest.raises(UserError, match="is not prepared"):
+            module._check_network("pets", builder)
 
 
 @pytest.mark.parametrize("name", ["cifar10:9.9.9", "cifar10/nope", "cifar10?x=1"])

@@ -33,8 +33,10 @@ from sassl_tf.errors import UserError
 from sassl_tf.representation.features import PREPARATION
 from tests.evaluation.tiny import tiny_encoder, write_class_folders
 from training.configs.earlier import as_written
+from training.engine.assembly import fingerprints
 from training.engine.lock import locked
 from training.engine.preemption import StopRequest
+from training.styles import build_augmentation
 
 KNN = "kNN=knn on folder:images"
 STUDY = {
@@ -107,10 +109,6 @@ def changed(**changes):
             "'one': There is one train image per",
         ),
         ({"changes": {"dataset": "folder:missing"}}, "missing does not exist"),
-        (
-            {"arms": [*STUDY["arms"], ("warm", {"encoder.init_from": "runs/gone"})]},
-            r"arm warm: encoder\.init_from: There is no encoder at runs/gone",
-        ),
         ({"config": "training/configs/simclr.py:smook"}, "smoke"),
         ({"config": "nowhere.py:smoke"}, "nowhere.py"),
         ({"arm": []}, 'Did you mean "arms"'),
@@ -511,6 +509,17 @@ def test_a_run_that_was_trained_again_and_then_killed_is_evaluated_whole(command
     assert len(record["evaluations"]) == 2 and len(encoders) == 1
 
 
+@pytest.mark.parametrize("style", ["none", "sassl", "random_style"])
+@pytest.mark.parametrize("augment_on", ["host", "device"])
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_the_fingerprints_of_a_plan_are_those_of_the_training(style, augment_on, precision):
+    fields = {"style": style, "augment_on": augment_on, "precision": precision}
+    plan = make_plan(changed(arms=[("one", fields), ("other", {**fields, "epochs": 4.0})]))
+    run = plan.runs[0]
+    expected = fingerprints(plan.dataset, build_augmentation(run.config))
+    assert plans.run_fingerprints(run, plan.dataset) == expected
+
+
 def test_an_arm_that_starts_from_other_weights_is_another_run(commands, tmp_path):
     """Also where the files have one name, and are found by a path that records do not hold."""
     for name, seed in (("a", 0), ("b", 1)):
@@ -522,12 +531,24 @@ def test_an_arm_that_starts_from_other_weights_is_another_run(commands, tmp_path
         fields = {"encoder.init_from": str(tmp_path / name / "encoder.keras")}
         return changed(arms=[*STUDY["arms"], ("warm", fields)], seeds=[0])
 
+    with pytest.raises(UserError, match=r"arm warm: encoder\.init_from: There is no encoder at"):
+        commands.go(warm("gone"), tmp_path)
+    assert not commands.calls
     commands.go(warm("a"), tmp_path)
     for name, again in (("moved", []), ("b", [("warm", "0-2")]), ("a", [])):
         del commands.calls[:]
         plans._initial_fingerprints.cache_clear()
         assert not commands.go(warm(name), tmp_path).waiting()
         assert commands.trained() == again
+    # Runs that are done need them no more. Earlier versions recorded no fingerprint.
+    shutil.rmtree(tmp_path / "a")
+    file = tmp_path / "results" / "warm" / "0-2.json"
+    record = read_json(file)
+    del record["config"]["fingerprints"]["init_from"]
+    write_json(file, record)
+    for name in ("a", "b"):
+        plans._initial_fingerprints.cache_clear()
+        assert not commands.go(warm(name), tmp_path).waiting()
 
 
 def test_a_failure_is_forgotten_when_the_run_is_done_without_it(commands, tmp_path):

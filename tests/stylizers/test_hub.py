@@ -158,6 +158,7 @@ def test_the_temporary_folder_is_the_default(server, module, tmp_path, monkeypat
         open_to_all.chmod(0o777)
         with pytest.raises(OSError, match="Set TFHUB_CACHE_DIR to a folder of your own"):
             hub.fetch(server.url)
+        assert not hub.is_cached(server.url)
         open_to_all.chmod(0o755)
     monkeypatch.setattr(hub.os, "getuid", lambda: os.stat(folder).st_uid + 1)
     with pytest.raises(OSError, match=f"{folder.parent} belongs to another user"):

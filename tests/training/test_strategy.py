@@ -119,11 +119,6 @@ def test_a_batch_that_does_not_part():
         check_batch_size(FourReplicas, 6)
     with pytest.raises(ValueError, match="the 4 replicas, in 2 parts"):
         check_batch_size(FourReplicas, 12, accumulate=2)
-    # Batch normalisation has nothing to compute of one image.
-    with pytest.raises(ValueError, match=r"batch_size is 4; .* replicas, at least 8"):
-        check_batch_size(FourReplicas, 4)
-    with pytest.raises(ValueError, match=r"in 2 parts .* at least 16"):
-        check_batch_size(FourReplicas, 8, accumulate=2)
 
 
 def test_workers_with_different_configs_are_told(monkeypatch):

@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
+from sassl_tf.datasets.dataset import fingerprint_of
 from sassl_tf.datasets.folder import every_image
 from sassl_tf.stylizers import Stylizer
 from sassl_tf.stylizers.compact import INPUT_SIZE
@@ -82,8 +83,8 @@ def distill(teacher: Stylizer, settings: Settings, workdir: PathLike) -> pathlib
     workdir = local_workdir_path(workdir)
     with locked(workdir):
         folders = [*settings.content, settings.styles]
-        listings = [every_image(folder).listing for folder in folders]
-        open_workdir(workdir, config, {"teacher": teacher.fingerprint, "listings": listings})
+        listing = fingerprint_of(*(every_image(folder).listing for folder in folders))
+        open_workdir(workdir, config, {"teacher": teacher.fingerprint, "listing": listing})
         keras.utils.set_random_seed(settings.seed)  # for the layers that begin at random
         images = DistillationImages.from_folders(settings.content, settings.styles)
         distillation = Distillation(teacher, settings)

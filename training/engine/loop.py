@@ -113,9 +113,10 @@ def pretrain(
     set_numerics(config)
     chief = is_chief(strategy)
     with locked(workdir_path(workdir), chief):
-        begun = bool(checkpoint_steps(workdir))
+        latest = max(checkpoint_steps(workdir), default=0)
+        check_workers_see_one_workdir(strategy, latest)
         # Before the images, whose list can take a while.
-        initial = {} if begun else initial_fingerprints(config.encoder.init_from)
+        initial = {} if latest else initial_fingerprints(config.encoder.init_from)
         plan = make_plan(config, strategy)
         to_match = {**fingerprints(plan.dataset, plan.augment), **initial}
         workdir = open_workdir(workdir, config, to_match, write=chief)
@@ -339,16 +340,21 @@ def first_share(strategy: tf.distribute.Strategy, batch: Any) -> Any:
     return tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
 
 
+def check_workers_see_one_workdir(strategy: tf.distribute.Strategy, step: int) -> None:
+    """Raises a ValueError if the workers would continue at different steps."""
+    steps = across_workers(strategy, step)
+    if len(set(steps)) > 1:
+        raise UserError(
+            f"The workers would continue at the steps {steps.astype(int).tolist()}: their workdir "
+            "must be one folder that all hosts share."
+        )
+
+
 def check_workers_agree(
     strategy: tf.distribute.Strategy, start: int, dataset: ImageDataset
 ) -> None:
     """Raises a ValueError if the workers have different checkpoints or different images."""
-    starts = across_workers(strategy, start)
-    if len(set(starts)) > 1:
-        raise UserError(
-            f"The workers would continue at the steps {starts.astype(int).tolist()}: their workdir "
-            "must be one folder that all hosts share."
-        )
+    check_workers_see_one_workdir(strategy, start)
     listings = across_workers(strategy, int(dataset.listing[:12], 16))  # exact in a float64
     if len(set(listings)) > 1:
         counts = across_workers(strategy, len(dataset)).astype(int).tolist()

@@ -84,9 +84,7 @@ def _tpu(name):
 def check_batch_size(
     strategy: tf.distribute.Strategy, batch_size: int, accumulate: int = 1
 ) -> None:
-    """Raises a ValueError if replicas and parts cannot have several images each, all as many.
-
-    With one image, batch normalisation has nothing to compute statistics of.
+    """Raises a ValueError if a batch cannot be divided equally among the replicas and parts.
 
     Args:
         strategy: a `tf.distribute.Strategy`.
@@ -94,12 +92,10 @@ def check_batch_size(
         accumulate: number of parts that a step's batch is taken in.
     """
     count = strategy.num_replicas_in_sync
-    shares = count * accumulate
-    if batch_size % shares or batch_size == shares:
+    if batch_size % (count * accumulate):
         parts = f", in {accumulate} parts (accumulate) for each" if accumulate > 1 else ""
         raise UserError(
-            f"batch_size is {batch_size}; expected a multiple of the {count} replicas{parts}, at "
-            f"least {2 * shares}."
+            f"batch_size is {batch_size}; expected a multiple of the {count} replicas{parts}."
         )
 
 

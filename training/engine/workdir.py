@@ -160,6 +160,8 @@ def _config_of_checkpoints(path):
 def _check_same(workdir, old, new):
     changes = {name: (before, after) for name, before, after in differences(old, new)}
     changes.pop(_INITIAL, None)  # the checkpoint has the weights
+    if changes.get(_IMAGES, (None,))[0] == ABSENT:  # as in distillations of earlier versions
+        del changes[_IMAGES]
     before, after = changes.pop(_PRECISION, (None, None))
     if changes:
         lines = sorted(f"{name}: there {a!r}, here {b!r}" for name, (a, b) in changes.items())
@@ -173,10 +175,9 @@ def _check_same(workdir, old, new):
         )
     if before != after and before != ABSENT:  # earlier versions did not record the precision
         say(
-            f"{workdir} was begun with a stylizer in {before}; on this processor it is in {after}, "
-            "and stylized views differ a little from here on. A run with "
-            f'--config.{new["style"]}.precision="float32" or "bfloat16" is the same on every '
-            "processor."
+            f"{workdir} was begun with a stylizer in {before}; here it is in {after}, and stylized "
+            f"views differ a little from here on. A run with --config.{new['style']}.precision="
+            '"float32" or "bfloat16" is the same on every processor.'
         )
 
 

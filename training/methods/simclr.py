@@ -71,10 +71,11 @@ class SimCLR(keras.Model):
             z_left, z_right = z[:n], z[n:]
             loss, accuracy = nt_xent(z_left, z_right, self.temperature)
         descend(self, tape, loss, part)
+        pairs = z_left.shape[0] != 1  # a replica with one image has none
         return {
             "loss": loss,
             "contrastive_accuracy": accuracy,
             "alignment": alignment(z_left, z_right),
-            "uniformity": uniformity(z_left),
+            **({"uniformity": uniformity(z_left)} if pairs else {}),
             **observe(h[n:]),
         }
