@@ -7,6 +7,7 @@ import pytest
 from evaluation.evaluate import Data, parse_evaluations
 from evaluation.folders import without_folders
 from evaluation.studies.records import identity, valid_results
+from sassl_tf.representation.features import PREPARATION
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,8 @@ def test_within_lists_and_dicts():
 def test_records_of_before_still_count():
     """They had URLs whole."""
     [evaluation] = parse_evaluations(["near=knn on folder:gs://bucket/pets --k=3"])
-    result = {**identity(evaluation), "listings": {"train": "ab"}, "revision": 1}
+    made = {"listings": {"train": "ab"}, "revision": 1, "preparation": PREPARATION}
+    result = {**identity(evaluation), **made}
     assert result["dataset"] == "folder:pets"
     data = {"near": Data({"train": "ab"}, None)}
     plan = types.SimpleNamespace(evaluations=[evaluation], data=data)
