@@ -75,6 +75,8 @@ def test_a_run_that_goes_on_needs_the_weights_that_it_started_from_no_more(tmp_p
     config = simclr.get_config("smoke")
     folder = begun_run(tmp_path / "run", config, {"images": 3, "init_from": "aa"})
     open_workdir(folder, config, {"images": 3})
+    kept = read_json(folder / "config.json")["fingerprints"]
+    assert kept == {"images": 3, "init_from": "aa"}
 
 
 def test_another_precision_of_the_stylizer_is_told(tmp_path, capsys, monkeypatch):

@@ -114,7 +114,8 @@ def pretrain(
     chief = is_chief(strategy)
     with locked(workdir_path(workdir), chief):
         latest = max(checkpoint_steps(workdir), default=0)
-        check_workers_see_one_workdir(strategy, latest)
+        with naming_lost_workers(strategy):
+            check_workers_see_one_workdir(strategy, latest)
         # Before the images, whose list can take a while.
         initial = {} if latest else initial_fingerprints(config.encoder.init_from)
         plan = make_plan(config, strategy)
