@@ -23,69 +23,25 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from evaluation import domains, robustness, shape_bias
-from evaluation.encoders import default_image_size, load_encoder
-from evaluation.flags import (
-    define_encoder_flags,
-    define_result_flags,
-    settings_from_arguments,
-)
-from evaluation.results import earlier_result, result_name
-from evaluation.settings import EvaluationSettings
-from evaluation.subject import (
-    EXTRACT_BATCH_SIZE,
-    Subject,
-    labelled_splits,
-    result_workdir,
-)
-from evaluation.targets import Target, targets_of
-from evaluation.transfer import (
+from evaluation.evaluations import (
     DATA_ERRORS,
-    PROTOCOLS,
-    load_target,
-    protocol_of,
+    OTHERS,
+    Evaluation,
+    make_evaluation,
+    outcomes,
     saying_by_hand,
 )
+from evaluation.flags import define_encoder_flags, define_result_flags
+from evaluation.subject import labelled_splits, result_workdir
+from evaluation.targets import targets_of
 from sassl_tf.checked import write_json
 from sassl_tf.datasets import ImageDataset
 from sassl_tf.errors import UserError
-from sassl_tf.nearest import nearest
 from sassl_tf.typing import PathLike
 from training.command import binary
-from training.report.logs import say
 
 EVALUATIONS_FILE = "evaluations.json"
-# Protocols that `evaluation.transfer` does not have.
-OTHERS = {module.Settings.name: module for module in (shape_bias, robustness, domains)}
 SHAPE = "NAME=PROTOCOL on DATASET, such as linear=linear_probe on folder:pets --trials=1"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Evaluation:
-    """A protocol on a dataset, under a name.
-
-    Attributes:
-        name: the name that reports show.
-        protocol: the protocol's name, such as "few_shot_10".
-        run: the function (subject, settings) that does it.
-        settings: its settings.
-        target: the dataset, its preprocessing and its metrics.
-        metric: the key of the result that counts.
-        line: the text that it was read from.
-    """
-
-    name: str
-    protocol: str
-    run: Callable[[Subject, EvaluationSettings], dict[str, Any]]
-    settings: EvaluationSettings
-    target: Target
-    metric: str
-    line: str
-
-    @property
-    def file(self) -> str:
-        """The name of its results file."""
-        return result_name(self.settings.evaluation, self.target.spec)
 
 
 def parse_evaluation(text: str) -> Evaluation:
@@ -105,31 +61,9 @@ def parse_evaluation(text: str) -> Evaluation:
         targets = targets_of([dataset])
         if len(targets) != 1 or not targets[0].spec:
             raise UserError(f"{dataset!r} names no images; give TARGET=SPEC or a spec.")
-        return _evaluation(text, name, protocol, targets[0], arguments)
+        return make_evaluation(name, protocol, targets[0], arguments, text)
     except ValueError as error:  # a UserError, or one of shlex about quotes
         raise UserError(f"The evaluation {name!r}: {error}") from None
-
-
-def _evaluation(
-    line: str, name: str, protocol: str, target: Target, arguments: Sequence[str]
-) -> Evaluation:
-    if protocol in OTHERS:
-        module = OTHERS[protocol]
-        settings = settings_from_arguments(module.Settings, arguments)
-        return Evaluation(name, protocol, module.run, settings, target, module.METRIC, line)
-    if protocol.rpartition("_")[0] not in ("few_shot", "finetune"):
-        known = (*PROTOCOLS, *OTHERS)
-        if protocol not in known:
-            raise UserError(
-                f"There is no protocol {protocol!r}.{nearest(protocol, known)} There are "
-                f"{', '.join(known)}."
-            )
-    run, defaults = protocol_of(protocol)
-    fields = {f.name: getattr(defaults, f.name) for f in dataclasses.fields(defaults)}
-    if "metric" in fields:
-        fields["metric"] = target.metrics[0]
-    settings = settings_from_arguments(type(defaults), arguments, **fields)
-    return Evaluation(name, protocol, run, settings, target, target.metrics[0], line)
 
 
 def parse_evaluations(texts: Sequence[str]) -> list[Evaluation]:
@@ -182,17 +116,10 @@ def check_data(evaluations: Sequence[Evaluation], data_dir: str | None = None) -
     return {e.name: _check_one(e, splits, data_dir) for e in evaluations}
 
 
-def _with_data_dir(settings: EvaluationSettings, data_dir: str | None) -> EvaluationSettings:
-    """Returns settings that look for TFDS datasets in `data_dir`, where they look for any."""
-    if not hasattr(settings, "data_dir"):
-        return settings
-    return dataclasses.replace(settings, **{"data_dir": data_dir})
-
-
 def _check_one(
     evaluation: Evaluation, splits: Callable[[str], list[ImageDataset]], data_dir: str | None
 ) -> Data:
-    settings = _with_data_dir(evaluation.settings, data_dir)
+    settings = evaluation.in_data_dir(data_dir)
     try:
         with saying_by_hand(evaluation.target):
             train, test, *others = splits(evaluation.target.spec)
@@ -214,9 +141,7 @@ def evaluate(
     encoder_path: PathLike,
     evaluations: Sequence[Evaluation],
     workdir: PathLike | None = None,
-    data_dir: str | None = None,
-    image_size: int | None = None,
-    extract_batch_size: int = EXTRACT_BATCH_SIZE,
+    **options: Any,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Does all evaluations of an encoder that are not done yet, and writes `evaluations.json`.
 
@@ -224,9 +149,7 @@ def evaluate(
         encoder_path: a `.keras` file or a pretraining workdir.
         evaluations: a list of `Evaluation`.
         workdir: the folder for results and features; by default the encoder's own workdir.
-        data_dir: the folder of prepared TFDS datasets.
-        image_size: the side of the images; by default the side that the encoder was made for.
-        extract_batch_size: how many images the encoder sees at a time.
+        **options: the other arguments of `evaluation.evaluations.outcomes`.
 
     Returns:
         ({name: result}, {name: why it failed}).
@@ -234,33 +157,15 @@ def evaluate(
     Raises:
         UserError: no such encoder.
     """
-    workdir = result_workdir(encoder_path, workdir)
-    encoder = load_encoder(encoder_path)
-    shared = {
-        "data_dir": data_dir,
-        "workdir": workdir,
-        "image_size": image_size or default_image_size(encoder_path, encoder),
-        "extract_batch_size": extract_batch_size,
-        "encoder": encoder,
-    }
-    subjects: dict[tuple[str, float], Subject] = {}
+    file = result_workdir(encoder_path, workdir) / EVALUATIONS_FILE
     results: dict[str, dict[str, Any]] = {}
     failures: dict[str, str] = {}
-    for evaluation in evaluations:
-        target, settings = evaluation.target, _with_data_dir(evaluation.settings, data_dir)
-        try:
-            subject = subjects.get((target.spec, target.crop_proportion)) or load_target(
-                encoder_path, target, shared
-            )
-            subjects[target.spec, target.crop_proportion] = subject
-            earlier = earlier_result(subject, settings)
-            say(f"{evaluation.name}{': done before' if earlier else ''}")
-            results[evaluation.name] = earlier or evaluation.run(subject, settings)
-        except DATA_ERRORS as error:
-            failures[evaluation.name] = str(error)
-            say(f"{evaluation.name} failed: {error}")
-        found = {"results": results, "failures": failures}
-        write_json(workdir / EVALUATIONS_FILE, found)
+    for one, result, failure in outcomes(encoder_path, evaluations, workdir, **options):
+        if result is None:
+            failures[one.name] = failure
+        else:
+            results[one.name] = result
+        write_json(file, {"results": results, "failures": failures})
     return results, failures
 
 

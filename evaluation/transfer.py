@@ -14,106 +14,40 @@ in the workdir, for evaluation.report; all of them together are in `transfer.md`
 and `transfer.png`.
 """
 
-import contextlib
-import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import tensorflow as tf
 from absl import flags
 
-from evaluation import few_shot, finetune, knn, linear_probe, markdown, sgd_probe
-from evaluation.encoders import default_image_size, load_encoder
+from evaluation import markdown
+from evaluation.evaluations import OTHERS, PROTOCOLS, make_evaluation, outcomes
 from evaluation.flags import define_encoder_flags, define_result_flags
-from evaluation.results import earlier_result
-from evaluation.settings import EvaluationSettings
-from evaluation.subject import EXTRACT_BATCH_SIZE, Subject, load_subject, result_workdir
+from evaluation.subject import result_workdir
 from evaluation.targets import Target, targets_of
 from sassl_tf import plot
 from sassl_tf.errors import UserError
 from sassl_tf.files import replacing
-from sassl_tf.nearest import nearest
 from sassl_tf.paths import as_path
 from sassl_tf.typing import PathLike
 from training.command import binary
 from training.engine.workdir import this_command
-from training.report.logs import say
 
 # By target and protocol: the content of the results file, and why there is none.
 Results: TypeAlias = dict[tuple[str, str], dict[str, Any]]
 Failures: TypeAlias = dict[tuple[str, str], str]
 
-PROTOCOLS = (
-    "linear_probe",
-    "sgd_probe",
-    "knn",
-    "few_shot_1",
-    "few_shot_10",
-    "finetune",
-    "finetune_0.1",
-    "finetune_0.01",
-)
-# Errors that tell of data, files, memory or input. All others are mistakes in the code and go up.
-DATA_ERRORS = (
-    UserError,
-    OSError,
-    MemoryError,
-    tf.errors.DataLossError,
-    tf.errors.NotFoundError,
-    tf.errors.ResourceExhaustedError,
-)
-
-
-def protocol_of(name: str) -> tuple[Callable[..., dict[str, Any]], EvaluationSettings]:
-    """Returns the protocol of a name: its `run(subject, settings)` and its settings.
-
-    Args:
-        name: one of `PROTOCOLS`; few_shot_N and finetune_SHARE with any number.
-
-    Raises:
-        ValueError: an unknown protocol.
-    """
-    for module in (linear_probe, sgd_probe, knn, finetune):
-        if name == module.Settings.name:
-            return module.run, module.Settings()
-    kind, _, number = name.rpartition("_")
-    if kind == few_shot.Settings.name and number.isdigit():
-        return few_shot.run, few_shot.Settings(shots=int(number))
-    if kind == finetune.Settings.name and _is_share(number):
-        return finetune.run, finetune.Settings(label_share=float(number))
-    raise UserError(
-        f"There is no protocol {name!r}.{nearest(name, PROTOCOLS)} There are "
-        f"{', '.join(PROTOCOLS)}, and others like the numbered ones: few_shot_5, finetune_0.05."
-    )
-
-
-def _is_share(text):
-    try:
-        return 0 < float(text) < 1 and f"{float(text):g}" == text  # as results files are named
-    except ValueError:
-        return False
-
 
 def transfer(
-    encoder_path: PathLike,
-    targets: Sequence[Target],
-    protocols: Sequence[str],
-    workdir: PathLike | None = None,
-    data_dir: PathLike | None = None,
-    image_size: int | None = None,
-    extract_batch_size: int = EXTRACT_BATCH_SIZE,
+    encoder_path: PathLike, targets: Sequence[Target], protocols: Sequence[str], **options: Any
 ) -> tuple[Results, Failures]:
     """Evaluates an encoder on all targets by all protocols, except for what is done already.
 
     Args:
         encoder_path: a `.keras` file or a pretraining workdir.
         targets: a list of `Target`.
-        protocols: names for `protocol_of`.
-        workdir: the folder for results and features; by default the encoder's own workdir.
-        data_dir: the folder of prepared TFDS datasets.
-        image_size: the side of the images; by default the side that the encoder was made for.
-        extract_batch_size: how many images the encoder sees at a time.
+        protocols: some of `PROTOCOLS`; few_shot_N and finetune_SHARE with any number.
+        **options: the other arguments of `evaluation.evaluations.outcomes`.
 
     Returns:
         ({(target's name, protocol): result}, {(target's name, protocol): why it failed}).
@@ -121,78 +55,25 @@ def transfer(
     Raises:
         ValueError: an unknown protocol, or no such encoder.
     """
-    chosen = {name: protocol_of(name) for name in protocols}
-    workdir = result_workdir(encoder_path, workdir)
-    encoder = load_encoder(encoder_path)
-    shared = {
-        "data_dir": data_dir,
-        "workdir": workdir,
-        "image_size": image_size or default_image_size(encoder_path, encoder),
-        "extract_batch_size": extract_batch_size,
-        "encoder": encoder,
-    }
-    results, failures = {}, {}
-    for target in targets:
-        done, failed = _evaluate_target(encoder_path, target, chosen, shared)
-        results.update({(target.name, protocol): result for protocol, result in done.items()})
-        failures.update({(target.name, protocol): why for protocol, why in failed.items()})
-    return results, failures
-
-
-def _evaluate_target(encoder_path, target, protocols, shared):
-    """Returns {protocol: result} and {protocol: why it failed} of one target."""
-    try:
-        subject = load_target(encoder_path, target, shared)
-    except DATA_ERRORS as error:
-        say(f"{target.name} failed: {error}")
-        return {}, dict.fromkeys(protocols, str(error))
-    results, failures = {}, {}
-    for name, (run, settings) in protocols.items():
-        try:
-            results[name] = _evaluate_once(name, run, subject, settings, target)
-        except DATA_ERRORS as error:
-            failures[name] = str(error)
-            say(f"{name} on {target.name} failed: {failures[name]}")
-    return results, failures
-
-
-def load_target(encoder_path: PathLike, target: Target, shared: Mapping[str, Any]) -> Subject:
-    """Loads an encoder on the images of a target.
-
-    Args:
-        encoder_path: a `.keras` file or a pretraining workdir.
-        target: the target.
-        shared: the other arguments of `load_subject`.
-
-    Raises:
-        UserError: the images or the encoder are missing.
-    """
-    with saying_by_hand(target):
-        if not target.spec:
-            raise UserError(f"There are no images of {target.name}.")
-        return load_subject(
-            encoder_path, target.spec, crop_proportion=target.crop_proportion, **shared
+    if own := [name for name in protocols if name in OTHERS]:
+        raise UserError(
+            f"{own[0]} has a metric of its own, which this table does not show; run it by "
+            f"python -m evaluation.{own[0]}, or by evaluation.evaluate."
         )
-
-
-@contextlib.contextmanager
-def saying_by_hand(target: Target) -> Iterator[None]:
-    """Adds to an error of loading a target's images what a person has to do first, if anything."""
-    try:
-        yield
-    except DATA_ERRORS as error:
-        if not target.by_hand:
-            raise
-        raise UserError(f"{error} By hand: {target.by_hand}.") from error
-
-
-def _evaluate_once(name, run, subject, settings, target):
-    """Returns the earlier result of an evaluation if there is one, else runs it."""
-    if hasattr(settings, "metric"):
-        settings = dataclasses.replace(settings, metric=target.metrics[0])
-    earlier = earlier_result(subject, settings)
-    say(f"{name} on {target.name}{': done before' if earlier else ''}")
-    return earlier or run(subject, settings)
+    evaluations = [
+        make_evaluation(f"{protocol} on {target.name}", protocol, target)
+        for target in targets
+        for protocol in protocols
+    ]
+    results: Results = {}
+    failures: Failures = {}
+    for one, result, failure in outcomes(encoder_path, evaluations, **options):
+        key = one.target.name, one.protocol
+        if result is None:
+            failures[key] = failure
+        else:
+            results[key] = result
+    return results, failures
 
 
 def table(targets: Sequence[Target], results: Results) -> str:

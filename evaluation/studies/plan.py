@@ -13,7 +13,8 @@ from typing import Any
 import keras
 import ml_collections
 
-from evaluation.evaluate import Data, Evaluation, check_data, parse_evaluations
+from evaluation.evaluate import Data, check_data, parse_evaluations
+from evaluation.evaluations import Evaluation
 from sassl_tf.datasets import ImageDataset, load_dataset
 from sassl_tf.errors import UserError
 from sassl_tf.nearest import nearest

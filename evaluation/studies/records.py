@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.evaluate import Evaluation
+from evaluation.evaluations import Evaluation
 from evaluation.folders import without_folders
 from evaluation.results import revision_of
 from evaluation.studies.plan import Plan, Run, run_fingerprints

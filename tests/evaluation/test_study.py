@@ -15,6 +15,7 @@ import scipy.stats
 
 import tests.commands
 from evaluation import evaluate as evaluate_module
+from evaluation import evaluations as evaluations_module
 from evaluation import study as module
 from evaluation.evaluate import check_data, evaluate, parse_evaluation, parse_evaluations
 from evaluation.report import paired_difference
@@ -174,7 +175,7 @@ def test_evaluations_by_name(tmp_path, monkeypatch):
     assert "10 train images" in failures["ten"]
     kept = read_json(tmp_path / "run" / evaluate_module.EVALUATIONS_FILE)
     assert kept == json.loads(json.dumps({"results": results, "failures": failures}))
-    monkeypatch.setattr(evaluate_module, "say", lines.append)
+    monkeypatch.setattr(evaluations_module, "say", lines.append)
     again, _ = evaluate(tmp_path / "run", evaluations[:1])
     assert again == {"near": results["near"]} and lines[-1] == "near: done before"
     flags = [f"--encoder={tmp_path / 'run'}", *(f"--evaluation={line}" for line in lines[:3])]

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import knn
+from evaluation import evaluations as module
+from evaluation import knn, linear_probe
 from evaluation import subject as subjects
-from evaluation import transfer as module
+from evaluation.evaluations import OTHERS, PROTOCOLS, make_evaluation, protocol_of
 from evaluation.results import REVISIONS, result_name
 from evaluation.subject import load_subject
 from evaluation.targets import BY_CLASS, Target, targets_of
-from evaluation.transfer import PROTOCOLS, protocol_of, table, transfer, write_report
+from evaluation.transfer import table, transfer, write_report
 from sassl_tf.checked import read_json
 from sassl_tf.datasets import MissingSplit
 from sassl_tf.datasets.dataset import DamagedImages
@@ -37,10 +38,20 @@ def specs(run, *names):
     return [f"folder:{run / name}" for name in names]
 
 
+def shortened(fields):
+    """`protocol_of` with other {field: value} of the settings of {protocol without number}."""
+
+    def find(name):
+        protocol, own = protocol_of(name)
+        return protocol, {**own, **fields.get(protocol.Settings.name, {})}
+
+    return find
+
+
 def test_names_of_protocols():
     for name in (*PROTOCOLS, "few_shot_3", "finetune_0.05"):
-        run, settings = protocol_of(name)
-        assert callable(run) and settings.evaluation == name
+        one = make_evaluation("home", name, Target("folder:a"))
+        assert callable(one.run) and one.settings.evaluation == one.protocol == name
     for name in ("nn", "few_shot_", "few_shot_a", "finetune_2", "finetune_0.10", "knn_5"):
         with pytest.raises(ValueError, match=f"no protocol '{name}'"):
             protocol_of(name)
@@ -49,18 +60,20 @@ def test_names_of_protocols():
 def test_what_is_done_is_not_done_again(run, monkeypatch):
     counted = []
 
-    def counting(name):
-        original, settings = protocol_of(name)
-        if name == "linear_probe":
-            settings = dataclasses.replace(settings, l2_values=(1.0, 0.01), trials=1)
+    def count(protocol):
+        original = protocol.run
 
         def run_and_count(subject, settings):
-            counted.append((name, subject.dataset))
+            counted.append((settings.name, subject.dataset))
             return original(subject, settings)
 
-        return run_and_count, settings
+        monkeypatch.setattr(protocol, "run", run_and_count)
 
-    monkeypatch.setattr(module, "protocol_of", counting)
+    original_knn = knn.run
+    count(knn)
+    count(linear_probe)
+    quick = {"linear_probe": {"l2_values": (1.0, 0.01), "trials": 1}}
+    monkeypatch.setattr(module, "protocol_of", shortened(quick))
     targets = targets_of(specs(run, "one", "two"))
     first, failures = transfer(run / "run", targets, ["linear_probe", "knn"])
     assert not failures and len(counted) == len(first) == 4
@@ -80,7 +93,7 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
     transfer(run / "run", other, ["linear_probe", "knn"])
     assert counted[6:] == [("linear_probe", targets[1].spec)]
     # Made with other settings, or at another size, it is not what is asked for.
-    knn.run(load_subject(run / "run", targets[0].spec), knn.Settings(k=1))
+    original_knn(load_subject(run / "run", targets[0].spec), knn.Settings(k=1))
     transfer(run / "run", targets[:1], ["knn"])
     transfer(run / "run", targets[:1], ["knn"], image_size=24)
     transfer(run / "run", targets[:1], ["knn"])
@@ -109,14 +122,10 @@ def test_every_protocol_of_the_list(run):
         "finetune": {"steps": 3, "learning_rates": [0.1], "weight_decays": [0.0]},
     }
 
-    def shortened(name):
-        run, settings = protocol_of(name)
-        return run, dataclasses.replace(settings, **short.get(name.partition("_0")[0], {}))
-
     names = [name for name in PROTOCOLS if name != "few_shot_10"]
     targets = targets_of([f"caltech101={specs(run, 'one')[0]}"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "protocol_of", shortened)
+        patch.setattr(module, "protocol_of", shortened(short))
         results, failures = transfer(run / "run", targets, names)
         again, _ = transfer(run / "run", targets, names)
     assert json.dumps([*again.values()]) == json.dumps([*results.values()])
@@ -142,6 +151,9 @@ def test_a_failure_is_told_and_the_others_go_on(run):
     assert "50 shots" in reason and "By hand" not in reason  # the images are there
     with pytest.raises(ValueError, match="no protocol 'nn'"):
         transfer(run / "run", targets, ["nn"])
+    for name in OTHERS:
+        with pytest.raises(UserError, match=f"python -m evaluation.{name}"):
+            transfer(run / "run", targets, ["knn", name])
     _, failures = transfer(run / "run", targets_of(["aircraft"]), ["knn"])
     assert "fgvc-aircraft-2013b" in failures["aircraft", "knn"]
 
@@ -175,7 +187,7 @@ def test_mistakes_in_the_code_are_no_failures_of_a_dataset(run, monkeypatch, pla
         if place == "dataset":
             monkeypatch.setattr(subjects, "load_dataset", mistaken)
         else:
-            monkeypatch.setattr(module, "protocol_of", lambda name: (mistaken, knn.Settings()))
+            monkeypatch.setattr(knn, "run", mistaken)
         with pytest.raises(error, match="a mistake"):
             transfer(run / "run", targets_of(specs(run, "one")), ["knn"])
 
@@ -187,7 +199,7 @@ def test_errors_of_data_are_failures_of_a_dataset(run, monkeypatch):
         def failing(subject, settings, error=error):
             raise error("bad data")
 
-        monkeypatch.setattr(module, "protocol_of", lambda name: (failing, knn.Settings()))
+        monkeypatch.setattr(knn, "run", failing)
         assert transfer(run / "run", targets, ["knn"]) == (
             {},
             {(target.name, "knn"): "bad data" for target in targets},
