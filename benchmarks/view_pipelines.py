@@ -30,10 +30,12 @@ from training.styles import build_augmentation
 _IMAGES = flags.DEFINE_string("images", None, "Folder of JPEG files.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.", required=True)
 _SIZES = flags.DEFINE_multi_integer("size", [96, 224], "Sides of the views, in pixels.")
-_BATCH = flags.DEFINE_integer("batch", 32, "Images a batch.")
+_BATCH = flags.DEFINE_integer("batch", 32, "The number of images in a batch.")
 _BATCHES = flags.DEFINE_integer("batches", 24, "Batches timed in a round.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each pipeline is timed; the median counts.")
-_STYLIZERS = flags.DEFINE_multi_string("stylizer", ["compact"], "For SASSL on.")
+_STYLIZERS = flags.DEFINE_multi_string(
+    "stylizer", ["compact"], "The stylizers to time with SASSL on."
+)
 
 
 def our_config(size, batch, stylizer=None, augment_on="host"):

@@ -160,7 +160,9 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     define_import_flag()
-    flags.DEFINE_string("encoder", None, "The encoder: a .keras file or a workdir.", required=True)
+    flags.DEFINE_string(
+        "encoder", None, "The encoder: a .keras file, a workdir or a preset.", required=True
+    )
     flags.DEFINE_string("output", None, "The folder or file to make.", required=True)
     flags.DEFINE_enum(
         "format",

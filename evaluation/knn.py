@@ -41,7 +41,7 @@ class Settings(EvaluationSettings):
         lower_bound=1,
     )
     temperature: float = option(
-        flags.DEFINE_float, 0.1, "T in the votes' weights exp(similarity / T)."
+        flags.DEFINE_float, 0.1, "The temperature T of the votes' weights exp(similarity / T)."
     )
 
     def __post_init__(self) -> None:

@@ -79,7 +79,7 @@ class Settings(EvaluationSettings):
     corrupted: str | None = option(
         flags.DEFINE_string,
         None,
-        "Prepared images: tfds:NAME or folder:PATH; by default they are made here.",
+        "The prepared images, tfds:NAME or folder:PATH; by default they are made here.",
     )
     cache: str | None = option(
         flags.DEFINE_string, None, "A folder that keeps corrupted images for other encoders."

@@ -203,7 +203,7 @@ if __name__ == "__main__":
     flags.DEFINE_list(
         "protocols",
         "linear_probe,knn",
-        f"Some of {', '.join(PROTOCOLS)}, with commas; few_shot_N and finetune_SHARE with any "
-        "number.",
+        f"The protocols, with commas: {', '.join(PROTOCOLS)}; few_shot_N and finetune_SHARE with "
+        "any number.",
     )
     binary.run(main, continues=True)
