@@ -397,9 +397,10 @@ def step_schedule(
     warm_up = max(1, steps // 100)
     rising = [peak * (number + 0.5) / 10 for number in range(10)]  # ten stairs of a warm-up
     stairs = [warm_up * (number + 1) / 10 for number in range(10)]
-    bounds = [*stairs, drops[0] * steps, drops[1] * steps]
+    # Keras takes a boundary for the last step of what comes before it.
+    bounds = [max(0, round(bound) - 1) for bound in (*stairs, *(drop * steps for drop in drops))]
     return keras.optimizers.schedules.PiecewiseConstantDecay(
-        [float(bound) for bound in bounds], [*rising, peak, peak / 10, peak / 100]
+        bounds, [*rising, peak, peak / 10, peak / 100]
     )
 
 

@@ -45,6 +45,7 @@ PROTOCOLS = (
 )
 # Those that need other images beside the target, or have a metric of their own.
 OTHERS = {module.Settings.name: module for module in (shape_bias, robustness, domains)}
+ALL = (*PROTOCOLS, *OTHERS)
 WITHOUT_NUMBER = {
     **{module.Settings.name: module for module in (linear_probe, sgd_probe, knn, finetune)},
     **OTHERS,
@@ -60,11 +61,12 @@ DATA_ERRORS = (
 )
 
 
-def protocol_of(name: str) -> tuple[types.ModuleType, dict[str, Any]]:
+def protocol_of(name: str, known: Sequence[str] = ALL) -> tuple[types.ModuleType, dict[str, Any]]:
     """Returns the module of a protocol, and the {field: value} of its settings that its name gives.
 
     Args:
-        name: one of `PROTOCOLS` and `OTHERS`; few_shot_N and finetune_SHARE with any number.
+        name: one of `ALL`; few_shot_N and finetune_SHARE with any number.
+        known: those that an error lists.
 
     Raises:
         ValueError: an unknown protocol.
@@ -76,7 +78,6 @@ def protocol_of(name: str) -> tuple[types.ModuleType, dict[str, Any]]:
         return few_shot, {"shots": int(number)}
     if kind == finetune.Settings.name and _is_share(number):
         return finetune, {"label_share": float(number)}
-    known = (*PROTOCOLS, *OTHERS)
     raise UserError(
         f"There is no protocol {name!r}.{nearest(name, known)} There are {', '.join(known)}, and "
         "others like the numbered ones: few_shot_5, finetune_0.05."
@@ -139,10 +140,17 @@ def make_evaluation(
     Raises:
         ValueError: an unknown protocol or setting.
     """
-    module, fields = protocol_of(protocol)
+    module, named = protocol_of(protocol)
+    fields = dict(named)
     if any(field.name == "metric" for field in dataclasses.fields(module.Settings)):
-        fields = {**fields, "metric": target.metrics[0]}
+        fields["metric"] = target.metrics[0]
     settings = settings_from_arguments(module.Settings, arguments, **fields)
+    for field, value in named.items():
+        if getattr(settings, field) != value:
+            raise UserError(
+                f"{protocol} has {field} {value}, and --{field}={getattr(settings, field)} is "
+                "given; expected one of them."
+            )
     metric = getattr(module, "METRIC", target.metrics[0])
     return Evaluation(name, protocol, module.run, settings, target, metric, line)
 
@@ -193,19 +201,15 @@ def outcomes(
         "extract_batch_size": extract_batch_size,
         "encoder": encoder,
     }
-    subjects: dict[tuple[str, float], Subject] = {}
+    loaded: dict[tuple[str, float], Subject | Exception] = {}
     for number, one in enumerate(evaluations):
-        try:
-            if _images_of(one) not in subjects:
-                subjects[_images_of(one)] = _load(encoder_path, one.target, shared)
-            outcome = _outcome(one, subjects[_images_of(one)], one.in_data_dir(data_dir))
-        except DATA_ERRORS as error:
-            say(f"{one.name} failed: {error}")
-            outcome = Outcome(one, None, str(error))
+        images = _images_of(one)
+        if images not in loaded:
+            loaded[images] = _load(encoder_path, one.target, shared)
+        yield _outcome(one, loaded[images], one.in_data_dir(data_dir))
         # Lists of images and features can be large.
         needed = {_images_of(later) for later in evaluations[number + 1 :]}
-        subjects = {images: subject for images, subject in subjects.items() if images in needed}
-        yield outcome
+        loaded = {images: subject for images, subject in loaded.items() if images in needed}
 
 
 def _images_of(evaluation):
@@ -214,20 +218,31 @@ def _images_of(evaluation):
 
 
 def _load(encoder_path, target, shared):
-    """Returns an encoder on the images of a target, a `Subject`."""
-    with saying_by_hand(target):
-        if not target.spec:
-            raise UserError(f"There are no images of {target.name}.")
-        return load_subject(
-            encoder_path, target.spec, crop_proportion=target.crop_proportion, **shared
-        )
+    """Returns an encoder on the images of a target, a `Subject`, or the error of loading them."""
+    try:
+        with saying_by_hand(target):
+            if not target.spec:
+                raise UserError(f"There are no images of {target.name}.")
+            return load_subject(
+                encoder_path, target.spec, crop_proportion=target.crop_proportion, **shared
+            )
+    except DATA_ERRORS as error:
+        return error
 
 
 def _outcome(evaluation, subject, settings):
-    """Returns the earlier result of an evaluation if there is one, else runs it."""
-    earlier = earlier_result(subject, settings)
-    say(f"{evaluation.name}{': done before' if earlier else ''}")
-    return Outcome(evaluation, earlier or evaluation.run(subject, settings), "")
+    """Returns the `Outcome` of an evaluation, which runs unless there is an earlier result."""
+    try:
+        if isinstance(subject, Exception):
+            raise subject
+        earlier = earlier_result(subject, settings)
+        say(f"{evaluation.name}{': done before' if earlier else ''}")
+        if not earlier:
+            settings.check(subject.train, subject.validation)
+        return Outcome(evaluation, earlier or evaluation.run(subject, settings), "")
+    except DATA_ERRORS as error:
+        say(f"{evaluation.name} failed: {error}")
+        return Outcome(evaluation, None, str(error))
 
 
 @contextlib.contextmanager

@@ -171,6 +171,8 @@ def main(_: list[str]) -> None:
     chosen = [settings_from_flags(Settings, shots=int(count)) for count in shots]
     subject = subject_from_flags(Settings)
     for settings in chosen:
+        settings.check(subject.train)
+    for settings in chosen:
         _report(run(subject, settings))
     tell_next()
 

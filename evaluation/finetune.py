@@ -89,7 +89,10 @@ class Settings(EvaluationSettings):
         flags.DEFINE_enum, "accuracy", "The metric that the pair is chosen by.", enum_values=METRICS
     )
     seed: int = option(
-        flags.DEFINE_integer, 0, "The seed of the split, the share, the batches and the crops."
+        flags.DEFINE_integer,
+        0,
+        "The seed of the split, the share, the batches and the crops.",
+        lower_bound=0,
     )
 
     def __post_init__(self) -> None:
@@ -290,6 +293,7 @@ def _trial(subject, settings, pair, dataset, held_out):
 
 
 def _train_and_score(subject, settings, pair, dataset, held_out):
+    keras.utils.set_random_seed(settings.seed)  # of dropout and drop path, where an encoder has any
     classifier = train(subject.fresh_encoder(), dataset, subject.image_size, settings, *pair)
     return classifier and score(classifier, subject, held_out)
 

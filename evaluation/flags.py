@@ -163,7 +163,9 @@ def evaluate_from_flags(
         report: the function that prints a result.
     """
     settings = settings_from_flags(settings_class)  # wrong ones are told before anything loads
-    report(run(subject_from_flags(settings_class), settings))
+    subject = subject_from_flags(settings_class)
+    settings.check(subject.train, subject.validation)
+    report(run(subject, settings))
     tell_next()
 
 

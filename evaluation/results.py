@@ -42,7 +42,8 @@ REVISIONS = {
     "sgd_probe": 3,
     "finetune": 2,
     "robustness": 2,
-    "detect": 2,
+    "detect": 3,
+    "segment": 2,
 }
 # The facts about a subject that must be equal for a result to count as done.
 IDENTITY = (
@@ -120,12 +121,11 @@ def write_result(
     Returns:
         The content of the file, a dict.
     """
-    recorded = settings.recorded(subject)
     result = {
         "evaluation": settings.evaluation,
         "revision": revision_of(settings.evaluation),
         **outcome,
-        **({} if recorded is None else {"settings": recorded}),
+        "settings": settings.recorded(subject),
         **subject.facts,
         "command": this_command(),
         "versions": versions(),
@@ -171,7 +171,7 @@ def matching_result(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str
     result = cached(read_json, file)
     if result is None:
         return None
-    values = {"revision": 1, **_up_to_date(result)}  # older files name none; theirs is the first
+    values = {"revision": 1, **result}  # older files name none; theirs is the first
     return result if all(values.get(key) == value for key, value in expected.items()) else None
 
 

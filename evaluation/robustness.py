@@ -234,4 +234,4 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags(Settings)
-    binary.run(main)
+    binary.run(main, continues=True)

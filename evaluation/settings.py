@@ -57,7 +57,7 @@ class EvaluationSettings:
         """
         return {}
 
-    def recorded(self, subject: Subject) -> dict[str, typing.Any] | None:
+    def recorded(self, subject: Subject) -> dict[str, typing.Any]:
         """Returns the settings as the results file holds them, with `listings` if it has any.
 
         A result counts as done, and is compared with others, if these are the same.
@@ -66,7 +66,7 @@ class EvaluationSettings:
             subject: the `Subject` of the evaluation.
 
         Returns:
-            What JSON knows; None if the results file holds none.
+            A dict of what JSON knows.
         """
         fields = {k: v for k, v in dataclasses.asdict(self).items() if k not in self.UNRECORDED}
         if listings := self.listings():

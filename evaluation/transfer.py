@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from absl import flags
 
 from evaluation import markdown
-from evaluation.evaluations import OTHERS, PROTOCOLS, make_evaluation, outcomes
+from evaluation.evaluations import OTHERS, PROTOCOLS, make_evaluation, outcomes, protocol_of
 from evaluation.flags import define_encoder_flags, define_result_flags
 from evaluation.subject import result_workdir
 from evaluation.targets import Target, targets_of
@@ -55,11 +55,13 @@ def transfer(
     Raises:
         ValueError: an unknown protocol, or no such encoder.
     """
-    if own := [name for name in protocols if name in OTHERS]:
-        raise UserError(
-            f"{own[0]} has a metric of its own, which this table does not show; run it by "
-            f"python -m evaluation.{own[0]}, or by evaluation.evaluate."
-        )
+    for name in protocols:
+        if name in OTHERS:
+            raise UserError(
+                f"{name} has a metric of its own, which this table does not show; run it by "
+                f"python -m evaluation.{name}, or by evaluation.evaluate."
+            )
+        protocol_of(name, PROTOCOLS)
     evaluations = [
         make_evaluation(f"{protocol} on {target.name}", protocol, target)
         for target in targets

@@ -211,6 +211,10 @@ class AdamW(keras.optimizers.Adam):
     weight by weight after the replicas' are summed, and with a choice of the weights that decay.
     Each step takes lr·λ·w from a weight, then does Adam's.
 
+    As in Keras, ε = 1e-7 is added to the root of the second moment before its bias is corrected.
+    PyTorch, with which the sources of MoCo v3 and DINO train, adds 1e-8 after it. So weights with
+    very small gradients take smaller steps here at first.
+
     Args:
         learning_rate: a number or a Keras schedule.
         weight_decay: λ; the first one if there is another at the end.

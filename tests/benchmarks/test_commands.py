@@ -34,7 +34,10 @@ SMALLEST = {
 }
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+CASES = [pytest.param(n, marks=pytest.mark.slow if n == "pretraining" else ()) for n in SMALLEST]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_a_benchmark_writes_what_is_compared(name, photographs, tmp_path):
     file = tmp_path / f"{name}.json"
     flags = SMALLEST[name].format(images=photographs).split()

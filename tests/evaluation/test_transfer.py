@@ -151,11 +151,46 @@ def test_a_failure_is_told_and_the_others_go_on(run):
     assert "50 shots" in reason and "By hand" not in reason  # the images are there
     with pytest.raises(ValueError, match="no protocol 'nn'"):
         transfer(run / "run", targets, ["nn"])
+    with pytest.raises(ValueError, match="no protocol 'robustnes'") as told:
+        transfer(run / "run", targets, ["robustnes"])
+    assert "shape_bias" not in str(told.value)
     for name in OTHERS:
         with pytest.raises(UserError, match=f"python -m evaluation.{name}"):
             transfer(run / "run", targets, ["knn", name])
     _, failures = transfer(run / "run", targets_of(["aircraft"]), ["knn"])
     assert "fgvc-aircraft-2013b" in failures["aircraft", "knn"]
+
+
+def test_a_dataset_that_cannot_be_loaded_is_tried_once(run, monkeypatch):
+    tried = []
+
+    def load(*arguments):
+        tried.append(arguments[1])
+        raise UserError("no such images")
+
+    monkeypatch.setattr(subjects, "load_dataset", load)
+    _, failures = transfer(run / "run", targets_of(specs(run, "one")), ["knn", "few_shot_1"])
+    assert [*failures.values()] == ["no such images"] * 2 and tried == ["train"]
+
+
+def test_settings_are_checked_before_features_are_extracted(run, monkeypatch):
+    monkeypatch.setattr(subjects, "extract_features", None)  # calling it would raise a TypeError
+    _, failures = transfer(run / "run", targets_of(specs(run, "one")), ["few_shot_50"])
+    [reason] = failures.values()
+    assert "50 shots" in reason
+    flags = [f"--encoder={run / 'run'}", f"--dataset={specs(run, 'one')[0]}", "--shots=1,50"]
+    done = commands.run("evaluation.few_shot", *flags)
+    assert done.returncode == 1 and "50 shots" in done.stderr and not done.stdout
+    assert not (run / "run" / "features").exists()
+
+
+def test_a_setting_does_not_contradict_the_protocol():
+    with pytest.raises(UserError, match=r"has label_share 0\.1, and --label_share=0\.01 is"):
+        make_evaluation("home", "finetune_0.1", Target("folder:a"), ["--label_share=0.01"])
+    with pytest.raises(UserError, match="seed=-1"):
+        make_evaluation("home", "finetune", Target("folder:a"), ["--seed=-1"])
+    one = make_evaluation("home", "finetune_0.1", Target("folder:a"), ["--label_share=0.1"])
+    assert one.settings.label_share == 0.1
 
 
 def test_each_dataset_and_the_encoder_are_loaded_once(run, monkeypatch):

@@ -243,6 +243,11 @@ def test_fields_that_do_not_go_together():
             {"checkpoint_every": 1000, "keep_checkpoint_every": 1500},
             "keep_checkpoint_every is 1500; expected 0 or a multiple of checkpoint_every, 1000",
         ),
+        (
+            simclr,
+            {"checkpoint_every": 0, "keep_checkpoint_every": 1000},
+            "keep_checkpoint_every is 1000; expected 0: checkpoint_every is 0",
+        ),
     ],
 )
 def test_settings_that_could_do_nothing(module, changes, told):

@@ -141,12 +141,11 @@ def _style_is_in_a_view(config):
 
 def _kept_checkpoints_are_written(config):
     kept, every = config.keep_checkpoint_every, config.checkpoint_every
-    if every and kept % every:
-        return (
-            f"keep_checkpoint_every is {kept}; expected 0 or a multiple of checkpoint_every, "
-            f"{every}: no other checkpoint is written."
-        )
-    return None
+    if not kept or (every and kept % every == 0):
+        return None
+    expected = f"0 or a multiple of checkpoint_every, {every}" if every else "0"
+    written = "no other checkpoint is written" if every else "checkpoint_every is 0"
+    return f"keep_checkpoint_every is {kept}; expected {expected}: {written}."
 
 
 def _frozen_projection_is_there(config):
