@@ -50,7 +50,7 @@ def factor_range(value: Any, argument: str) -> tuple[float, float]:
 
 def positive_range(value: Any, argument: str, highest: float = math.inf) -> tuple[float, float]:
     """Returns (lowest, highest), both finite and above 0; a single number is both."""
-    pair = _pair((value, value) if isinstance(value, numbers.Real) else value)
+    pair = _pair((value, value) if _is_real(value) else value)
     if pair is None or not 0 < pair[0] <= pair[1] <= highest or math.isinf(pair[1]):
         limit = f" <= {highest:g}" if highest < math.inf else ""
         raise UserError(
@@ -62,8 +62,7 @@ def positive_range(value: Any, argument: str, highest: float = math.inf) -> tupl
 
 def strength(value: Any, argument: str, highest: float = math.inf) -> float:
     """Returns a finite float from 0 to `highest`."""
-    known = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not known or not 0 <= value <= highest or math.isinf(value):
+    if not _is_real(value) or not 0 <= value <= highest or math.isinf(value):
         limit = f"in [0, {highest:g}]" if highest < math.inf else "of at least 0"
         raise UserError(f"{argument} is {value!r}; expected a number {limit}.")
     return float(value)
@@ -143,7 +142,7 @@ def truth(value: Any, argument: str) -> bool:
 
 
 def _is_real(value: Any) -> bool:
-    return isinstance(value, numbers.Real)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _is_integer(value: Any) -> bool:

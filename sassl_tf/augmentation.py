@@ -18,10 +18,10 @@ from sassl_tf.saved_config import fields
 from sassl_tf.seeding import style_seeds, uniform
 from sassl_tf.style_bank import StyleBank
 from sassl_tf.stylizers import Stylizer, load_stylizer, stylizer_from_config
+from sassl_tf.stylizers.stylizer import SMALLEST_SIDE
 from sassl_tf.typing import Array, PathLike, Range
 from sassl_tf.value_range import from_unit_range, to_unit_range
 
-_SMALLEST_SIDE = 5  # px; T mirrors a margin of 4
 _ONE_IMAGE = (
     'styles="in_batch" takes the style of another image of the batch, so it needs at least two '
     "images a call: batch the dataset before the map, with drop_remainder=True if one image may be "
@@ -161,7 +161,7 @@ class SASSLAugmentation(ImageAugmentation):
         return uniform(shape, seed)
 
     def _check_batch(self, images: tf.Tensor) -> None:
-        check_sides(images, _SMALLEST_SIDE)
+        check_sides(images, SMALLEST_SIDE)
         if self.style_bank is None:
             check_several(batch_size(images), _ONE_IMAGE)
 

@@ -43,8 +43,11 @@ class DropPath(keras.layers.Layer):
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or not self.rate:
             return inputs
-        noise_shape = (ops.shape(inputs)[0], 1, 1)
-        return keras.random.dropout(inputs, self.rate, noise_shape, self.seed_generator)
+        # Keras's dropout would draw in the type of its input: in bfloat16 one of 128 numbers.
+        shape = (ops.shape(inputs)[0], 1, 1)
+        drawn = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        factors = ops.cast(drawn >= self.rate, "float32") / (1 - self.rate)
+        return ops.cast(ops.cast(inputs, "float32") * factors, inputs.dtype)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return shape

@@ -2,13 +2,16 @@
 
 import contextlib
 import errno
+import functools
 import glob
+import hashlib
 import os
 import pathlib
 import platform
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -45,7 +48,8 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
     with writing(path):
         make_folder(path.parent)
         _remove_leftovers(path)
-        beside = path.with_name(f"{_prefix(path)}{os.getpid()}{path.suffix}")
+        writer = f"{os.getpid()}-{threading.get_native_id()}"
+        beside = path.with_name(f"{_prefix(path)}{writer}{path.suffix}")
         _remove(beside)  # in a container, a process that was killed often had the same number
         try:
             yield beside
@@ -58,7 +62,7 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
 
 def _upload(here: pathlib.Path, path: RemotePath) -> None:
     check_holds_no_folders(path, here.is_dir())
-    beside = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{threading.get_native_id()}")
     with reading(path):
         path.parent.mkdir()
         tf.io.gfile.copy(str(here), str(beside), overwrite=True)
@@ -206,15 +210,25 @@ def _fsync(path: PathLike, mode: int) -> None:
 
 
 def _prefix(path: pathlib.Path) -> str:
-    # The machine's name is in it: on a shared file system, other machines have the same numbers.
-    return f".{path.stem}.{platform.node()}-"
+    # On a shared file system, processes of other machines and containers have the same numbers.
+    return f".{path.stem}.{_machine()}-"
+
+
+@functools.cache
+def _machine() -> str:
+    """Returns hexadecimal digits that tell this machine, and this container of it, from others."""
+    try:
+        processes = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # not Linux
+        processes = 0
+    return hashlib.sha256(f"{platform.node()}\0{processes}".encode()).hexdigest()[:8]
 
 
 def _remove_leftovers(path: pathlib.Path) -> None:
     """Removes what killed processes of this machine had begun to write in the place of `path`."""
     prefix = _prefix(path)
     for left in path.parent.glob(f"{glob.escape(prefix)}*{glob.escape(path.suffix)}"):
-        number = left.name[len(prefix) : len(left.name) - len(path.suffix)]
+        number = left.name[len(prefix) : len(left.name) - len(path.suffix)].partition("-")[0]
         if number.isdigit() and not _is_alive(int(number)):
             with contextlib.suppress(OSError):  # it may be another user's
                 _remove(left)

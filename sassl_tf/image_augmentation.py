@@ -221,11 +221,11 @@ def _seed_tensor(seed: Any) -> tf.Tensor:
 
 
 def _not_for_keras(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Returns the entries that Keras refuses: lists, numbers, texts, arrays of objects."""
+    """Returns the entries that Keras refuses: None, lists, numbers, texts, arrays of objects."""
     return {
         name: value
         for name, value in inputs.items()
-        if value is not None and getattr(value, "dtype", "object") == "object"
+        if getattr(value, "dtype", "object") == "object"
     }
 
 

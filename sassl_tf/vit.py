@@ -254,18 +254,15 @@ class Gelu(keras.layers.Layer):
         return shape
 
 
-def sincos_positions(
-    rows: int, columns: int, width: int, temperature: float = 10000.0
-) -> np.ndarray:
+def sincos_positions(rows: int, columns: int, width: int) -> np.ndarray:
     """Computes the fixed 2-D sine-cosine positions of MoCo v3 (vits.py), float32.
 
     A quarter of the vector each is the sine and the cosine of row·ω and of column·ω, with ω from 1
-    down to almost 1/temperature.
+    down to almost 1/10000.
 
     Args:
         rows, columns: of the grid.
         width: D, a multiple of 4.
-        temperature: the largest wavelength over 2π.
 
     Returns:
         [rows, columns, width].
@@ -275,7 +272,7 @@ def sincos_positions(
     """
     if width % 4:
         raise UserError(f"The width is {width}; expected a multiple of 4.")
-    omega = temperature ** (-np.arange(width // 4) / (width // 4))
+    omega = 10000.0 ** (-np.arange(width // 4) / (width // 4))
     row, column = (
         np.broadcast_to(angle, (rows, columns, width // 4))
         for angle in (

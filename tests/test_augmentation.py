@@ -285,6 +285,8 @@ def test_a_dict_passes_everything_else_through(augment):
     np.testing.assert_array_equal(out["labels"], batch["labels"])
     np.testing.assert_array_equal(out["segmentation_masks"], masks)
     np.testing.assert_array_equal(out["bounding_boxes"]["boxes"], boxes["boxes"])
+    symbolic = augment({"images": keras.Input((32, 32, 3)), "labels": None})
+    assert symbolic["images"].shape == (None, 32, 32, 3) and symbolic["labels"] is None
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -449,6 +451,8 @@ def test_views_stay_in_range(probability, alpha, beta, value_range):
         ({"stylize_size": 4}, "stylize_size is 4"),
         ({"blending_factor": None}, "blending_factor is None"),
         ({"interpolation_factor": "high"}, "interpolation_factor is 'high'"),
+        ({"interpolation_factor": True}, "interpolation_factor is True"),
+        ({"probability": True}, "probability is True"),
         ({"value_range": 255}, "value_range is 255"),
     ],
 )

@@ -1,10 +1,12 @@
 """Files are whole or not there, and nothing is left of what was killed."""
 
+import concurrent.futures
 import os
 import signal
 
 import pytest
 
+from sassl_tf import files
 from sassl_tf.files import append, replacing
 from tests import commands
 
@@ -50,6 +52,34 @@ def test_what_a_process_of_the_same_number_left_is_not_taken_over(tmp_path):
         assert again == beside and not again.exists()
         again.write_text("new")
     assert path.read_text() == "new"
+
+
+def test_threads_write_files_of_their_own(tmp_path):
+    path = tmp_path / "a.txt"
+
+    def write():
+        with replacing(path) as beside:
+            beside.write_text("theirs")
+        return beside
+
+    with replacing(path) as beside, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        beside.write_text("ours")
+        assert pool.submit(write).result() != beside
+        assert path.read_text() == "theirs"
+    assert path.read_text() == "ours"
+
+
+def test_what_another_container_writes_stays(tmp_path, monkeypatch):
+    """Its processes are not seen from here, and may have the numbers of ours."""
+    path = tmp_path / "a.txt"
+    monkeypatch.setattr(files, "_machine", lambda: "01234567")
+    with replacing(path) as theirs:
+        theirs.write_text("theirs")
+        monkeypatch.undo()
+        with replacing(path) as ours:
+            assert ours != theirs
+            ours.write_text("ours")
+        assert theirs.read_text() == "theirs"
 
 
 def test_names_that_are_not_utf8_keep_their_bytes(tmp_path):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sassl_tf.drop_path import DropPath
 from sassl_tf.vit import interpolated, sincos_positions, vision_transformer
 
 IMAGES = np.random.default_rng(100).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
@@ -102,6 +103,19 @@ def test_drop_path_leaves_out_branches_of_single_images(model):
     ratios = np.median(after / before, axis=(1, 2))
     assert set(ratios.tolist()) == {0.0, 2.0}
     assert len(set(ratios[:16].tolist())) == 2  # of equal images
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("rate", [0.1 / 11, 0.3])
+def test_drop_path_drops_at_its_rate_in_every_precision(dtype, rate):
+    """0.1 / 11 is that of DINO's second block; bfloat16's own draws would drop 2 of 128."""
+    layer, n = DropPath(rate, seed=0, dtype=dtype), 100_000
+    out = layer(tf.ones((n, 1, 1), dtype), training=True)
+    assert out.dtype == dtype
+    kept = tf.boolean_mask(tf.cast(out, "float32"), out > 0).numpy()
+    np.testing.assert_allclose(kept, 1 / (1 - rate), rtol=2**-8)
+    dropped = 1 - len(kept) / n
+    assert abs(dropped - rate) < 4 * np.sqrt(rate * (1 - rate) / n)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -96,7 +96,7 @@ def records(pattern: str, split: str = "train") -> ImageDataset:
     places = places_of_records(shards, fields)
     class_names = []
     if fields.label and any((part.labels[part.good] >= 0).any() for part in places):
-        class_names = _class_names(pattern, split, paths, fields, places)
+        class_names = _class_names(pattern, paths, fields, places)
     return dataset_of(f"records:{pattern}", split, shards, fields, places, class_names)
 
 
@@ -231,7 +231,7 @@ def places_of_records(shards: Sequence[Shard], fields: Fields) -> list[Places]:
 
 
 def _class_names(
-    pattern: str, split: str, paths: Sequence[str], fields: Fields, places: Sequence[Places]
+    pattern: str, paths: Sequence[str], fields: Fields, places: Sequence[Places]
 ) -> list[str]:
     """Returns the names in the file beside the shards, else the numbers of all splits' labels."""
     file = f"{os.path.dirname(paths[0])}/{CLASS_NAMES_FILE}"
@@ -245,7 +245,7 @@ def _class_names(
         return names
     if SPLIT in pattern:  # a label means the same in all splits, also where one lacks the last
         for name in {*sum(SPLIT_NAMES.values(), ())}:
-            if others := matching(pattern.replace(SPLIT, name)):
+            if others := matching(absolute(pattern).replace(SPLIT, name)):
                 parts = places_of_records(look_at(others), fields)
                 most = max([most, *(int(part.labels.max(initial=-1)) for part in parts)])
     if most >= MOST_CLASSES:
@@ -313,21 +313,26 @@ def dataset_of(
     def encoded(index: tf.Tensor) -> tf.Tensor:
         return fields.image_in(stored.read(index))
 
+    def read(index: tf.Tensor) -> tf.Tensor:
+        return decode_image(encoded(index))
+
     return ImageDataset(
         name=name,
         split=split,
         class_names=list(class_names),
         labels=labels if class_names else np.full(len(labels), UNLABELLED),
         fingerprint=fingerprint_of(*class_names, *held, *times),
-        read=lambda index: decode_image(encoded(index)),
+        read=read,
         listing=fingerprint_of(*class_names, *held),
-        damaged=functools.partial(_damaged, shards, places, fields),
+        damaged=functools.partial(_damaged, shards, places, read),
         encoded=encoded,
         encoded_run=lambda indices: fields.image_in(stored.read_run(indices)),
     )
 
 
-def _damaged(shards: Sequence[Shard], places: Sequence[Places], fields: Fields) -> list[str]:
+def _damaged(
+    shards: Sequence[Shard], places: Sequence[Places], read: Callable[[tf.Tensor], tf.Tensor]
+) -> list[str]:
     """Returns the places of the records that could be read once and cannot now.
 
     If no shard has another size or time, all are read, as disks also fail without a trace.
@@ -335,9 +340,9 @@ def _damaged(shards: Sequence[Shard], places: Sequence[Places], fields: Fields) 
     now = {shard.path: _as_it_is(shard) for shard in shards}
     changed = {shard.path for shard in shards if now[shard.path] != shard}
     suspects = [shard.path in changed or not changed for shard in shards]
-    stored = Records(shards, places)
     counts = [int(part.good.sum()) for part in places]
-    bad = failing(stored.read, np.flatnonzero(np.repeat(suspects, counts)))
+
+    bad = failing(read, np.flatnonzero(np.repeat(suspects, counts)))
     owners = np.repeat(np.arange(len(shards)), counts)[bad]
     offsets = np.concatenate([part.offsets[part.good] for part in places])[bad]
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import matplotlib.image
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -52,11 +53,9 @@ def save(drawn: Figure, path: PathLike) -> None:
 
 def pixels(drawn: Figure) -> np.ndarray:
     """Returns a figure as a picture, uint8 [H, W, 3]."""
-    raw = _encoded(drawn, "rgba", dpi=100)
-    width, height = (int(side) for side in drawn.canvas.get_width_height())
-    scale = 100 / drawn.dpi
-    shape = (round(height * scale), round(width * scale), 4)
-    return np.frombuffer(raw, np.uint8).reshape(shape)[..., :3]
+    # A PNG has its size in it, which the user's settings of Matplotlib may change.
+    picture = matplotlib.image.imread(io.BytesIO(_encoded(drawn, "png", dpi=100)))
+    return np.rint(255 * picture[..., :3]).astype(np.uint8)
 
 
 def _encoded(drawn: Figure, form: str, dpi: float) -> bytes:

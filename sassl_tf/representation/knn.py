@@ -44,7 +44,7 @@ def knn_predict(
 
     Raises:
         ValueError: k below 1, a temperature that is not positive, arrays that do not fit together,
-            features that are not finite, or labels outside [0, num_classes).
+            features that are not finite, or labels that are no integers in [0, num_classes).
     """
     labels = np.asarray(train_labels)
     train, test = np.asarray(train_features, np.float32), np.asarray(test_features, np.float32)
@@ -128,6 +128,10 @@ def _check(
             f"The train features are {list(train_shape)} with labels {list(train_labels.shape)}, "
             f"the test features {list(test_shape)}; give [N, D], [N] and [M, D]. Labels [N, 1], as "
             "of keras.datasets, become [N] by labels[:, 0]."
+        )
+    if not np.issubdtype(train_labels.dtype, np.integer):
+        raise UserError(
+            f"The train labels have dtype {train_labels.dtype}; expected integers, from 0 on."
         )
     for name, features in (("train", train_features), ("test", test_features)):
         if not np.isfinite(features).all():

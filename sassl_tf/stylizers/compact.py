@@ -46,8 +46,8 @@ INPUT_SIZE = 192
 
 def compact_transfer_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
     """Builds T: `[content, code]` to the stylized image, as `transfer_network`."""
-    content = keras.Input((None, None, 3), name="content")
-    code = keras.Input((code_size,), name="code")
+    content = keras.Input((None, None, 3), dtype="float32", name="content")
+    code = keras.Input((code_size,), dtype="float32", name="code")
 
     def conv(x: tf.Tensor, name: str, filters: int, size: int = 3, **options: Any) -> tf.Tensor:
         layer = keras.layers.Conv2D(

@@ -22,7 +22,7 @@ def inception_style_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
     H and W from 43. Every convolution has a bias, into which its batch normalisation (centre
     only) is folded.
     """
-    images = keras.Input((None, None, 3), name="images")
+    images = keras.Input((None, None, 3), dtype="float32", name="images")
     x = _stem(images)
     x = _mixed_5(x, "Mixed_5b", pooled=32)
     x = _mixed_5(x, "Mixed_5c", pooled=64, first="Conv2d_0b_1x1", second="Conv_1_0c_5x5")

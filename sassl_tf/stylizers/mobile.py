@@ -66,7 +66,7 @@ def mobilenet_style_network(
     MobileNetV2 to its last 1×1 convolution (1280 channels), the mean over height and width, and a
     linear map. Batch normalisation is folded into the convolutions' biases.
     """
-    images = keras.Input((side, side, 3), name="images")
+    images = keras.Input((side, side, 3), dtype="float32", name="images")
 
     def convolution(
         x: tf.Tensor, name: str, filters: int, size: int = 1, stride: int = 1

@@ -12,12 +12,15 @@ import keras
 import tensorflow as tf
 
 from sassl_tf.errors import UserError
+from sassl_tf.image_inputs import check_sides
 from sassl_tf.resizing import clamp_shorter_side
 from sassl_tf.stylizers.fingerprint import fingerprint, remember
 from sassl_tf.stylizers.frozen import FrozenModel
 from sassl_tf.stylizers.precision import in_bfloat16, processor_has_bfloat16
 from sassl_tf.stylizers.weights_file import save_weights
 from sassl_tf.typing import Array, PathLike
+
+SMALLEST_SIDE = 5  # px; T mirrors a margin of 4
 
 
 class Stylizer:
@@ -112,7 +115,8 @@ class Stylizer:
             float32 [B, code_size].
 
         Raises:
-            ValueError: not four axes, not three channels, or, in eager calls, values far above 1.
+            ValueError: not four axes, not three channels, or, in eager calls, values far outside
+                [0, 1].
         """
         images = _as_images(images, "images")
         if self._min_side is not None:
@@ -132,11 +136,14 @@ class Stylizer:
             float32 [B, H, W, 3] in [0, 1].
 
         Raises:
-            ValueError: `images` has not four axes and three channels or, in eager calls, values far
-                above 1; `codes` has not two axes and `code_size` columns; or there are not as many
-                of both, nor 1 of either.
+            ValueError: `images` has not four axes and three channels, a side below 5 px or, in
+                eager calls, values far outside [0, 1]; `codes` has not two axes and `code_size`
+                columns; or there are not as many of both, nor 1 of either. It is a
+                `tf.errors.InvalidArgumentError` where a graph finds the small side.
         """
         images = _as_images(images, "images")
+        if None in images.shape[1:3]:  # T itself sees only sides that are known
+            check_sides(images, SMALLEST_SIDE)
         codes = tf.cast(tf.convert_to_tensor(codes), tf.float32)
         if codes.shape.rank != 2 or codes.shape[-1] not in (None, self.code_size):
             raise UserError(
@@ -181,11 +188,13 @@ def _as_images(images: Array, argument: str) -> tf.Tensor:
     if images.shape.rank != 4 or images.shape[-1] != 3:
         raise UserError(f"{argument} has shape {images.shape}; expected [B, H, W, 3].")
     images = tf.cast(images, tf.float32)
-    if tf.executing_eagerly() and tf.size(images) and (high := float(tf.reduce_max(images))) > 2:
-        raise UserError(
-            f"{argument} has values up to {high:g}; a stylizer expects float images in [0, 1]. "
-            "Divide 8-bit images by 255."
-        )
+    if tf.executing_eagerly() and tf.size(images):
+        low, high = float(tf.reduce_min(images)), float(tf.reduce_max(images))
+        if low < -0.001 or high > 2:
+            raise UserError(
+                f"{argument} has values from {low:g} to {high:g}; a stylizer expects float images "
+                "in [0, 1]. Divide 8-bit images by 255."
+            )
     return images
 
 

@@ -40,8 +40,8 @@ def transfer_network(width: float = 1.0, code_size: int = STYLE_CODE_SIZE) -> ke
     bias, into which their batch normalisation is folded; nothing else has one.
     """
     small, medium, large = (int(channels * width) for channels in (32, 64, 128))
-    content = keras.Input((None, None, 3), name="content")
-    code = keras.Input((code_size,), name="code")
+    content = keras.Input((None, None, 3), dtype="float32", name="content")
+    code = keras.Input((code_size,), dtype="float32", name="code")
 
     def style_norm(x: tf.Tensor, name: str, pixels: int = 1) -> tf.Tensor:
         return StyleNorm(pixels, name=f"{name}.StyleNorm")([x, code])
@@ -81,8 +81,8 @@ def patch_transfer_network(width: float, code_size: int = STYLE_CODE_SIZE) -> ke
     continued by mirroring up to the next multiple.
     """
     small, medium, large = (int(channels * width) for channels in (32, 64, 128))
-    content = keras.Input((None, None, 3), name="content")
-    code = keras.Input((code_size,), name="code")
+    content = keras.Input((None, None, 3), dtype="float32", name="content")
+    code = keras.Input((code_size,), dtype="float32", name="code")
 
     def conv(
         x: tf.Tensor, name: str, filters: int, size: int = 3, side: int = 1, **options: Any

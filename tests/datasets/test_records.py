@@ -224,6 +224,14 @@ def test_splits_by_the_pattern(root):
     assert load(root).class_names == list("012345")  # of all splits
 
 
+def test_classes_are_of_all_splits_under_a_relative_path_too(root, monkeypatch):
+    write_shard(root / "pets-train-3", [example(IMAGES[0], 5)])
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("HOME", str(root))
+    for pattern in ("records:pets-{split}-*", "records:~/pets-{split}-*"):
+        assert load_dataset(pattern, "test").class_names == list("012345")
+
+
 def test_labels_that_are_no_classes_are_told(tmp_path):
     write_shard(tmp_path / "pets-train-0", [example(IMAGES[0], 1_700_000_000)])
     with pytest.raises(ValueError, match=r"go up to 1700000000; .* an identifier"):
@@ -329,12 +337,18 @@ def test_shards_that_change_after_the_start_are_named(root):
     def replace():
         write_shard(path, [example(image) for image in encoded_images(4, seed=9, kind="BMP")])
 
+    def replace_by_no_image():
+        stored = zip(IMAGES[5:9], LABELS[5:9], strict=True)
+        write_shard(path, [example(bytes(len(image)), label) for image, label in stored])
+        assert path.stat().st_size == len(whole)
+
     def flip_without_a_trace():
         flip(path, offset + 20)
         os.utime(path, ns=(time, time))
 
     for damage, named in (
         (path.unlink, r"^4 images .*/pets-train-2 at byte 0, "),
+        (replace_by_no_image, r"^4 images .*/pets-train-2 at byte 0, "),
         (replace, r"^4 images .*/pets-train-2 at byte 0, "),
         (lambda: flip(path, offset + 20), rf"^1 images .*/pets-train-2 at byte {offset}\. Put"),
         (flip_without_a_trace, rf"^1 images .*/pets-train-2 at byte {offset}\. Put"),

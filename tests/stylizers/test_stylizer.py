@@ -2,13 +2,18 @@
 
 import gc
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import sassl_tf
 from sassl_tf.stylizers import stylizer_from_config
-from sassl_tf.stylizers.compact import packaged
+from sassl_tf.stylizers.compact import (
+    compact_style_network,
+    compact_transfer_network,
+    packaged,
+)
 from sassl_tf.stylizers.layers import StyleMatrix, StyleNorm
 from sassl_tf.stylizers.named_weights import named_weights, set_named_weights
 from sassl_tf.stylizers.transfer_network import transfer_network
@@ -210,10 +215,31 @@ def test_codes_of_any_float_type(compact):
 def test_slips_are_told(compact, tmp_path):
     x = np.full((1, 16, 16, 3), 200.0, np.float32)
     for call in (compact.encode_style, lambda x: compact.stylize(x, np.zeros((1, 100)))):
-        with pytest.raises(ValueError, match=r"values up to 200; .* Divide"):
+        with pytest.raises(ValueError, match=r"values from 200 to 200; .* Divide"):
             call(x)
+        with pytest.raises(ValueError, match=r"values from -1 to "):
+            call(x / 100 - 3)
     with pytest.raises(ValueError, match=r"ends in \.safetensors"):
         compact.save(tmp_path / "weights")
+
+
+def test_small_images_of_unknown_size_are_told(compact):
+    graph = tf.function(
+        lambda x: compact.stylize(x, np.zeros((1, 100))), [tf.TensorSpec([None, None, None, 3])]
+    )
+    assert graph(np.zeros((1, 5, 64, 3))).shape == (1, 5, 64, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="less than 5 pixels"):
+        graph(np.zeros((1, 4, 64, 3)))
+
+
+def test_networks_take_float32_whatever_keras_floatx_is():
+    try:
+        keras.config.set_floatx("float16")
+        networks = compact_style_network(), compact_transfer_network(), transfer_network()
+    finally:
+        keras.config.set_floatx("float32")
+    inputs = [x.dtype for network in networks for x in network.inputs]
+    assert inputs == ["float32"] * 5
 
 
 def test_unfitting_weights_are_named(compact):
