@@ -44,10 +44,10 @@ STYLE_SIZE = 256  # of the images that F was trained on, resized to its input wi
 INPUT_SIZE = 192
 
 
-def compact_transfer_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
+def compact_transfer_network() -> keras.Model:
     """Builds T: `[content, code]` to the stylized image, as `transfer_network`."""
     content = keras.Input((None, None, 3), dtype="float32", name="content")
-    code = keras.Input((code_size,), dtype="float32", name="code")
+    code = keras.Input((STYLE_CODE_SIZE,), dtype="float32", name="code")
 
     def conv(x: tf.Tensor, name: str, filters: int, size: int = 3, **options: Any) -> tf.Tensor:
         layer = keras.layers.Conv2D(
@@ -79,9 +79,9 @@ def compact_transfer_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
     return keras.Model([content, code], stylized, name="compact_transfer_network")
 
 
-def compact_style_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
+def compact_style_network() -> keras.Model:
     """Builds F: images [B, 192, 192, 3] in [0, 1] to codes; see `mobilenet_style_network`."""
-    return mobilenet_style_network(code_size, INPUT_SIZE, name="compact_style_network")
+    return mobilenet_style_network(INPUT_SIZE, name="compact_style_network")
 
 
 def packaged(name: str) -> pathlib.Path:

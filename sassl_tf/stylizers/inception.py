@@ -16,8 +16,8 @@ from sassl_tf.stylizers.transfer_network import STYLE_CODE_SIZE
 MIN_SIDE = 43  # px; a smaller image vanishes on the way to Mixed_6e
 
 
-def inception_style_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
-    """Builds F: float32 images [B, H, W, 3] in [0, 1] to codes [B, code_size].
+def inception_style_network() -> keras.Model:
+    """Builds F: float32 images [B, H, W, 3] in [0, 1] to codes [B, 100].
 
     H and W from 43. Every convolution has a bias, into which its batch normalisation (centre
     only) is folded.
@@ -36,7 +36,7 @@ def inception_style_network(code_size: int = STYLE_CODE_SIZE) -> keras.Model:
     ):
         x = _mixed_6(x, name, narrow)
     x = ops.mean(ops.cast(x, "float32"), axis=(1, 2))
-    code = keras.layers.Dense(code_size, dtype="float32", name="Conv")(x)
+    code = keras.layers.Dense(STYLE_CODE_SIZE, dtype="float32", name="Conv")(x)
     return keras.Model(images, code, name="inception_style_network")
 
 

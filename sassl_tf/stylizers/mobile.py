@@ -57,11 +57,10 @@ _BLOCKS = (
 
 
 def mobilenet_style_network(
-    code_size: int = STYLE_CODE_SIZE,
     side: int | None = None,
     name: str = "mobilenet_style_network",
 ) -> keras.Model:
-    """Builds F: float32 images [B, side, side, 3] in [0, 1] to codes [B, code_size].
+    """Builds F: float32 images [B, side, side, 3] in [0, 1] to codes [B, 100].
 
     MobileNetV2 to its last 1×1 convolution (1280 channels), the mean over height and width, and a
     linear map. Batch normalisation is folded into the convolutions' biases.
@@ -91,7 +90,7 @@ def mobilenet_style_network(
             x = h if repeat == 0 else x + h
             index += 1
     x = ops.relu6(convolution(x, "Conv_1", 1280))
-    code = keras.layers.Dense(code_size, name="code")(ops.mean(x, axis=(1, 2)))
+    code = keras.layers.Dense(STYLE_CODE_SIZE, name="code")(ops.mean(x, axis=(1, 2)))
     return keras.Model(images, code, name=name)
 
 

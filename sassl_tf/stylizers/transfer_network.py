@@ -27,21 +27,20 @@ STYLE_CODE_SIZE = 100
 RESIDUAL_BLOCKS = 5
 
 
-def transfer_network(width: float = 1.0, code_size: int = STYLE_CODE_SIZE) -> keras.Model:
+def transfer_network(width: float = 1.0) -> keras.Model:
     """Builds T: `[content, code] -> stylized`.
 
     Args:
         width: multiplies the channels 32, 64 and 128. It is 1 for v1-256, and 0.25 for the mobile
             model, for which `patch_transfer_network` is faster.
-        code_size: length of the style code.
 
-    Inputs: content float32 [B, H, W, 3] in [0, 1], H and W from 16; code float32 [B, code_size].
+    Inputs: content float32 [B, H, W, 3] in [0, 1], H and W from 16; code float32 [B, 100].
     Output: float32 [B, 4·⌈H/4⌉, 4·⌈W/4⌉, 3] in [0, 1]. The three contracting convolutions have a
     bias, into which their batch normalisation is folded; nothing else has one.
     """
     small, medium, large = (int(channels * width) for channels in (32, 64, 128))
     content = keras.Input((None, None, 3), dtype="float32", name="content")
-    code = keras.Input((code_size,), dtype="float32", name="code")
+    code = keras.Input((STYLE_CODE_SIZE,), dtype="float32", name="code")
 
     def style_norm(x: tf.Tensor, name: str, pixels: int = 1) -> tf.Tensor:
         return StyleNorm(pixels, name=f"{name}.StyleNorm")([x, code])
@@ -74,7 +73,7 @@ def transfer_network(width: float = 1.0, code_size: int = STYLE_CODE_SIZE) -> ke
     return keras.Model([content, code], x, name="transfer_network")
 
 
-def patch_transfer_network(width: float, code_size: int = STYLE_CODE_SIZE) -> keras.Model:
+def patch_transfer_network(width: float) -> keras.Model:
     """Builds `transfer_network` in patches of 4×4 pixels, which is faster for few channels.
 
     Weights and results are the same where the image's sides are multiples of 4. Other images are
@@ -82,7 +81,7 @@ def patch_transfer_network(width: float, code_size: int = STYLE_CODE_SIZE) -> ke
     """
     small, medium, large = (int(channels * width) for channels in (32, 64, 128))
     content = keras.Input((None, None, 3), dtype="float32", name="content")
-    code = keras.Input((code_size,), dtype="float32", name="code")
+    code = keras.Input((STYLE_CODE_SIZE,), dtype="float32", name="code")
 
     def conv(
         x: tf.Tensor, name: str, filters: int, size: int = 3, side: int = 1, **options: Any
