@@ -160,6 +160,7 @@ def main(_: list[str]) -> None:
         crop_proportion=values.crop_proportion,
         extract_batch_size=values.extract_batch_size,
     )
+    settings.check(subject.train, subject.validation)
     _report(run(subject, settings))
     tell_next()
 

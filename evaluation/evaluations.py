@@ -151,7 +151,7 @@ def make_evaluation(
                 f"{protocol} has {field} {value}, and --{field}={getattr(settings, field)} is "
                 "given; expected one of them."
             )
-    metric = getattr(module, "METRIC", target.metrics[0])
+    metric = module.METRIC if protocol in OTHERS else target.metrics[0]
     return Evaluation(name, protocol, module.run, settings, target, metric, line)
 
 

@@ -58,7 +58,7 @@ class Settings(EvaluationSettings):
         weight_decays: the grid's weight decays; with one pair of both, nothing is chosen.
         label_share: the share of each class of the train split that is trained on, in (0, 1].
         metric: the metric that the pair is chosen by, one of `METRICS`.
-        seed: the seed of the split, the share, the batches and the crops.
+        seed: the seed of the split, the share, the batches, the crops and dropout, below 2**32.
     """
 
     name = "finetune"
@@ -91,8 +91,9 @@ class Settings(EvaluationSettings):
     seed: int = option(
         flags.DEFINE_integer,
         0,
-        "The seed of the split, the share, the batches and the crops.",
+        "The seed of the split, the share, the batches, the crops and dropout.",
         lower_bound=0,
+        upper_bound=2**32 - 1,
     )
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ REVISIONS = {
     "few_shot": 2,
     "shape_bias": 2,
     "sgd_probe": 3,
-    "finetune": 2,
+    "finetune": 3,
     "robustness": 2,
     "detect": 3,
     "segment": 2,

@@ -33,6 +33,8 @@ def _pair(value: Any) -> tuple[float, float] | None:
         return None
     try:
         low, high = value
+        if isinstance(low, bool) or isinstance(high, bool):
+            return None
         return float(low), float(high)
     except (TypeError, ValueError, OverflowError):
         return None

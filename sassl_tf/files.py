@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -20,6 +21,7 @@ from sassl_tf.errors import FileError
 from sassl_tf.paths import AnyPath, RemotePath, as_path, is_url, reading
 from sassl_tf.typing import PathLike
 
+DAY = 24 * 3600  # seconds
 MANY_FILES = 1000  # from here on, flushing all files of the system at once is faster
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # where a file system flushes no folders
@@ -48,9 +50,8 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
     with writing(path):
         make_folder(path.parent)
         _remove_leftovers(path)
-        writer = f"{os.getpid()}-{threading.get_native_id()}"
-        beside = path.with_name(f"{_prefix(path)}{writer}{path.suffix}")
-        _remove(beside)  # in a container, a process that was killed often had the same number
+        beside = path.with_name(f"{_prefix(path)}{_writer()}{path.suffix}")
+        _remove(beside)  # a process that was killed may have had the same numbers
         try:
             yield beside
             flush(beside)
@@ -62,7 +63,7 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
 
 def _upload(here: pathlib.Path, path: RemotePath) -> None:
     check_holds_no_folders(path, here.is_dir())
-    beside = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{threading.get_native_id()}")
+    beside = path.with_name(f".{path.name}.{_machine()}-{_writer()}")
     with reading(path):
         path.parent.mkdir()
         tf.io.gfile.copy(str(here), str(beside), overwrite=True)
@@ -210,28 +211,51 @@ def _fsync(path: PathLike, mode: int) -> None:
 
 
 def _prefix(path: pathlib.Path) -> str:
-    # On a shared file system, processes of other machines and containers have the same numbers.
     return f".{path.stem}.{_machine()}-"
 
 
 @functools.cache
 def _machine() -> str:
-    """Returns hexadecimal digits that tell this machine, and this container of it, from others."""
+    """Returns hexadecimal digits of this machine's name."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _writer() -> str:
+    """Returns the numbers of this container, process and thread.
+
+    Processes of other machines and containers that share a file system may have the same number.
+    """
+    return f"{_container()}-{os.getpid()}-{threading.get_native_id()}"
+
+
+def _container() -> int:
+    """Returns the number of the space that process numbers are counted in; 0 where it has none."""
     try:
-        processes = os.stat("/proc/self/ns/pid").st_ino
+        return os.stat("/proc/self/ns/pid").st_ino
     except OSError:  # not Linux
-        processes = 0
-    return hashlib.sha256(f"{platform.node()}\0{processes}".encode()).hexdigest()[:8]
+        return 0
 
 
 def _remove_leftovers(path: pathlib.Path) -> None:
     """Removes what killed processes of this machine had begun to write in the place of `path`."""
     prefix = _prefix(path)
     for left in path.parent.glob(f"{glob.escape(prefix)}*{glob.escape(path.suffix)}"):
-        number = left.name[len(prefix) : len(left.name) - len(path.suffix)].partition("-")[0]
-        if number.isdigit() and not _is_alive(int(number)):
+        writer = left.name[len(prefix) : len(left.name) - len(path.suffix)]
+        if re.fullmatch(r"\d+-\d+-\d+", writer) and _is_left(left, *map(int, writer.split("-"))):
             with contextlib.suppress(OSError):  # it may be another user's
                 _remove(left)
+
+
+def _is_left(path: pathlib.Path, container: int, process: int, _: int) -> bool:
+    """Returns whether the process that wrote a path is gone.
+
+    Those of other containers are not seen from here: theirs is left if it is a day old.
+    """
+    if container == _container():
+        return not _is_alive(process)
+    parts = [path, *(path.rglob("*") if path.is_dir() else ())]
+    times = [part.stat().st_mtime for part in parts if part.exists()]
+    return time.time() - max(times, default=time.time()) > DAY
 
 
 def _is_alive(process: int) -> bool:

@@ -453,6 +453,7 @@ def test_views_stay_in_range(probability, alpha, beta, value_range):
         ({"interpolation_factor": "high"}, "interpolation_factor is 'high'"),
         ({"interpolation_factor": True}, "interpolation_factor is True"),
         ({"probability": True}, "probability is True"),
+        ({"interpolation_factor": (False, True)}, "interpolation_factor is"),
         ({"value_range": 255}, "value_range is 255"),
     ],
 )

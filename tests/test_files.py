@@ -42,8 +42,7 @@ def test_a_folder(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
 
 
-def test_what_a_process_of_the_same_number_left_is_not_taken_over(tmp_path):
-    """In a container, every start may have the number 1."""
+def test_what_a_process_of_the_same_numbers_left_is_not_taken_over(tmp_path):
     path = tmp_path / "a.txt"
     with replacing(path) as beside:
         beside.write_text("old")
@@ -72,14 +71,23 @@ def test_threads_write_files_of_their_own(tmp_path):
 def test_what_another_container_writes_stays(tmp_path, monkeypatch):
     """Its processes are not seen from here, and may have the numbers of ours."""
     path = tmp_path / "a.txt"
-    monkeypatch.setattr(files, "_machine", lambda: "01234567")
+    monkeypatch.setattr(files, "_container", lambda: 17)
     with replacing(path) as theirs:
-        theirs.write_text("theirs")
+        theirs.mkdir()
+        (theirs / "part").write_text("theirs")
         monkeypatch.undo()
         with replacing(path) as ours:
             assert ours != theirs
             ours.write_text("ours")
-        assert theirs.read_text() == "theirs"
+        assert theirs.exists()
+        # After a day without a change in it, it was left by a container that is gone.
+        for part in (theirs, theirs / "part"):
+            assert theirs.exists()
+            os.utime(part, (0, 0))
+            with replacing(path) as ours:
+                ours.write_text("ours")
+        assert not theirs.exists()
+        theirs.write_text("theirs")
 
 
 def test_names_that_are_not_utf8_keep_their_bytes(tmp_path):

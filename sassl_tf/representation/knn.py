@@ -55,7 +55,7 @@ def knn_predict(
     predictions = np.empty(len(test), np.int64)
     for start in range(0, len(test), chunk):
         similarity = test[start : start + chunk] @ train
-        votes = _votes(similarity, labels, num_classes, k, temperature)
+        votes = _votes(similarity, labels.astype(np.int64), num_classes, k, temperature)
         predictions[start : start + chunk] = votes.argmax(axis=1)
     return predictions
 
@@ -129,7 +129,7 @@ def _check(
             f"the test features {list(test_shape)}; give [N, D], [N] and [M, D]. Labels [N, 1], as "
             "of keras.datasets, become [N] by labels[:, 0]."
         )
-    if not np.issubdtype(train_labels.dtype, np.integer):
+    if train_labels.dtype.kind not in "iub":
         raise UserError(
             f"The train labels have dtype {train_labels.dtype}; expected integers, from 0 on."
         )

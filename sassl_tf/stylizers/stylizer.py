@@ -138,8 +138,8 @@ class Stylizer:
         Raises:
             ValueError: `images` has not four axes and three channels, a side below 5 px or, in
                 eager calls, values far outside [0, 1]; `codes` has not two axes and `code_size`
-                columns; or there are not as many of both, nor 1 of either. It is a
-                `tf.errors.InvalidArgumentError` where a graph finds the small side.
+                columns; or there are not as many of both, nor 1 of either. A small side that
+                only a graph finds is a `tf.errors.InvalidArgumentError`.
         """
         images = _as_images(images, "images")
         if None in images.shape[1:3]:  # T itself sees only sides that are known
@@ -190,10 +190,10 @@ def _as_images(images: Array, argument: str) -> tf.Tensor:
     images = tf.cast(images, tf.float32)
     if tf.executing_eagerly() and tf.size(images):
         low, high = float(tf.reduce_min(images)), float(tf.reduce_max(images))
-        if low < -0.001 or high > 2:
+        if low < -0.5 or high > 2:  # a resized image may be a little beyond [0, 1]
             raise UserError(
                 f"{argument} has values from {low:g} to {high:g}; a stylizer expects float images "
-                "in [0, 1]. Divide 8-bit images by 255."
+                "in [0, 1]. Divide 8-bit images by 255; bring [-1, 1] there by (x + 1) / 2."
             )
     return images
 

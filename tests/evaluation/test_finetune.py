@@ -51,6 +51,27 @@ def test_encoder_and_head_are_both_trained(run):
     assert train(tiny_encoder(), dataset, 16, few, 1e30, 1e-4) is None
 
 
+def test_dropout_is_of_the_seed(run):
+    images = keras.Input((16, 16, 3))
+    dropped = keras.layers.Dropout(0.5)(tiny_encoder()(images))  # without a seed of its own
+    keras.Model(images, dropped).save(run / "encoder.keras")
+    subject = load_subject(run, f"folder:{run / 'data'}")
+    dataset = load_dataset(f"folder:{run / 'data'}")
+    seen = []
+
+    def keep(classifier, *_):
+        seen.append(np.concatenate([w.ravel() for w in classifier.get_weights()]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "score", keep)
+        for global_seed, seed in ((5, 0), (6, 0), (5, 1)):
+            keras.utils.set_random_seed(global_seed)
+            settings = Settings(steps=3, batch_size=10, seed=seed)
+            module._train_and_score(subject, settings, (0.1, 0.0), dataset, dataset)
+    np.testing.assert_allclose(seen[0], seen[1], atol=1e-5)
+    assert np.abs(seen[0] - seen[2]).max() > 1e-3
+
+
 def test_the_pair_is_chosen_on_validation_data_alone(run, monkeypatch):
     """The scores of the grid are those that the held-out images get; the best is trained again."""
     seen = []

@@ -80,6 +80,9 @@ def test_wrong_arguments_are_named():
         knn_predict(train, labels[:, None], train, 4, k=2)
     with pytest.raises(ValueError, match=r"test labels have the shape \[10, 1\]"):
         knn_accuracy(train, labels, train, labels[:, None], 4, k=2)
+    for dtype in ("uint64", "int8"):
+        again = knn_predict(train, labels.astype(dtype), train, 4, k=2)
+        np.testing.assert_array_equal(again, knn_predict(train, labels, train, 4, k=2))
     with pytest.raises(ValueError, match="dtype float64; expected integers"):
         knn_predict(train, labels.astype(float), train, 4, k=2)
     broken = train.copy()
