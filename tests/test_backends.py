@@ -29,6 +29,7 @@ np.savez(sys.argv[2], **results(sys.argv[3] == "True"))
 
 def results(with_views):
     """What the layers make of images in a pipeline, and of arrays."""
+    tf.random.set_seed(None)  # those of map_with_seeds come from a global seed too, if one is set
     augment = sassl_tf.SASSLAugmentation(probability=1.0)
     layers = {"augment": augment}
     if with_views:  # which XLA compiles for seconds

@@ -88,7 +88,7 @@ def stylizer_from_config(config: dict[str, Any]) -> Stylizer:
         {"name": str, "weights": (str, type(None)), "fingerprint": str},
         "a stylizer",
     )
-    if stylizer := find_in_memory(fingerprint):
+    if stylizer := find_in_memory(fingerprint, weights):
         return stylizer
     saved = f"The saved layer's stylizer, {name!r} with the fingerprint {fingerprint},"
     if not _can_be_opened(name, weights):

@@ -33,7 +33,7 @@ def remember(stylizer: Stylizer) -> None:
     _in_memory.add(stylizer)
 
 
-def find_in_memory(fingerprint: str) -> Stylizer | None:
-    """Returns a stylizer in memory that has the fingerprint, or None."""
-    matches = (stylizer for stylizer in _in_memory if stylizer.fingerprint == fingerprint)
-    return next(matches, None)
+def find_in_memory(fingerprint: str, source: str | None) -> Stylizer | None:
+    """Returns a stylizer in memory that has the fingerprint, of that source if there is one."""
+    matches = [stylizer for stylizer in _in_memory if stylizer.fingerprint == fingerprint]
+    return min(matches, key=lambda stylizer: stylizer.source != source, default=None)

@@ -16,6 +16,7 @@ STUDIES = {
     "Does style augmentation help?": "short",
     "Does it help MoCo v2?": "short_moco",
     "Does it help BYOL?": "short_byol",
+    "Does it help in a longer training?": "short_long",
 }
 METRICS = {
     "Caltech-101, linear": "mean_per_class_accuracy",

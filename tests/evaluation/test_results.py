@@ -75,18 +75,17 @@ WRITTEN = [
         2,
         {"l2_values": L2_VALUES, "trials": 5, "metric": "quadratic_kappa"},
     ),
-    # Images that the encoder sees at a time are no setting of the SGD probe any more.
-    (sgd_probe.Settings(), "sgd_probe", 3, {"batch_size": 64, "recipe": None, "trials": 5}),
+    (sgd_probe.Settings(), "sgd_probe", 3, {"recipe": None, "trials": 5}),
     (
         sgd_probe.Settings(recipe="byol", epochs=20.0),
         "sgd_probe",
         3,
-        {"batch_size": 128, "recipe": "byol", "trials": 5, "epochs": 20.0},
+        {"recipe": "byol", "trials": 5, "epochs": 20.0},
     ),
     (
         finetune.Settings(label_share=0.01, learning_rates=(0.1,)),
         "finetune_0.01",
-        2,
+        3,
         {
             "batch_size": 128,
             "steps": 5000,
