@@ -214,7 +214,8 @@ def outcomes(
 
 def _images_of(evaluation):
     """Returns what tells the images of evaluations apart, and how they are prepared."""
-    return evaluation.target.spec, evaluation.target.crop_proportion
+    target = evaluation.target  # by its name, where it says itself that there are no images
+    return target.spec or target.name, target.crop_proportion
 
 
 def _load(encoder_path, target, shared):

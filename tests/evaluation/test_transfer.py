@@ -157,8 +157,10 @@ def test_a_failure_is_told_and_the_others_go_on(run):
     for name in OTHERS:
         with pytest.raises(UserError, match=f"python -m evaluation.{name}"):
             transfer(run / "run", targets, ["knn", name])
-    _, failures = transfer(run / "run", targets_of(["aircraft"]), ["knn"])
+    without_images = [*targets_of(["aircraft"]), Target("", name="other")]
+    _, failures = transfer(run / "run", without_images, ["knn"])
     assert "fgvc-aircraft-2013b" in failures["aircraft", "knn"]
+    assert failures["other", "knn"] == "There are no images of other."
 
 
 def test_a_dataset_that_cannot_be_loaded_is_tried_once(run, monkeypatch):
